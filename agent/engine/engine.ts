@@ -1,0 +1,69 @@
+/**
+ * The port between an agent and one database server. An engine carries out; it decides nothing about the cluster.
+ * Every method settles within its deadline and none rejects: an expected failure is a value with a stable code.
+ */
+import type { Endpoint, ServerReport } from "#shared/domain/messages.ts";
+import type { Position } from "#shared/domain/position.ts";
+
+/** What the engine can see of its server at one moment. */
+export interface Observation {
+  report: ServerReport;
+  engineVersion: string;
+  systemId: string | null;
+  /** The end of the log: last known while the server does not answer; null before the first answer. */
+  position: Position | null;
+  /** How far the log is applied, as a display number. */
+  applied: number | null;
+  /** Age of the newest applied change in milliseconds, 0 when all that was received is applied. */
+  latencyMs: number | null;
+  /** Whether the server's own receiver is streaming now, and from where it is configured to stream. */
+  receiver: { streaming: boolean; configured: Endpoint | null };
+}
+
+/** Something happened that is worth an observation at once. */
+export type EngineHint =
+  /** The server's process ended, or its connection to us did. */
+  | "server-lost"
+  /** The stream from the upstream ended, or our own watch on the upstream did. */
+  | "upstream-lost";
+
+export type EngineOutcome =
+  | { ok: true }
+  /** `code`: a stable lower-case-and-dashes word; `detail`: for people. */
+  | { ok: false; code: string; detail: string };
+
+/** One line of `rex agent --check`. */
+export interface EngineCheck {
+  name: string;
+  ok: boolean;
+  /** What was found; when not ok, what to do about it. */
+  detail: string;
+}
+
+export interface Engine {
+  /** Where clients and replicas reach this server. */
+  readonly endpoint: Endpoint;
+  /** Looks at the server. Answers within the probe timeout: a server that does not is `unresponsive`. One probe at a time. */
+  observe(): Promise<Observation>;
+  /** Calls `listener` on every hint, until `close`. */
+  onHint(listener: (hint: EngineHint) => void): void;
+  /** Starts a stopped server read-only; ok when it accepts connections in recovery. A running read-only server is fine. */
+  start(deadlineMs: number): Promise<EngineOutcome>;
+  /** Takes over a server that serves as primary: read-only at its next start; no session notices. */
+  adopt(deadlineMs: number): Promise<EngineOutcome>;
+  /** Opens a read-only server; ok when it accepts writes and would start read-only again. */
+  promote(deadlineMs: number): Promise<EngineOutcome>;
+  /** Streams from `upstream`, durably; ok when configured and asked to (not: when streaming). */
+  follow(upstream: Endpoint, deadlineMs: number): Promise<EngineOutcome>;
+  /** Stops receiving, durably; ok when the receiver is down and stays down, also across a restart. */
+  freeze(deadlineMs: number): Promise<EngineOutcome>;
+  /**
+   * Makes the server unable to write, for certain: fast stop, immediate stop, SIGKILL. ok only when no process of the
+   * server's tree is left, found by their working directory, not by parentage; zombies do not count.
+   */
+  fence(limits: { fastMs: number; killMs: number; deadlineMs: number }): Promise<EngineOutcome>;
+  /** Looks at the server and its configuration without changing anything. */
+  check(): Promise<EngineCheck[]>;
+  /** Lets go of connections, watches and timers. The server goes on. */
+  close(): Promise<void>;
+}

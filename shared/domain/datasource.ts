@@ -1,0 +1,26 @@
+/** A datasource: a member as the dataservice sees it, in the words that every screen, event and test uses. */
+import type { MemberName } from "./names.ts";
+
+export type Role = "primary" | "replica";
+export type State = "online" | "offline" | "failed" | "shunned";
+export type Policy = "automatic" | "manual" | "maintenance";
+export type Durability = "async" | "sync";
+
+/** Why a datasource is in its state. Prose is made of it in the console's renderer, nowhere else. */
+export type StateReason =
+  | { kind: "none" }
+  | { kind: "dataserver-stopped" }
+  | { kind: "manager-stopped" }
+  | { kind: "manually-failed" }
+  | { kind: "manually-shunned" }
+  | { kind: "failed-over-to"; to: MemberName }
+  | { kind: "failsafe-shun" }
+  | { kind: "failover-aborted" };
+
+/** The STATUS column. `diminished` is an online datasource with a component down. */
+export type StatusWord = "ok" | "diminished" | "warn" | "critical" | "shunned";
+
+/** What the server's own replication does. */
+export type ReplicatorState = "online" | "synchronizing" | "offline" | "degraded" | "unknown";
+export type DataserverState = "online" | "stopped" | "unknown";
+export type ManagerState = "online" | "stopped";

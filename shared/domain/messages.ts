@@ -1,0 +1,197 @@
+/**
+ * What an agent tells the coordinator and what the coordinator answers, as the two machines see it. The wire schemas in
+ * `protocol/` describe the same shapes and are checked against these types by the compiler.
+ *
+ * Every time in a reply is a duration that the agent counts from the moment it sent the poll: no instant of one clock
+ * is ever compared with another host's.
+ */
+import type { Clocks } from "./clocks.ts";
+import type { Policy } from "./datasource.ts";
+import type { DataserviceName, HostName, MemberName } from "./names.ts";
+import type { Position } from "./position.ts";
+import type { Epoch, ProofKind } from "./reign.ts";
+
+/** Where clients and replicas reach a server. */
+export interface Endpoint {
+  host: string;
+  port: number;
+}
+
+export interface Upstream extends Endpoint {
+  member: MemberName;
+}
+
+/** The server as its agent sees it. */
+export type ServerReport =
+  | { state: "stopped" }
+  | { state: "starting" }
+  | { state: "unresponsive" }
+  /** `inRecovery`: read-only and able to replicate. `writable`: accepts a client's writes at this moment. */
+  | { state: "running"; inRecovery: boolean; writable: boolean };
+
+/** The server's own replication. */
+export type Receiver =
+  /** Receiving from `upstream`. */
+  | { state: "streaming"; upstream: MemberName | null }
+  /** Told to follow `upstream`, not receiving now; what it had received is final until it streams again. */
+  | { state: "ended"; upstream: MemberName | null }
+  /** Stopped durably by the freeze of operation `op`. */
+  | { state: "frozen"; op: number }
+  /** Follows nobody. */
+  | { state: "none" };
+
+/**
+ * Where the member's machine stands: `observing` is not founded yet; `closed` is read-only or down; `opening`, `open`
+ * and `fencing` belong to an epoch.
+ */
+export type MemberPhase = "observing" | "closed" | "opening" | "open" | "fencing";
+
+/** Why the last reign of a member ended, as its own agent saw it. */
+export type ReleaseCause =
+  | "server-died"
+  | "lease-lost"
+  | "commanded"
+  | "found-in-recovery"
+  | "promotion-failed"
+  | "unexpectedly-writable"
+  | "none";
+
+export interface CommandResult {
+  id: string;
+  op: number;
+  outcome: "accepted" | "done" | "failed" | "refused";
+  /** A stable word for a failure or refusal; empty otherwise. */
+  code: string;
+  /** For people; nothing is decided upon it. */
+  detail: string;
+}
+
+/** The connector that an agent runs. */
+export interface ConnectorReport {
+  pid: number;
+  state: "online" | "offline" | "on-hold";
+  /** Connections accepted since the connector started, and open now. */
+  created: number;
+  active: number;
+  /** The same by the member that served them. */
+  targets: { member: MemberName; created: number; active: number }[];
+}
+
+/** A promise held or given (SPEC: promises); on the wire from the first version. */
+export interface PromiseReport {
+  holder: MemberName;
+  epoch: Epoch;
+  remainingMs: number;
+}
+
+export interface MemberServerReport {
+  phase: MemberPhase;
+  endpoint: Endpoint;
+  engine: "postgres";
+  engineVersion: string;
+  systemId: string | null;
+  report: ServerReport;
+  /** The newest known position; null before the server has answered once. */
+  position: Position | null;
+  /** How much of the position is applied, as a display number. */
+  applied: number | null;
+  /** Display only: how old the newest applied change is; 0 when all that was received is applied. */
+  latencyMs: number | null;
+  receiver: Receiver;
+}
+
+export interface Poll {
+  protocol: number;
+  dataservice: DataserviceName;
+  host: HostName;
+  /** How often this agent has started; fsynced before the first poll of a start. */
+  startCount: number;
+  /** Grows with every poll of a start. */
+  seq: number;
+  /** The nonce of the newest reply received, and the clocks when it was received; null before the first. */
+  nonce: string | null;
+  nonceClocks: Clocks | null;
+  /** Read when the poll is sent. */
+  clocks: Clocks;
+  epochSeen: Epoch;
+  opSeen: number;
+  /** The highest epoch this member has set out to open its server in. */
+  attempted: Epoch;
+  /** The highest epoch this member vouches never to write in again. */
+  released: Epoch;
+  releaseCause: ReleaseCause;
+  version: number;
+  mac: string;
+  incarnation: string;
+  /** How long this agent may need to fence. */
+  fenceMs: number;
+  electorateVersion: number;
+  policyVersion: number;
+  /** What is left of the lease; null when none is held. */
+  leaseRemainingMs: number | null;
+  /** The member's server; null on a host that carries only a connector. */
+  server: MemberServerReport | null;
+  connector: ConnectorReport | null;
+  results: CommandResult[];
+  promises: PromiseReport[];
+}
+
+/** `id` names one command for ever; `deadlineMs` counts from the sending of the poll that brought it. */
+interface CommandHead {
+  id: string;
+  op: number;
+  epoch: Epoch;
+  deadlineMs: number;
+}
+
+/** What the coordinator may ask of a member. */
+export type Command =
+  /** Found this member as the primary of a server that is serving already: nobody's session notices. */
+  | ({ kind: "adopt" } & CommandHead)
+  /** Open the server in `epoch`; always together with its lease. */
+  | ({ kind: "promote"; proof: ProofKind } & CommandHead)
+  /** Stream from `upstream`; thaws a freeze of this or an earlier operation. */
+  | ({ kind: "follow"; upstream: Upstream } & CommandHead)
+  /** Stop receiving, durably, and report the final position. */
+  | ({ kind: "freeze"; proof: ProofKind } & CommandHead)
+  /** Make the server unable to write, for certain, and report `released`. */
+  | ({ kind: "fence" } & CommandHead)
+  /** Start a stopped server, read-only. */
+  | ({ kind: "start" } & CommandHead);
+
+/** The right to write in `epoch`, counted from the sending of the poll that brought it. */
+export interface Lease {
+  epoch: Epoch;
+  ttlMs: number;
+  /** Who may be promoted; versioned. */
+  electorateVersion: number;
+  electorate: MemberName[];
+  /** Who must acknowledge a commit before its client hears of it; empty in asynchronous mode. */
+  syncSet: { version: number; k: number; members: MemberName[] };
+}
+
+/** Where a connector sends traffic, proved for `validMs` counted from the sending of the poll. */
+export interface Route {
+  service: "read-write" | "read-only";
+  epoch: Epoch;
+  target: Upstream | null;
+  validMs: number;
+}
+
+export interface Reply {
+  protocol: number;
+  /** The poll this answers. */
+  answersSeq: number;
+  nonce: string;
+  version: number;
+  mac: string;
+  nextPollMs: number;
+  policy: Policy;
+  policyVersion: number;
+  /** Present when this reply grants or extends; null says nothing about time. */
+  lease: Lease | null;
+  /** The one authoritative refusal: this epoch is over for its holder. */
+  leaseEnded: { epoch: Epoch; mac: string } | null;
+  commands: Command[];
+  routes: Route[];
+}

@@ -1,0 +1,84 @@
+/**
+ * Positions: how far a server's log reaches.
+ *
+ * Positions form a partial order. Two servers may each hold something the other lacks, and then neither is ahead: no
+ * number and no string comparison can say so. Every comparison in Interrex goes through `comparePositions`.
+ */
+
+/** A PostgreSQL log sequence number as the server prints it: two hexadecimal halves, `0/3000060`. */
+export type Lsn = string;
+
+/** One finished timeline of a server's past: `timeline` was left at `endLsn`. */
+export interface TimelineEnd {
+  timeline: number;
+  endLsn: Lsn;
+}
+
+export interface PostgresPosition {
+  engine: "postgres";
+  /** The cluster identifier that initdb drew; two servers that differ here share no history at all. */
+  systemId: string;
+  timeline: number;
+  /** The end of the log: flushed, and for a replica the greater of received and replayed. */
+  lsn: Lsn;
+  /** The timelines before `timeline`, oldest first. */
+  history: TimelineEnd[];
+}
+
+/** How far a log reaches. A union by engine: GTID sets of the MySQL family join here. */
+export type Position = PostgresPosition;
+
+/**
+ * What the first position is to the second: `covers` holds everything the other holds and more, `behind` the reverse,
+ * `diverged` means that each holds something the other lacks (or may).
+ */
+export type Coverage = "equal" | "covers" | "behind" | "diverged";
+
+/** The byte number of an LSN. Throws on text that is no LSN: it can only come from a broken engine. */
+export function lsnBytes(lsn: Lsn): bigint {
+  const match = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/.exec(lsn);
+  if (!match) throw new Error(`not an LSN: ${lsn}`);
+  return (BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`);
+}
+
+/** How many bytes of log `behind` lacks of `ahead`; negative when it is the longer one. */
+export function lsnDistance(ahead: Lsn, behind: Lsn): bigint {
+  return lsnBytes(ahead) - lsnBytes(behind);
+}
+
+/** What `a` is to `b`. Total, reflexive, and antisymmetric: swapping the arguments swaps `covers` and `behind`. */
+export function comparePositions(a: Position, b: Position): Coverage {
+  if (a.systemId !== b.systemId) return "diverged";
+  if (!historiesAgree(a, b)) return "diverged";
+  if (a.timeline === b.timeline) return compareLsn(a.lsn, b.lsn);
+  const forkOfB = a.history.find((end) => end.timeline === b.timeline);
+  if (forkOfB) return lsnBytes(b.lsn) <= lsnBytes(forkOfB.endLsn) ? "covers" : "diverged";
+  const forkOfA = b.history.find((end) => end.timeline === a.timeline);
+  if (forkOfA) return lsnBytes(a.lsn) <= lsnBytes(forkOfA.endLsn) ? "behind" : "diverged";
+  return "diverged";
+}
+
+/** Whether `a` holds everything that `b` holds. */
+export function coversPosition(a: Position, b: Position): boolean {
+  const coverage = comparePositions(a, b);
+  return coverage === "equal" || coverage === "covers";
+}
+
+/** The display number of a position: for PostgreSQL the LSN as a byte number. */
+export function positionNumber(position: Position): number {
+  return Number(lsnBytes(position.lsn));
+}
+
+function compareLsn(a: Lsn, b: Lsn): Coverage {
+  const difference = lsnBytes(a) - lsnBytes(b);
+  if (difference === 0n) return "equal";
+  return difference > 0n ? "covers" : "behind";
+}
+
+/** Two histories agree when they leave every timeline they share at the same place. */
+function historiesAgree(a: Position, b: Position): boolean {
+  return a.history.every((end) => {
+    const other = b.history.find((candidate) => candidate.timeline === end.timeline);
+    return !other || lsnBytes(other.endLsn) === lsnBytes(end.endLsn);
+  });
+}

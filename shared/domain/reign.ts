@@ -1,0 +1,66 @@
+/**
+ * Reigns: who was primary in which epoch, and from whose log it continued.
+ *
+ * Timeline numbers cannot tell two promotions from one position apart; the reign table can. A member descends from
+ * the current primary's past only if the last epoch in which it may itself have written is an ancestor of the current
+ * one.
+ */
+import type { MemberName } from "./names.ts";
+import { comparePositions, type Position } from "./position.ts";
+
+/** The number of a primary's reign. 0 means: none yet. */
+export type Epoch = number;
+
+/** Why epoch e+1 was allowed to follow epoch e. */
+export type ProofKind = "founded" | "released" | "expired" | "revoked" | "asserted";
+
+export interface Reign {
+  epoch: Epoch;
+  member: MemberName;
+  /** The epoch whose log this reign continues; 0 for the founding one. */
+  parent: Epoch;
+  proof: ProofKind;
+  /** Where the new primary's log stood when the epoch was minted; null when it was adopted while running. */
+  fork: Position | null;
+  /** Whether the member was ever seen writable in this epoch. */
+  opened: boolean;
+  /** Display only. */
+  mintedWallMs: number;
+}
+
+/** The epochs from `epoch` back to the founding, newest first. */
+export function ancestry(reigns: readonly Reign[], epoch: Epoch): Reign[] {
+  const chain: Reign[] = [];
+  let at = epoch;
+  while (at > 0) {
+    const reign = reigns.find((candidate) => candidate.epoch === at);
+    if (!reign || chain.includes(reign)) return chain;
+    chain.push(reign);
+    at = reign.parent;
+  }
+  return chain;
+}
+
+/**
+ * Whether a member's log belongs to the line that ends in `epoch`: the last epoch in which it attempted to open must be
+ * on that line, and its position must not reach past the point where its own reign was left.
+ */
+export function onLineage(
+  reigns: readonly Reign[],
+  epoch: Epoch,
+  member: { attempted: Epoch; position: Position },
+): boolean {
+  if (member.attempted === 0) return true;
+  const chain = ancestry(reigns, epoch);
+  const index = chain.findIndex((reign) => reign.epoch === member.attempted);
+  if (index === -1) return false;
+  const successor = chain[index - 1];
+  if (!successor?.fork) return true;
+  const coverage = comparePositions(member.position, successor.fork);
+  return coverage === "equal" || coverage === "behind" || continues(member.position, successor.fork);
+}
+
+/** Whether `position` lies on a timeline that began at or after `fork`: it has followed the successor since. */
+function continues(position: Position, fork: Position): boolean {
+  return comparePositions(position, fork) === "covers" && position.timeline > fork.timeline;
+}

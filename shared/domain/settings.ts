@@ -1,0 +1,83 @@
+/** The settings of a dataservice: durations in milliseconds, sizes in bytes. */
+
+export interface Settings {
+  /** How long a granted lease runs. */
+  ttlMs: number;
+  /** How long an agent may take to make its server unable to write. */
+  fenceMs: number;
+  /** Clock drift and scheduling, added to every wait for somebody else's lease. */
+  marginMs: number;
+  pollMs: number;
+  pollInOperationMs: number;
+  pollTimeoutMs: number;
+  /** A replica whose agent is silent for this long is FAILED(MANAGER STOPPED). */
+  silentMs: number;
+  /** How long a failover waits for the positions of the candidates. */
+  collectMs: number;
+  /** How long a primary that gave up its lease by itself is waited for before another takes over. */
+  failsafeReturnMs: number;
+  /** The whole of one failover. */
+  failoverMs: number;
+  /** The longest promotion, from the command to a writable server. */
+  promoteMs: number;
+  /** How far behind the last known position of the primary a winner may be. */
+  maxLossBytes: number;
+  /** How many automatic failovers are allowed in `budgetWindowMs`. */
+  budget: number;
+  budgetWindowMs: number;
+}
+
+export const DEFAULT_SETTINGS: Settings = {
+  ttlMs: 5_000,
+  fenceMs: 1_500,
+  marginMs: 500,
+  pollMs: 1_000,
+  pollInOperationMs: 50,
+  pollTimeoutMs: 500,
+  silentMs: 10_000,
+  collectMs: 300,
+  failsafeReturnMs: 2_000,
+  failoverMs: 30_000,
+  promoteMs: 10_000,
+  maxLossBytes: 1_048_576,
+  budget: 3,
+  budgetWindowMs: 600_000,
+};
+
+/** A setting that cannot stand: which one, its value, and what would do. */
+export interface SettingProblem {
+  key: keyof Settings;
+  value: number;
+  remedy: string;
+}
+
+/**
+ * Checks settings against each other. The lease budget: a holder that loses one renewal must still be able to poll
+ * again, time out, and hear the answer before its lease is over.
+ */
+export function checkSettings(settings: Settings): SettingProblem[] {
+  const problems: SettingProblem[] = [];
+  for (const [key, value] of Object.entries(settings) as [keyof Settings, number][]) {
+    if (!Number.isSafeInteger(value) || value < 0) problems.push({ key, value, remedy: "use a whole number, 0 or more" });
+  }
+  if (settings.pollInOperationMs < 50) {
+    problems.push({ key: "pollInOperationMs", value: settings.pollInOperationMs, remedy: "use at least 50" });
+  }
+  if (settings.pollMs < settings.pollInOperationMs) {
+    problems.push({ key: "pollMs", value: settings.pollMs, remedy: "use at least pollInOperationMs" });
+  }
+  const used = settings.ttlMs / 3 + settings.pollMs + 2 * settings.pollTimeoutMs;
+  if (used >= settings.ttlMs) {
+    problems.push({
+      key: "ttlMs",
+      value: settings.ttlMs,
+      remedy: `use more than ${Math.ceil(((settings.pollMs + 2 * settings.pollTimeoutMs) * 3) / 2)}: a third of it, one poll, its timeout and one promise round must fit`,
+    });
+  }
+  return problems;
+}
+
+/** How long a coordinator waits after the last grant before it holds the lease for expired. */
+export function expiryWaitMs(lease: { ttlMs: number; fenceMs: number }, settings: Settings): number {
+  return Math.max(lease.ttlMs, settings.ttlMs) + Math.max(lease.fenceMs, settings.fenceMs) + settings.marginMs;
+}

@@ -1,0 +1,154 @@
+/** The HTTP API's bodies: what operators, consoles and scripts exchange with the coordinator. */
+import { z } from "zod";
+import type { Settings } from "../domain/settings.ts";
+import { zEndpoint, zName, zPosition } from "./wire.ts";
+
+const zMs = z.int().min(0).max(86_400_000);
+
+/** Every setting, all optional: what is left out takes its default. */
+export const zSettings = z.strictObject({
+  ttlMs: zMs.optional(),
+  fenceMs: zMs.optional(),
+  marginMs: zMs.optional(),
+  pollMs: zMs.optional(),
+  pollInOperationMs: zMs.optional(),
+  pollTimeoutMs: zMs.optional(),
+  silentMs: zMs.optional(),
+  collectMs: zMs.optional(),
+  failsafeReturnMs: zMs.optional(),
+  failoverMs: zMs.optional(),
+  promoteMs: zMs.optional(),
+  maxLossBytes: z.int().min(0).optional(),
+  budget: z.int().min(0).max(1_000_000).optional(),
+  budgetWindowMs: zMs.optional(),
+} satisfies Record<keyof Settings, z.ZodType>);
+
+export const zMemberSpec = z.strictObject({
+  name: zName,
+  /** The higher wins a tie between equally advanced candidates. */
+  priority: z.int().min(0).max(1_000).default(100),
+});
+
+/** `POST /v1/dataservices` */
+export const zCreate = z.strictObject({
+  name: zName,
+  members: z.array(zMemberSpec).min(1).max(15),
+  /** The member that is, or becomes, the first primary. */
+  primary: zName,
+  /** Hosts that carry only a connector. */
+  routers: z.array(zName).max(100).default([]),
+  durability: z.enum(["async"]).default("async"),
+  settings: zSettings.default({}),
+});
+
+/** Answer to a creation: the only time that the agents' tokens are shown. */
+export const zCreated = z.strictObject({
+  name: zName,
+  tokens: z.array(z.strictObject({ host: zName, token: z.string() })),
+});
+
+const zRole = z.enum(["primary", "replica"]);
+const zState = z.enum(["online", "offline", "failed", "shunned"]);
+
+export const zStateReason = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("none") }),
+  z.strictObject({ kind: z.literal("dataserver-stopped") }),
+  z.strictObject({ kind: z.literal("manager-stopped") }),
+  z.strictObject({ kind: z.literal("manually-failed") }),
+  z.strictObject({ kind: z.literal("manually-shunned") }),
+  z.strictObject({ kind: z.literal("failed-over-to"), to: zName }),
+  z.strictObject({ kind: z.literal("failsafe-shun") }),
+  z.strictObject({ kind: z.literal("failover-aborted") }),
+]);
+
+/** One operation: what it is, how far it has come, and what it told. */
+export const zOperation = z.strictObject({
+  op: z.int(),
+  kind: z.enum(["founding", "failover", "reopening", "datasource-fail"]),
+  requestedBy: z.enum(["automatic", "operator"]),
+  state: z.enum(["running", "succeeded", "failed"]),
+  /** A stable word for the failure; empty otherwise. */
+  code: z.string(),
+  startedWallMs: z.number(),
+  endedWallMs: z.number().nullable(),
+  transcript: z.array(z.string()),
+});
+
+/** `GET /v1/dataservices/{s}`: what `ls` shows. */
+export const zStatus = z.strictObject({
+  dataservice: zName,
+  founded: z.boolean(),
+  policy: z.enum(["automatic", "manual", "maintenance"]),
+  epoch: z.int(),
+  primary: zName.nullable(),
+  coordinator: z.strictObject({ name: z.string(), state: z.enum(["online"]), generation: z.int() }),
+  /** The operation under way. */
+  operation: z.strictObject({ op: z.int(), kind: z.string(), step: z.string() }).nullable(),
+  datasources: z.array(
+    z.strictObject({
+      member: zName,
+      role: zRole,
+      state: zState,
+      reason: zStateReason,
+      status: z.enum(["ok", "diminished", "warn", "critical", "shunned"]),
+      /** Since when, wall time of the coordinator. */
+      sinceWallMs: z.number(),
+      position: zPosition.nullable(),
+      /** Display number of what is applied; null when unknown. */
+      progress: z.number().nullable(),
+      latencyMs: z.number().nullable(),
+      writable: z.boolean(),
+      endpoint: zEndpoint.nullable(),
+      manager: z.strictObject({ state: z.enum(["online", "stopped"]) }),
+      replicator: z.strictObject({
+        role: zRole,
+        state: z.enum(["online", "synchronizing", "offline", "degraded", "unknown"]),
+        upstream: zName.nullable(),
+      }),
+      dataserver: z.strictObject({
+        state: z.enum(["online", "stopped", "unknown"]),
+        engine: z.string(),
+        version: z.string(),
+      }),
+      connections: z.strictObject({ created: z.int(), active: z.int() }),
+      tags: z.array(z.string()),
+    }),
+  ),
+  routers: z.array(
+    z.strictObject({
+      name: z.string(),
+      host: zName,
+      pid: z.int(),
+      state: z.enum(["online", "offline", "on-hold"]),
+      created: z.int(),
+      active: z.int(),
+    }),
+  ),
+});
+
+/** `POST /v1/dataservices/{s}/commands` */
+export const zOperatorCommand = z.discriminatedUnion("command", [
+  z.strictObject({ command: z.literal("failover"), to: zName.optional() }),
+  z.strictObject({ command: z.literal("datasource-fail"), member: zName }),
+]);
+
+/** 202: the operation to follow. */
+export const zAccepted = z.strictObject({ operation: zOperation });
+
+/** One line of the event log: a typed reason and when it happened. */
+export const zEvent = z.strictObject({
+  id: z.int(),
+  wallMs: z.number(),
+  kind: z.string(),
+  data: z.record(z.string(), z.unknown()),
+});
+export const zEvents = z.strictObject({ events: z.array(zEvent), last: z.int() });
+
+export type Create = z.infer<typeof zCreate>;
+export type Created = z.infer<typeof zCreated>;
+export type Status = z.infer<typeof zStatus>;
+export type DatasourceStatus = Status["datasources"][number];
+export type OperationStatus = z.infer<typeof zOperation>;
+export type OperatorCommand = z.infer<typeof zOperatorCommand>;
+export type EventLine = z.infer<typeof zEvent>;
+export type Events = z.infer<typeof zEvents>;

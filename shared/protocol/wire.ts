@@ -1,0 +1,215 @@
+/**
+ * What travels between an agent and the coordinator: one poll, one reply.
+ *
+ * Every time in a reply is a duration that the agent counts from the moment it sent the poll: no instant of one clock
+ * is ever compared with another host's.
+ */
+import { z } from "zod";
+import type { Command, Poll, Reply } from "../domain/messages.ts";
+import { NAME_PATTERN, NAME_RULE } from "../domain/names.ts";
+
+export const zName = z.string().regex(NAME_PATTERN, { error: `must be ${NAME_RULE}` });
+const zCount = z.int().min(0);
+const zLsn = z.string().regex(/^[0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8}$/, { error: "must be an LSN such as 0/3000060" });
+const zId = z.string().min(1).max(100);
+const zHostAddress = z.string().min(1).max(255);
+const zPort = z.int().min(1).max(65_535);
+
+export const zClocks = z.strictObject({ monoMs: z.number(), bootMs: z.number(), wallMs: z.number() });
+
+export const zPosition = z.strictObject({
+  engine: z.literal("postgres"),
+  systemId: z.string().regex(/^[0-9]{1,20}$/),
+  timeline: z.int().min(1),
+  lsn: zLsn,
+  history: z.array(z.strictObject({ timeline: z.int().min(1), endLsn: zLsn })).max(1_000),
+});
+
+/** The server as its agent sees it. */
+export const zServerReport = z.discriminatedUnion("state", [
+  z.strictObject({ state: z.literal("stopped") }),
+  z.strictObject({ state: z.literal("starting") }),
+  z.strictObject({ state: z.literal("unresponsive") }),
+  z.strictObject({
+    state: z.literal("running"),
+    /** In recovery, that is read-only and able to replicate. */
+    inRecovery: z.boolean(),
+    /** Accepts a client's writes at this moment. */
+    writable: z.boolean(),
+  }),
+]);
+
+/** Where clients and replicas reach the server. */
+export const zEndpoint = z.strictObject({ host: zHostAddress, port: zPort });
+
+/** The server's own replication. */
+export const zReceiver = z.discriminatedUnion("state", [
+  /** Receiving from `upstream`. */
+  z.strictObject({ state: z.literal("streaming"), upstream: zName.nullable() }),
+  /** Told to follow `upstream`, not receiving at this moment; what it had received is final until it streams again. */
+  z.strictObject({ state: z.literal("ended"), upstream: zName.nullable() }),
+  /** Stopped durably by a freeze of operation `op`. */
+  z.strictObject({ state: z.literal("frozen"), op: zCount }),
+  /** Follows nobody. */
+  z.strictObject({ state: z.literal("none") }),
+]);
+
+/** Where the member's machine stands. */
+export const zMemberPhase = z.enum(["observing", "closed", "opening", "open", "fencing"]);
+
+/** Why the last reign of this member ended, as its own agent saw it. */
+export const zReleaseCause = z.enum([
+  "server-died",
+  "lease-lost",
+  "commanded",
+  "found-in-recovery",
+  "promotion-failed",
+  "unexpectedly-writable",
+  "none",
+]);
+
+export const zCommandResult = z.strictObject({
+  id: zId,
+  op: zCount,
+  outcome: z.enum(["accepted", "done", "failed", "refused"]),
+  /** A stable word for a failure or refusal; empty otherwise. */
+  code: z.string().max(64),
+  /** For people; never decided upon. */
+  detail: z.string().max(2_000),
+});
+
+/** The connector that this agent runs. */
+export const zConnectorReport = z.strictObject({
+  /** The connector's process. */
+  pid: zCount,
+  state: z.enum(["online", "offline", "on-hold"]),
+  /** Connections accepted since the connector started, and open now. */
+  created: zCount,
+  active: zCount,
+  /** The same by the member that served them. */
+  targets: z.array(z.strictObject({ member: zName, created: zCount, active: zCount })).max(100),
+});
+
+/** A promise given or held (PROTOCOL 8); carried from the first version, used later. */
+export const zPromise = z.strictObject({ holder: zName, epoch: zCount, remainingMs: z.number() });
+
+export const zPoll = z.strictObject({
+  protocol: z.int().min(0),
+  dataservice: zName,
+  /** The member or router host that this agent speaks for. */
+  host: zName,
+  /** How often this agent has started; fsynced before the first poll of a start. */
+  startCount: zCount,
+  /** Grows with every poll of a start. */
+  seq: zCount,
+  /** The nonce of the newest reply received, and the clocks when it was received; null before the first. */
+  nonce: z.string().max(100).nullable(),
+  nonceClocks: zClocks.nullable(),
+  /** Read when the poll is sent. */
+  clocks: zClocks,
+  epochSeen: zCount,
+  opSeen: zCount,
+  /** The highest epoch this member has set out to open its server in. */
+  attempted: zCount,
+  /** The highest epoch this member vouches never to write in again. */
+  released: zCount,
+  releaseCause: zReleaseCause,
+  version: zCount,
+  mac: z.string().max(128),
+  incarnation: z.string().max(64),
+  /** How long this agent may need to fence. */
+  fenceMs: zCount,
+  electorateVersion: zCount,
+  policyVersion: zCount,
+  /** What is left of the lease; null when none is held. */
+  leaseRemainingMs: z.number().nullable(),
+  /** The member's server; null on a host that carries only a connector. */
+  server: z
+    .strictObject({
+      phase: zMemberPhase,
+      endpoint: zEndpoint,
+      engine: z.literal("postgres"),
+      engineVersion: z.string().max(64),
+      systemId: z.string().max(32).nullable(),
+      report: zServerReport,
+      /** Read while the server answered last; null before that. */
+      position: zPosition.nullable(),
+      /** How much of the position is applied, as a display number; null when unknown. */
+      applied: z.number().nullable(),
+      /** Display only: how old the newest applied change is; 0 when all that was received is applied. */
+      latencyMs: z.number().nullable(),
+      receiver: zReceiver,
+    })
+    .nullable(),
+  connector: zConnectorReport.nullable(),
+  results: z.array(zCommandResult).max(64),
+  promises: z.array(zPromise).max(100),
+});
+
+export const zUpstream = z.strictObject({ member: zName, host: zHostAddress, port: zPort });
+
+const zCommandHead = { id: zId, op: zCount, epoch: zCount, deadlineMs: zCount };
+
+/** What the coordinator may ask of a member. */
+export const zCommand = z.discriminatedUnion("kind", [
+  /** Found this member as the primary of a server that is serving already: nobody's session notices. */
+  z.strictObject({ kind: z.literal("adopt"), ...zCommandHead }),
+  /** Open the server in `epoch`; always together with its lease. */
+  z.strictObject({ kind: z.literal("promote"), ...zCommandHead, proof: z.enum(["founded", "released", "expired", "revoked", "asserted"]) }),
+  /** Stream from `upstream`; thaws a freeze of this or an earlier operation. */
+  z.strictObject({ kind: z.literal("follow"), ...zCommandHead, upstream: zUpstream }),
+  /** Stop receiving, durably, and report the final position. */
+  z.strictObject({ kind: z.literal("freeze"), ...zCommandHead, proof: z.enum(["founded", "released", "expired", "revoked", "asserted"]) }),
+  /** Make the server unable to write, for certain, and report `released`. */
+  z.strictObject({ kind: z.literal("fence"), ...zCommandHead }),
+  /** Start a stopped server, read-only. */
+  z.strictObject({ kind: z.literal("start"), ...zCommandHead }),
+]);
+
+/** The right to write in `epoch`, counted from the sending of the poll that this answers. */
+export const zLease = z.strictObject({
+  epoch: zCount,
+  ttlMs: zCount,
+  electorateVersion: zCount,
+  electorate: z.array(zName).max(100),
+  /** Who must acknowledge a commit before its client hears of it; empty in asynchronous mode. */
+  syncSet: z.strictObject({ version: zCount, k: zCount, members: z.array(zName).max(100) }),
+});
+
+/**
+ * Where a connector sends traffic, proved for `validMs` counted from sending the poll: the connector forwards no byte
+ * on a proof that has run out.
+ */
+export const zRoute = z.strictObject({
+  service: z.enum(["read-write", "read-only"]),
+  epoch: zCount,
+  target: z.strictObject({ member: zName, host: zHostAddress, port: zPort }).nullable(),
+  validMs: zCount,
+});
+
+export const zReply = z.strictObject({
+  protocol: z.int().min(0),
+  /** The poll this answers. */
+  answersSeq: zCount,
+  nonce: z.string().max(100),
+  version: zCount,
+  mac: z.string().max(128),
+  nextPollMs: zCount,
+  policy: z.enum(["automatic", "manual", "maintenance"]),
+  policyVersion: zCount,
+  /** Present when this reply grants or extends; null says nothing about time. */
+  lease: zLease.nullable(),
+  /** The one authoritative refusal: this epoch is over for its holder. */
+  leaseEnded: z.strictObject({ epoch: zCount, mac: z.string().max(128) }).nullable(),
+  commands: z.array(zCommand).max(16),
+  routes: z.array(zRoute).max(16),
+});
+
+/** Fails to compile when a schema and its type in the domain say different things. */
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
+const sameShapes: [
+  Same<z.infer<typeof zPoll>, Poll>,
+  Same<z.infer<typeof zReply>, Reply>,
+  Same<z.infer<typeof zCommand>, Command>,
+] = [true, true, true];
+void sameShapes;
