@@ -1,0 +1,277 @@
+/**
+ * What the coordinator's machine knows of one dataservice.
+ *
+ * Three parts, by how they are kept. `durable` is written whenever it changes, before anything is answered. `lease` has
+ * a row of its own, because it is the one thing written at rest. `live` is what this incarnation has seen and heard; a
+ * fresh incarnation begins without it and waits accordingly.
+ */
+import type { Clocks } from "../../domain/clocks.ts";
+import type { Durability, Policy, Role, State, StateReason } from "../../domain/datasource.ts";
+import type { Command, Endpoint, Poll, Reply } from "../../domain/messages.ts";
+import type { DataserviceName, HostName, MemberName } from "../../domain/names.ts";
+import type { Position } from "../../domain/position.ts";
+import type { Epoch, ProofKind, Reign } from "../../domain/reign.ts";
+import type { Settings } from "../../domain/settings.ts";
+import type { AbortCode, FailoverCause, Reason } from "./reason.ts";
+
+/** The proofs by which a reign can have ended so far. */
+export type EndProof = Extract<ProofKind, "released" | "expired">;
+
+/** Where the dataservice stands. A phase carries only its own fields. */
+export type Phase =
+  /** Waiting for every named member to report; nothing is commanded. */
+  | { kind: "founding"; primary: MemberName }
+  /** `primary` holds the lease of `epoch`, or is being given it; `opened` once it was seen writable. */
+  | {
+      kind: "reigning";
+      epoch: Epoch;
+      primary: MemberName;
+      op: number;
+      how: "adopt" | "promote";
+      proof: ProofKind;
+      opened: boolean;
+    }
+  /** The primary is told to fence and gets no extension; its end must be proved. */
+  | { kind: "deposing"; epoch: Epoch; primary: MemberName; op: number; cause: FailoverCause }
+  /** The reign of `epoch` is over by `proof`; positions are gathered and a successor chosen. */
+  | {
+      kind: "collecting";
+      epoch: Epoch;
+      deposed: MemberName;
+      op: number;
+      proof: EndProof;
+      cause: FailoverCause;
+      target: MemberName | null;
+      byOperator: boolean;
+    }
+  /** The reign of `epoch` is over by `proof` and nobody could succeed. */
+  | { kind: "vacant"; epoch: Epoch; deposed: MemberName; op: number; proof: EndProof; code: AbortCode };
+
+/** What is known of whoever speaks for a host; binds its token to one agent and one server. */
+export interface Identity {
+  /** The highest start count seen; 0 before the first poll. */
+  startCount: number;
+  incarnation: string | null;
+  systemId: string | null;
+  /** The highest epoch the member has vouched never to write in again. Terminal. */
+  released: Epoch;
+}
+
+export interface MemberRecord {
+  name: MemberName;
+  priority: number;
+  role: Role;
+  state: State;
+  reason: StateReason;
+  sinceWallMs: number;
+  endpoint: Endpoint | null;
+}
+
+export interface OperationRecord {
+  op: number;
+  kind: "founding" | "failover" | "reopening" | "datasource-fail";
+  requestedBy: "automatic" | "operator";
+  state: "running" | "succeeded" | "failed";
+  code: string;
+  startedWallMs: number;
+  endedWallMs: number | null;
+}
+
+export interface DurableState {
+  dataservice: DataserviceName;
+  durability: Durability;
+  settings: Settings;
+  policy: Policy;
+  policyVersion: number;
+  /** The highest epoch minted; never reused. */
+  epoch: Epoch;
+  /** The highest operation number given out. */
+  op: number;
+  /** Grows with every durable change. */
+  version: number;
+  electorate: { version: number; members: MemberName[] };
+  syncSet: { version: number; k: number; members: MemberName[] };
+  reigns: Reign[];
+  members: Record<MemberName, MemberRecord>;
+  /** Everyone whose agent may poll: the members and the hosts with a connector only. */
+  identities: Record<HostName, Identity>;
+  phase: Phase;
+  /** The newest command given to each member. */
+  commands: Record<MemberName, Command>;
+  /** The operation under way, if any. */
+  operation: OperationRecord | null;
+  /** Wall times of the automatic failovers inside the budget's window. A flapping guard, no safety rule. */
+  failoversWallMs: number[];
+}
+
+/** The newest grant. `serial` grows with every grant and extension. */
+export interface LeaseRecord {
+  member: MemberName;
+  epoch: Epoch;
+  ttlMs: number;
+  fenceMs: number;
+  serial: number;
+  /** The holder's last reported position: what a successor's loss is measured against. */
+  position: Position | null;
+}
+
+/** A witness counts the wait for `expired` on its own clock, from its receipt of a nonce issued after the last grant. */
+export interface Witness {
+  startCount: number;
+  serial: number;
+  base: Clocks;
+}
+
+export interface LiveHost {
+  poll: Poll;
+  handledAt: number;
+  /** The newest nonces sent to this host, each with the lease serial at that moment. */
+  issued: { nonce: string; serial: number }[];
+  witness: Witness | null;
+  /** The command sent last: so that it is not repeated with every poll. */
+  sent: { id: string; at: number } | null;
+  /** Since when a replica that should stream has not; null while it streams. */
+  stalledAt: number | null;
+}
+
+export interface LiveState {
+  generation: number;
+  /** Milliseconds of this incarnation: the sum of positive clock differences. */
+  at: number;
+  /** Display only. */
+  wallMs: number;
+  /** When the newest grant or extension was handled; the start of the incarnation for an inherited one. */
+  leaseAt: number;
+  /** When this incarnation saw the phase begin. */
+  phaseAt: number;
+  nonceCounter: number;
+  hosts: Record<HostName, LiveHost>;
+  /** Restarts ordered for stopped servers: how many in a row, and when the next may be. */
+  restarts: Record<MemberName, { attempts: number; notBefore: number }>;
+  /** Obstacles already told, so that each is told once. */
+  told: string[];
+  /** Set when a member has seen more than this coordinator remembers: it then promotes and commands nothing. */
+  behindMembers: boolean;
+}
+
+export interface ClusterState {
+  durable: DurableState;
+  lease: LeaseRecord | null;
+  live: LiveState;
+}
+
+/** Coordinator events carry `at` (ms of this incarnation, never backwards) and `wallMs` (display only). */
+export type ClusterEvent =
+  | { kind: "poll"; at: number; wallMs: number; poll: Poll }
+  | { kind: "tick"; at: number; wallMs: number }
+  | { kind: "command"; at: number; wallMs: number; command: OperatorRequest };
+
+export type OperatorRequest =
+  | { kind: "failover"; to: MemberName | null }
+  | { kind: "datasource-fail"; member: MemberName };
+
+/** Why a poll or a command was not accepted. Nothing has changed then. */
+export interface Refusal {
+  code:
+    | "unknown-member"
+    | "unsupported-protocol"
+    | "stale-poll"
+    | "second-agent"
+    | "wrong-system"
+    | "wrong-incarnation"
+    | "not-founded"
+    | "primary-is-healthy"
+    | "operation-under-way"
+    | "wrong-state";
+  detail: string;
+}
+
+/** The answer to a poll before the shell adds what only it can make: the MACs. */
+export type ReplyBody = Omit<Reply, "mac" | "leaseEnded"> & { leaseEndedEpoch: Epoch | null };
+
+export type ClusterEffect =
+  /** Insert or replace an operation's record. */
+  | { kind: "operation"; record: OperationRecord }
+  /** Append a reason to an operation's transcript. */
+  | { kind: "transcript"; op: number; entry: Reason };
+
+/**
+ * What one step yields. The shell persists `durable` if it is another object than before, the lease row if `lease` is
+ * another object or `confirm` is set, the effects and the reasons, all in one transaction; only then it answers.
+ */
+export interface ClusterStep {
+  state: ClusterState;
+  effects: ClusterEffect[];
+  reasons: Reason[];
+  /** The answer carries authority: it may leave only behind a real write of this very event. */
+  confirm: boolean;
+  answer:
+    | { kind: "none" }
+    | { kind: "reply"; reply: ReplyBody }
+    | { kind: "accepted"; op: number }
+    | { kind: "refused"; refusal: Refusal };
+}
+
+/** What founds a dataservice. */
+export interface Founding {
+  dataservice: DataserviceName;
+  members: { name: MemberName; priority: number }[];
+  primary: MemberName;
+  routers: HostName[];
+  settings: Settings;
+  wallMs: number;
+}
+
+/** The state of a dataservice that was just created: nobody has reported, nothing is commanded. */
+export function foundingState(founding: Founding): DurableState {
+  const names = founding.members.map((member) => member.name);
+  const identity: Identity = { startCount: 0, incarnation: null, systemId: null, released: 0 };
+  return {
+    dataservice: founding.dataservice,
+    durability: "async",
+    settings: founding.settings,
+    policy: "automatic",
+    policyVersion: 1,
+    epoch: 0,
+    op: 0,
+    version: 1,
+    electorate: { version: 1, members: names },
+    syncSet: { version: 1, k: 0, members: [] },
+    reigns: [],
+    members: Object.fromEntries(
+      founding.members.map((member): [MemberName, MemberRecord] => [
+        member.name,
+        {
+          name: member.name,
+          priority: member.priority,
+          role: member.name === founding.primary ? "primary" : "replica",
+          state: "offline",
+          reason: { kind: "none" },
+          sinceWallMs: founding.wallMs,
+          endpoint: null,
+        },
+      ]),
+    ),
+    identities: Object.fromEntries([...names, ...founding.routers].map((name) => [name, identity])),
+    phase: { kind: "founding", primary: founding.primary },
+    commands: {},
+    operation: null,
+    failoversWallMs: [],
+  };
+}
+
+/** What a fresh incarnation knows besides what was stored. It has seen no grant: its waits begin now. */
+export function freshLive(generation: number, wallMs: number): LiveState {
+  return {
+    generation,
+    at: 0,
+    wallMs,
+    leaseAt: 0,
+    phaseAt: 0,
+    nonceCounter: 0,
+    hosts: {},
+    restarts: {},
+    told: [],
+    behindMembers: false,
+  };
+}
