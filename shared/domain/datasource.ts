@@ -24,3 +24,14 @@ export type StatusWord = "ok" | "diminished" | "warn" | "critical" | "shunned";
 export type ReplicatorState = "online" | "synchronizing" | "offline" | "degraded" | "unknown";
 export type DataserverState = "online" | "stopped" | "unknown";
 export type ManagerState = "online" | "stopped";
+
+/** Whether two reasons say the same. */
+export function stateReasonsEqual(a: StateReason, b: StateReason): boolean {
+  if (a.kind === "failed-over-to" && b.kind === "failed-over-to") return a.to === b.to;
+  return a.kind === b.kind;
+}
+
+/** Whether an operator put the datasource where it is: nothing automatic undoes that (SPEC: G4). */
+export function isOperatorsWord(reason: StateReason): boolean {
+  return reason.kind === "manually-failed" || reason.kind === "manually-shunned";
+}

@@ -60,6 +60,13 @@ export function onLineage(
   return coverage === "equal" || coverage === "behind" || continues(member.position, successor.fork);
 }
 
+/** `epoch`, or the nearest one before it that was opened: one that was minted and never opened has left no log. */
+export function lastOpenedEpoch(reigns: readonly Reign[], epoch: Epoch): Epoch {
+  const reign = reigns.find((entry) => entry.epoch === epoch);
+  if (!reign || reign.opened || reign.parent === 0) return epoch;
+  return lastOpenedEpoch(reigns, reign.parent);
+}
+
 /** Whether `position` lies on a timeline that began at or after `fork`: it has followed the successor since. */
 function continues(position: Position, fork: Position): boolean {
   return comparePositions(position, fork) === "covers" && position.timeline > fork.timeline;

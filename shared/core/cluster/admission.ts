@@ -1,0 +1,57 @@
+/**
+ * Who may speak for a host. A poll that is not admitted changes nothing at all: a cloned machine, a second agent or a
+ * late packet must not leave a trace that a decision could rest on.
+ */
+import type { Poll } from "../../domain/messages.ts";
+import type { ClusterState, Refusal } from "./state.ts";
+
+const PROTOCOL = 1;
+
+/** Why this poll is refused; null when it is admitted. */
+export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
+  const identity = state.durable.identities[poll.host];
+  if (poll.dataservice !== state.durable.dataservice || !identity) {
+    return { code: "unknown-member", detail: `host '${poll.host}' does not belong to '${state.durable.dataservice}'` };
+  }
+  if (poll.protocol !== PROTOCOL) {
+    return { code: "unsupported-protocol", detail: `protocol ${poll.protocol}: this coordinator speaks ${PROTOCOL}` };
+  }
+  if (identity.startCount > 0) {
+    if (poll.incarnation !== identity.incarnation) {
+      if (poll.startCount <= identity.startCount) return secondAgent(poll, identity.startCount);
+      return {
+        code: "wrong-incarnation",
+        detail: `the agent of '${poll.host}' comes with other state than the one that was enrolled: it must be readmitted`,
+      };
+    }
+    if (poll.startCount < identity.startCount) return secondAgent(poll, identity.startCount);
+  }
+  const systemId = poll.server?.systemId ?? null;
+  if (identity.systemId !== null && systemId !== null && systemId !== identity.systemId) {
+    return {
+      code: "wrong-system",
+      detail: `the server of '${poll.host}' has system identifier ${systemId}, enrolled was ${identity.systemId}`,
+    };
+  }
+  const isMember = poll.host in state.durable.members;
+  if (isMember !== (poll.server !== null)) {
+    return {
+      code: "unknown-member",
+      detail: isMember
+        ? `'${poll.host}' is a member: its agent must have a [server] section`
+        : `'${poll.host}' is a router host: its agent must not have a [server] section`,
+    };
+  }
+  const last = state.live.hosts[poll.host]?.poll;
+  if (last && last.startCount === poll.startCount && poll.seq <= last.seq) {
+    return { code: "stale-poll", detail: `poll ${poll.seq} of '${poll.host}': ${last.seq} has been answered` };
+  }
+  return null;
+}
+
+function secondAgent(poll: Poll, seen: number): Refusal {
+  return {
+    code: "second-agent",
+    detail: `start ${poll.startCount} of the agent of '${poll.host}': start ${seen} already speaks for this host`,
+  };
+}

@@ -1,0 +1,91 @@
+/**
+ * Choosing a successor: lineage first (the reign table), then coverage (the partial order of positions), then
+ * preference, priority and name. Two candidates of which neither covers the other stop the failover: somebody's writes
+ * would be thrown away, and that is for a person to decide.
+ */
+import { isOperatorsWord } from "../../domain/datasource.ts";
+import type { MemberName } from "../../domain/names.ts";
+import { comparePositions, coversPosition, type Position } from "../../domain/position.ts";
+import { lastOpenedEpoch, onLineage } from "../../domain/reign.ts";
+import type { Ineligible } from "./reason.ts";
+import type { ClusterState, Phase } from "./state.ts";
+
+type Collecting = Extract<Phase, { kind: "collecting" }>;
+
+export interface Candidate {
+  member: MemberName;
+  position: Position;
+  priority: number;
+  /** The last holder of a lease that was given up in good order wins every tie. */
+  preferred: boolean;
+}
+
+/**
+ * A proof `released` leaves nobody to receive from: a stream that has ended is final. Otherwise, and where a stream has
+ * found another source meanwhile, an explicit freeze is needed.
+ */
+export function freezeMode(phase: Collecting): "natural" | "explicit" {
+  return phase.proof === "released" ? "natural" : "explicit";
+}
+
+/** Whether a member may succeed, apart from whether its position is final yet. */
+export function ineligible(state: ClusterState, phase: Pick<Collecting, "epoch">, name: MemberName): Ineligible | null {
+  const { durable, live } = state;
+  const record = durable.members[name];
+  if (!record || !durable.electorate.members.includes(name)) return "not-in-electorate";
+  if (record.state === "offline" && record.reason.kind !== "none") return "offline";
+  if (isOperatorsWord(record.reason)) return record.state === "shunned" ? "shunned" : "failed-by-operator";
+  const lastOpened = lastOpenedEpoch(durable.reigns, phase.epoch);
+  const isLastHolder = durable.reigns.some(
+    (reign) => (reign.epoch === phase.epoch || reign.epoch === lastOpened) && reign.member === name,
+  );
+  if (record.state === "shunned" && !isLastHolder) return "shunned";
+  const host = live.hosts[name];
+  const server = host?.poll.server;
+  if (!host || !server) return "no-report";
+  if (live.at - host.handledAt > durable.settings.silentMs) return "silent";
+  if (server.report.state !== "running") return "server-down";
+  const isShut = server.phase === "closed" || server.phase === "observing";
+  if (!server.report.inRecovery || server.report.writable || !isShut) return "server-writable";
+  if (!server.position) return "no-position";
+  const { attempted } = host.poll;
+  // Whoever attempted the very epoch that is being succeeded may have opened in it unseen: its own log then goes on.
+  if (attempted === phase.epoch) return null;
+  return onLineage(durable.reigns, lastOpened, { attempted, position: server.position }) ? null : "not-on-lineage";
+}
+
+/** Why an eligible member's position is not final yet; null when it is. */
+export function notFinal(state: ClusterState, phase: Collecting, name: MemberName): Ineligible | null {
+  const receiver = state.live.hosts[name]?.poll.server?.receiver;
+  if (!receiver) return "no-report";
+  if (freezeMode(phase) === "explicit") {
+    return receiver.state === "frozen" && receiver.op === phase.op ? null : "not-frozen";
+  }
+  return receiver.state === "streaming" ? "still-receiving" : null;
+}
+
+export type Choice =
+  | { kind: "chosen"; winner: Candidate }
+  | { kind: "diverged"; members: MemberName[] }
+  | { kind: "none" };
+
+/** The candidate that covers all others. Ties by preference, then priority, then name: the same picture, the same winner. */
+export function choose(candidates: readonly Candidate[]): Choice {
+  if (candidates.length === 0) return { kind: "none" };
+  const best = candidates.filter((candidate) =>
+    candidates.every((other) => coversPosition(candidate.position, other.position)),
+  );
+  if (best.length === 0) {
+    const members = candidates
+      .filter((candidate) =>
+        candidates.every((other) => comparePositions(candidate.position, other.position) !== "behind"),
+      )
+      .map((candidate) => candidate.member);
+    return { kind: "diverged", members };
+  }
+  const [winner] = best.toSorted(
+    (a, b) =>
+      Number(b.preferred) - Number(a.preferred) || b.priority - a.priority || (a.member < b.member ? -1 : 1),
+  );
+  return winner ? { kind: "chosen", winner } : { kind: "none" };
+}

@@ -1,0 +1,83 @@
+/**
+ * The states of the datasources that nobody's command decides: what the members report, and what their silence says.
+ * What an operator put somewhere stays there (SPEC: G4).
+ */
+import { isOperatorsWord } from "../../domain/datasource.ts";
+import type { MemberName } from "../../domain/names.ts";
+import { onLineage } from "../../domain/reign.ts";
+import type { ClusterState, LiveHost } from "./state.ts";
+import { member, setHost, setMember, setState, type Work } from "./work.ts";
+
+/** Brings every datasource's state in line with what is known now. */
+export function observeDatasources(work: Work): void {
+  for (const name of Object.keys(work.durable.members)) {
+    noteEndpoint(work, name);
+    noteStall(work, name);
+    observeOne(work, name);
+  }
+}
+
+/** The name of the primary that clients may write to now; null while there is none. */
+export function livingPrimary(state: ClusterState): MemberName | null {
+  const { phase } = state.durable;
+  return phase.kind === "reigning" && phase.opened ? phase.primary : null;
+}
+
+/** Whether the agent of a host has been silent for longer than the setting allows. */
+export function isSilent(state: ClusterState, name: MemberName): boolean {
+  const host = state.live.hosts[name];
+  // A fresh incarnation has heard nobody yet: silence is counted from its start.
+  return state.live.at - (host?.handledAt ?? 0) >= state.durable.settings.silentMs;
+}
+
+/** Whether a replica streams from the living primary, on its lineage. */
+export function streamsFrom(state: ClusterState, name: MemberName, primary: MemberName): boolean {
+  const host = state.live.hosts[name];
+  const server = host?.poll.server;
+  if (!host || server?.report.state !== "running" || !server.report.inRecovery || !server.position) return false;
+  if (server.receiver.state !== "streaming" || server.receiver.upstream !== primary) return false;
+  return onLineage(state.durable.reigns, state.durable.epoch, {
+    attempted: host.poll.attempted,
+    position: server.position,
+  });
+}
+
+function noteEndpoint(work: Work, name: MemberName): void {
+  const endpoint = work.live.hosts[name]?.poll.server?.endpoint;
+  const known = member(work, name).endpoint;
+  if (!endpoint || (known && known.host === endpoint.host && known.port === endpoint.port)) return;
+  setMember(work, name, { endpoint });
+}
+
+function noteStall(work: Work, name: MemberName): void {
+  const host = work.live.hosts[name];
+  const server = host?.poll.server;
+  if (!host || !server) return;
+  const isStalled = member(work, name).role === "replica" && server.receiver.state !== "streaming";
+  if (isStalled === (host.stalledAt !== null)) return;
+  setHost(work, name, { stalledAt: isStalled ? work.live.at : null });
+}
+
+function observeOne(work: Work, name: MemberName): void {
+  const record = member(work, name);
+  const { phase } = work.durable;
+  if (phase.kind === "founding" || isOperatorsWord(record.reason)) return;
+  // Whoever reigns, is being deposed or was deposed is judged by the succession alone.
+  const concerned = phase.kind === "reigning" || phase.kind === "deposing" ? phase.primary : phase.deposed;
+  if (name === concerned || record.role === "primary") return;
+  if (isSilent(work, name)) return setState(work, name, "failed", { kind: "manager-stopped" });
+  const host = work.live.hosts[name];
+  if (!host?.poll.server) return;
+  observeReplica(work, name, host);
+}
+
+function observeReplica(work: Work, name: MemberName, host: LiveHost): void {
+  const record = member(work, name);
+  if (record.state === "shunned") return;
+  if (host.poll.server?.report.state === "stopped") {
+    return setState(work, name, "failed", { kind: "dataserver-stopped" });
+  }
+  const primary = livingPrimary(work);
+  const returns = record.state === "failed" || (record.state === "offline" && record.reason.kind === "none");
+  if (returns && primary !== null && streamsFrom(work, name, primary)) setState(work, name, "online", { kind: "none" });
+}

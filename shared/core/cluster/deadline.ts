@@ -1,0 +1,22 @@
+/** When the coordinator's machine must be woken though nobody speaks. */
+import type { ClusterState } from "./state.ts";
+import { phaseDeadline } from "./succession.ts";
+
+/** The next moment, in `at`, at which a tick can change something; null when only events can. */
+export function nextDeadlineAt(state: ClusterState): number | null {
+  const moments = [phaseDeadline(state), ...silences(state), ...restarts(state)].filter(
+    (moment): moment is number => moment !== null && moment > state.live.at,
+  );
+  return moments.length === 0 ? null : Math.min(...moments);
+}
+
+function silences(state: ClusterState): number[] {
+  if (state.durable.phase.kind === "founding") return [];
+  return Object.values(state.durable.members)
+    .filter((record) => record.role === "replica" && record.state === "online")
+    .map((record) => (state.live.hosts[record.name]?.handledAt ?? 0) + state.durable.settings.silentMs);
+}
+
+function restarts(state: ClusterState): number[] {
+  return Object.values(state.live.restarts).map((restart) => restart.notBefore);
+}

@@ -1,0 +1,32 @@
+/**
+ * Founding: the first epoch. It needs a report from every named member: one system identifier, no member with an epoch
+ * behind it (that would be a restore), and none but the named one writable. Until then agents only observe.
+ */
+import type { MemberName } from "../../domain/names.ts";
+import type { FoundingObstacle } from "./reason.ts";
+import type { ClusterState } from "./state.ts";
+
+export type FoundingVerdict =
+  | { kind: "waiting"; missing: MemberName[] }
+  | { kind: "blocked"; why: FoundingObstacle; members: MemberName[] }
+  /** `adopt` a primary that is serving already; `promote` one that is read-only. */
+  | { kind: "ready"; how: "adopt" | "promote" };
+
+/** Whether the dataservice can be founded with `primary`, by what its members have reported. */
+export function judgeFounding(state: ClusterState, primary: MemberName): FoundingVerdict {
+  const names = Object.keys(state.durable.members);
+  const servers = names.map((name) => ({ name, server: state.live.hosts[name]?.poll.server, poll: state.live.hosts[name]?.poll }));
+  const missing = servers.filter(({ server }) => !server?.systemId || !server.position).map(({ name }) => name);
+  if (missing.length > 0) return { kind: "waiting", missing };
+  const systems = new Set(servers.map(({ server }) => server?.systemId));
+  if (systems.size > 1) return { kind: "blocked", why: "several-systems", members: names };
+  const reigned = servers.filter(({ poll }) => poll && (poll.epochSeen > 0 || poll.attempted > 0)).map(({ name }) => name);
+  if (reigned.length > 0) return { kind: "blocked", why: "member-has-an-epoch", members: reigned };
+  const writable = servers
+    .filter(({ name, server }) => name !== primary && server?.report.state === "running" && server.report.writable)
+    .map(({ name }) => name);
+  if (writable.length > 0) return { kind: "blocked", why: "another-member-is-writable", members: writable };
+  const first = servers.find(({ name }) => name === primary)?.server?.report;
+  if (first?.state !== "running") return { kind: "blocked", why: "primary-not-running", members: [primary] };
+  return { kind: "ready", how: first.writable ? "adopt" : "promote" };
+}

@@ -1,0 +1,211 @@
+/**
+ * What each member should be told now. A goal is worked out anew with every poll from the phase and the report; the
+ * command that carries it keeps its id until the member has answered, so that a repetition is recognised.
+ */
+import { isOperatorsWord } from "../../domain/datasource.ts";
+import type { Command, Endpoint, MemberServerReport, Poll, Upstream } from "../../domain/messages.ts";
+import type { MemberName } from "../../domain/names.ts";
+import { onLineage, type ProofKind } from "../../domain/reign.ts";
+import { freezeMode, ineligible } from "./choose.ts";
+import type { Phase } from "./state.ts";
+import { because, member, setHost, type Work } from "./work.ts";
+
+/** A command that was sent and is not listed in a poll yet is repeated after this long. */
+const REPEAT_MS = 500;
+/** A finished command whose goal is still not met is given again after this long. */
+const RETRY_MS = 2_000;
+/** The first wait before a stopped server is started again; doubles up to the last. */
+const RESTART_FIRST_MS = 1_000;
+const RESTART_LAST_MS = 60_000;
+
+const DEADLINES_MS = { adopt: 5_000, follow: 5_000, freeze: 2_000, fence: 2_000, start: 60_000 } as const;
+
+type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
+
+type Goal =
+  | { kind: "adopt" | "fence" | "start" }
+  | { kind: "promote" | "freeze"; proof: ProofKind }
+  | { kind: "follow"; upstream: Upstream };
+
+/** The commands for the reply to `poll`; marks them as sent. */
+export function commandsFor(work: Work, poll: Poll): Command[] {
+  const { server, host: name } = poll;
+  if (!server || work.live.behindMembers) return [];
+  noteResults(work, poll);
+  const goal = goalOf(work, name, server);
+  if (!goal) return [];
+  const command = commandOf(work, name, goal);
+  if (!command || !isDue(work, poll, command)) return [];
+  setHost(work, name, { sent: { id: command.id, at: work.live.at } });
+  if (command.kind === "start") noteRestart(work, name);
+  work.confirm = true;
+  return [command];
+}
+
+/** Whether the member is told, or is being told, to open in the current epoch. */
+export function isPromotion(command: Command): boolean {
+  return command.kind === "promote" || command.kind === "adopt";
+}
+
+function goalOf(work: Work, name: MemberName, server: MemberServerReport): Goal | null {
+  const { phase } = work.durable;
+  switch (phase.kind) {
+    case "founding":
+      return null;
+    case "reigning":
+      return phase.primary === name ? openingGoal(phase) : replicaGoal(work, phase, name, server);
+    case "deposing":
+      return phase.primary === name ? { kind: "fence" } : fenceIfWritable(server);
+    case "collecting":
+      return fenceIfWritable(server) ?? collectingGoal(work, phase, name, server);
+    case "vacant":
+      return fenceIfWritable(server) ?? startingGoal(work, phase, name, server);
+  }
+}
+
+function openingGoal(phase: PhaseOf<"reigning">): Goal | null {
+  if (phase.opened) return null;
+  return phase.how === "adopt" ? { kind: "adopt" } : { kind: "promote", proof: phase.proof };
+}
+
+function fenceIfWritable(server: MemberServerReport): Goal | null {
+  const isWritable = server.report.state === "running" && server.report.writable;
+  return isWritable && server.phase !== "observing" ? { kind: "fence" } : null;
+}
+
+function replicaGoal(work: Work, phase: PhaseOf<"reigning">, name: MemberName, server: MemberServerReport): Goal | null {
+  const fence = fenceIfWritable(server);
+  if (fence) return fence;
+  const record = member(work, name);
+  // The others are repointed once the new primary is open: repointing never delays the opening.
+  if (!phase.opened || record.role === "primary" || record.state === "shunned" || isOperatorsWord(record.reason)) return null;
+  if (server.report.state === "stopped") return restartGoal(work, name);
+  if (server.report.state !== "running" || !server.report.inRecovery) return null;
+  const primary = member(work, phase.primary);
+  if (!primary.endpoint || followsAlready(server, primary.name)) return null;
+  const attempted = work.live.hosts[name]?.poll.attempted ?? 0;
+  if (server.position && !onLineage(work.durable.reigns, phase.epoch, { attempted, position: server.position })) return null;
+  return { kind: "follow", upstream: { member: primary.name, ...primary.endpoint } };
+}
+
+function followsAlready(server: MemberServerReport, primary: MemberName): boolean {
+  const { receiver } = server;
+  const names = receiver.state === "streaming" || receiver.state === "ended" ? receiver.upstream : null;
+  return server.phase !== "observing" && names === primary;
+}
+
+function collectingGoal(work: Work, phase: PhaseOf<"collecting">, name: MemberName, server: MemberServerReport): Goal | null {
+  if (ineligible(work, phase, name) !== null) return startingGoal(work, phase, name, server);
+  const mustFreeze = freezeMode(phase) === "explicit" || server.receiver.state === "streaming";
+  const isFrozen = server.receiver.state === "frozen" && server.receiver.op === phase.op;
+  return mustFreeze && !isFrozen ? { kind: "freeze", proof: phase.proof } : null;
+}
+
+/** Without a primary, stopped servers are started: replicas always, the crashed last primary only when nobody else can. */
+function startingGoal(
+  work: Work,
+  phase: PhaseOf<"collecting" | "vacant">,
+  name: MemberName,
+  server: MemberServerReport,
+): Goal | null {
+  const record = member(work, name);
+  if (server.report.state !== "stopped" || isOperatorsWord(record.reason)) return null;
+  if (record.reason.kind === "failed-over-to") return null;
+  if (name === phase.deposed || record.role === "primary") {
+    const someoneElse = work.durable.electorate.members.some((other) => ineligible(work, phase, other) === null);
+    if (someoneElse) return null;
+  }
+  return restartGoal(work, name);
+}
+
+function restartGoal(work: Work, name: MemberName): Goal | null {
+  const restart = work.live.restarts[name];
+  const first = restart ?? { attempts: 0, notBefore: work.live.at + RESTART_FIRST_MS };
+  if (!restart) setRestart(work, name, first);
+  return work.live.at >= first.notBefore ? { kind: "start" } : null;
+}
+
+function noteRestart(work: Work, name: MemberName): void {
+  const attempts = (work.live.restarts[name]?.attempts ?? 0) + 1;
+  const wait = Math.min(RESTART_FIRST_MS * 2 ** attempts, RESTART_LAST_MS);
+  setRestart(work, name, { attempts, notBefore: work.live.at + wait });
+}
+
+function setRestart(work: Work, name: MemberName, restart: { attempts: number; notBefore: number }): void {
+  work.live = { ...work.live, restarts: { ...work.live.restarts, [name]: restart } };
+}
+
+/** The command in force when it carries this goal, else a new one. */
+function commandOf(work: Work, name: MemberName, goal: Goal): Command | null {
+  const known = work.durable.commands[name];
+  const host = work.live.hosts[name];
+  if (known && carries(known, goal, work)) {
+    const result = host?.poll.results.find((entry) => entry.id === known.id);
+    const isOver = result !== undefined && result.outcome !== "accepted";
+    const sentAt = host?.sent?.id === known.id ? host.sent.at : work.live.phaseAt;
+    // A promotion is never given twice: its epoch was attempted, and the next attempt needs the next epoch.
+    if (!isOver || isPromotion(known)) return known;
+    if (goal.kind !== "start" && work.live.at - sentAt < RETRY_MS) return null;
+  }
+  return issue(work, name, goal);
+}
+
+function carries(command: Command, goal: Goal, work: Work): boolean {
+  const op = operationOf(work);
+  if (command.kind !== goal.kind || command.op !== op || command.epoch !== work.durable.epoch) return false;
+  if (command.kind === "follow" && goal.kind === "follow") return sameUpstream(command.upstream, goal.upstream);
+  return true;
+}
+
+function sameUpstream(a: Upstream, b: Upstream): boolean {
+  return a.member === b.member && sameEndpoint(a, b);
+}
+
+function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a.host === b.host && a.port === b.port;
+}
+
+function operationOf(work: Work): number {
+  const { phase } = work.durable;
+  return phase.kind === "founding" ? 0 : phase.op;
+}
+
+function issue(work: Work, name: MemberName, goal: Goal): Command {
+  const op = operationOf(work);
+  const deadlineMs = goal.kind === "promote" ? work.durable.settings.promoteMs : DEADLINES_MS[goal.kind];
+  // The version grows with every durable change, this one included: no two commands of a dataservice share it.
+  const id = `${work.durable.version + 1}.${name}.${goal.kind}`;
+  const command: Command = { ...goal, id, op, epoch: work.durable.epoch, deadlineMs };
+  work.durable = { ...work.durable, commands: { ...work.durable.commands, [name]: command } };
+  because(work, { kind: "command-issued", member: name, command: goal.kind, id, op });
+  return command;
+}
+
+function isDue(work: Work, poll: Poll, command: Command): boolean {
+  if (poll.results.some((result) => result.id === command.id)) return false;
+  const sent = work.live.hosts[poll.host]?.sent;
+  return !sent || sent.id !== command.id || work.live.at - sent.at >= REPEAT_MS;
+}
+
+/** Tells failed and refused commands, each once; forgets the restarts of a server that runs. */
+function noteResults(work: Work, poll: Poll): void {
+  const known = work.durable.commands[poll.host];
+  for (const result of poll.results) {
+    if (result.id !== known?.id || (result.outcome !== "failed" && result.outcome !== "refused")) continue;
+    const reason = {
+      kind: "command-result",
+      member: poll.host,
+      id: result.id,
+      outcome: result.outcome,
+      code: result.code,
+      detail: result.detail,
+    } as const;
+    const key = JSON.stringify(reason);
+    if (work.live.told.includes(key)) continue;
+    work.live = { ...work.live, told: [...work.live.told, key].slice(-100) };
+    because(work, reason, result.op);
+  }
+  if (poll.server?.report.state !== "running" || !(poll.host in work.live.restarts)) return;
+  const { [poll.host]: _, ...restarts } = work.live.restarts;
+  work.live = { ...work.live, restarts };
+}

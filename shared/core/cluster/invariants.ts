@@ -1,0 +1,52 @@
+/**
+ * What must hold after every step, in production too. A broken invariant throws; the shell then persists nothing, and
+ * the last state that held stays.
+ */
+import type { ClusterState } from "./state.ts";
+
+/** Throws when `after` may not follow `before`. */
+export function assertClusterInvariants(before: ClusterState, after: ClusterState): void {
+  for (const [rule, holds] of Object.entries(clusterInvariants)) {
+    if (!holds(before, after)) throw new Error(`invariant broken: ${rule}`);
+  }
+}
+
+const clusterInvariants: Record<string, (before: ClusterState, after: ClusterState) => boolean> = {
+  "epochs only grow, by one": ({ durable: a }, { durable: b }) => b.epoch === a.epoch || b.epoch === a.epoch + 1,
+  "operation numbers only grow": ({ durable: a }, { durable: b }) => b.op >= a.op,
+  "the version grows with every durable change": ({ durable: a }, { durable: b }) => a === b || b.version === a.version + 1,
+  "the newest reign is the newest epoch's": (_, { durable }) => (durable.reigns.at(-1)?.epoch ?? 0) === durable.epoch,
+  "every epoch has one reign": (_, { durable }) => durable.reigns.every((reign, index) => reign.epoch === index + 1),
+  "only the newest epoch reigns": (_, { durable: { phase, epoch } }) =>
+    phase.kind === "founding" ? epoch === 0 : phase.epoch === epoch,
+  "an epoch is followed only after its end was proved": (before, after) => {
+    if (after.durable.epoch === before.durable.epoch) return true;
+    const { phase } = before.durable;
+    const proof = after.durable.reigns.at(-1)?.proof;
+    if (before.durable.epoch === 0) return phase.kind === "founding" && proof === "founded";
+    return proof === "released" || proof === "expired" || proof === "revoked" || proof === "asserted";
+  },
+  "a lease is of the newest epoch or an ended one": (_, { durable, lease }) => !lease || lease.epoch <= durable.epoch,
+  "a lease is granted to nobody but its epoch's member": (_, { durable, lease }) =>
+    !lease || durable.reigns.some((reign) => reign.epoch === lease.epoch && reign.member === lease.member),
+  "the lease's serial only grows": ({ lease: a }, { lease: b }) => !a || (b !== null && b.serial >= a.serial),
+  "no lease is granted while its reign is being ended": (before, after) =>
+    after.lease?.serial === before.lease?.serial || after.durable.phase.kind === "reigning",
+  "what was released stays released": ({ durable: a }, { durable: b }) =>
+    Object.entries(a.identities).every(([host, was]) => (b.identities[host]?.released ?? 0) >= was.released),
+  "an operator's word is undone by no report": ({ durable: a }, { durable: b }) =>
+    Object.values(a.members).every((was) => {
+      const is = b.members[was.name];
+      if (was.reason.kind !== "manually-failed" || was.state !== "failed") return true;
+      return is?.reason.kind === "manually-failed" || is?.state === "shunned";
+    }),
+  "an online primary is the one that reigns": (_, { durable: { members, phase } }) =>
+    Object.values(members).every(
+      (record) =>
+        record.role !== "primary" ||
+        record.state !== "online" ||
+        ((phase.kind === "reigning" || phase.kind === "deposing") && phase.primary === record.name),
+    ),
+  "commands carry no epoch or operation ahead of the state": (_, { durable }) =>
+    Object.values(durable.commands).every((command) => command.epoch <= durable.epoch && command.op <= durable.op),
+};

@@ -1,0 +1,121 @@
+/**
+ * The coordinator's machine: what one dataservice does when a poll, an operator or the clock speaks.
+ *
+ * A function of plain data. It knows no clock, no randomness and no storage; the shell loads, steps, persists, and only
+ * then answers.
+ */
+import type { Poll } from "../../domain/messages.ts";
+import { refusePoll } from "./admission.ts";
+import { handleRequest } from "./commands.ts";
+import { observeDatasources } from "./datasources.ts";
+import { nextDeadlineAt } from "./deadline.ts";
+import { assertClusterInvariants } from "./invariants.ts";
+import { witnessAfter } from "./lease.ts";
+import { replyTo } from "./reply.ts";
+import type { ClusterEvent, ClusterState, ClusterStep } from "./state.ts";
+import { advance } from "./succession.ts";
+import { because, beginWork, identity, setIdentity, type Work } from "./work.ts";
+
+/** One step. Throws only when an invariant is broken: the caller then keeps the state it had. */
+export function step(state: ClusterState, event: ClusterEvent): ClusterStep {
+  const refused = refusal(state, event);
+  if (refused) return { state, effects: [], reasons: [], confirm: false, answer: { kind: "refused", refusal: refused } };
+  const work = beginWork(state);
+  passTime(work, event);
+  const answer = handle(work, event);
+  if (answer.kind === "refused") return { state, effects: [], reasons: [], confirm: false, answer };
+  return finish(state, work, answer);
+}
+
+/** The next moment, in `at`, at which a tick can change something; null when only events can. */
+export function nextDeadline(state: ClusterState): number | null {
+  return nextDeadlineAt(state);
+}
+
+function refusal(state: ClusterState, event: ClusterEvent) {
+  return event.kind === "poll" ? refusePoll(state, event.poll) : null;
+}
+
+function handle(work: Work, event: ClusterEvent): ClusterStep["answer"] {
+  switch (event.kind) {
+    case "poll":
+      hear(work, event.poll);
+      settle(work);
+      return { kind: "reply", reply: replyTo(work, event.poll) };
+    case "tick":
+      settle(work);
+      return { kind: "none" };
+    case "command": {
+      settle(work);
+      const answer = handleRequest(work, event.command);
+      settle(work);
+      return answer;
+    }
+  }
+}
+
+/** Datasources first, so that the succession sees who is up; and again after it, because a new primary changes who is. */
+function settle(work: Work): void {
+  observeDatasources(work);
+  advance(work);
+  observeDatasources(work);
+}
+
+function passTime(work: Work, event: ClusterEvent): void {
+  work.live = { ...work.live, at: Math.max(work.live.at, event.at), wallMs: event.wallMs };
+}
+
+/** Takes in an admitted poll. */
+function hear(work: Work, poll: Poll): void {
+  const name = poll.host;
+  const known = work.live.hosts[name];
+  const witness = witnessAfter(known, poll, work.lease?.serial ?? 0);
+  const sameStart = known?.poll.startCount === poll.startCount;
+  const heard = {
+    poll,
+    handledAt: work.live.at,
+    issued: sameStart ? known.issued : [],
+    witness,
+    sent: known?.sent ?? null,
+    stalledAt: known?.stalledAt ?? null,
+  };
+  work.live = { ...work.live, hosts: { ...work.live.hosts, [name]: heard } };
+  enrol(work, poll);
+  noteRestoredCoordinator(work, poll);
+}
+
+function enrol(work: Work, poll: Poll): void {
+  const before = identity(work, poll.host);
+  if (poll.startCount > before.startCount) {
+    because(work, { kind: "agent-started", host: poll.host, startCount: poll.startCount });
+    setIdentity(work, poll.host, { startCount: poll.startCount, incarnation: poll.incarnation });
+  }
+  const systemId = poll.server?.systemId ?? null;
+  if (before.systemId === null && systemId !== null) setIdentity(work, poll.host, { systemId });
+  if (poll.released > before.released) setIdentity(work, poll.host, { released: poll.released });
+}
+
+/** Members that remember more than we do: this state is of the past. Then nobody is promoted and nothing commanded. */
+function noteRestoredCoordinator(work: Work, poll: Poll): void {
+  const { epoch, op, version } = work.durable;
+  if (poll.epochSeen <= epoch && poll.opSeen <= op && poll.version <= version) return;
+  if (work.live.behindMembers) return;
+  because(work, {
+    kind: "coordinator-behind-members",
+    host: poll.host,
+    epochSeen: poll.epochSeen,
+    opSeen: poll.opSeen,
+    version: poll.version,
+  });
+  work.live = { ...work.live, behindMembers: true };
+}
+
+function finish(before: ClusterState, work: Work, answer: ClusterStep["answer"]): ClusterStep {
+  const changed = work.durable !== before.durable;
+  const durable = changed ? { ...work.durable, version: before.durable.version + 1 } : before.durable;
+  const state = { durable, lease: work.lease, live: work.live };
+  assertClusterInvariants(before, state);
+  const confirm = work.confirm || changed;
+  const final = answer.kind === "reply" ? { ...answer, reply: { ...answer.reply, version: durable.version } } : answer;
+  return { state, effects: work.effects, reasons: work.reasons, confirm, answer: final };
+}

@@ -1,0 +1,357 @@
+/**
+ * The succession: how a reign begins, ends and is followed by the next.
+ *
+ *   founding -> reigning -> (deposing ->) collecting -> reigning ...
+ *                                             `-> vacant -> collecting ...
+ *
+ * The point of no return of every operation is the minting of an epoch. Before it, nothing has happened to anybody;
+ * after it, the only way on is another epoch with its own proof that this one is over.
+ */
+import type { MemberName } from "../../domain/names.ts";
+import { coversPosition, lsnDistance } from "../../domain/position.ts";
+import { lastOpenedEpoch, type ProofKind } from "../../domain/reign.ts";
+import { choose, freezeMode, ineligible, notFinal, type Candidate } from "./choose.ts";
+import { judgeFounding } from "./founding.ts";
+import { expiryAt, isExpired } from "./lease.ts";
+import type { AbortCode, FailoverCause } from "./reason.ts";
+import type { ClusterState, EndProof, Phase } from "./state.ts";
+import {
+  because,
+  becauseOnce,
+  beginOperation,
+  endOperation,
+  identity,
+  member,
+  nextOp,
+  setMember,
+  setPhase,
+  setState,
+  type Work,
+} from "./work.ts";
+
+type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
+
+/** Moves the phase on as far as what is known allows. */
+export function advance(work: Work): void {
+  // Every turn either mints, ends or waits: a bound catches a rule that would run in circles.
+  for (let turn = 0; turn < 8; turn += 1) {
+    const before = work.durable.phase;
+    advanceOnce(work);
+    if (work.durable.phase === before) return;
+  }
+  throw new Error(`the phase does not settle: ${work.durable.phase.kind}`);
+}
+
+function advanceOnce(work: Work): void {
+  if (work.live.behindMembers) return;
+  const { phase } = work.durable;
+  switch (phase.kind) {
+    case "founding":
+      return found(work, phase);
+    case "reigning":
+      return reign(work, phase);
+    case "deposing":
+      return depose(work, phase);
+    case "collecting":
+      return collect(work, phase);
+    case "vacant":
+      return watchVacancy(work, phase);
+  }
+}
+
+function found(work: Work, phase: PhaseOf<"founding">): void {
+  const verdict = judgeFounding(work, phase.primary);
+  if (verdict.kind === "waiting") return;
+  if (verdict.kind === "blocked") {
+    becauseOnce(work, { kind: "founding-blocked", why: verdict.why, members: verdict.members });
+    return;
+  }
+  const op = nextOp(work);
+  beginOperation(work, op, "founding", false);
+  because(work, { kind: "founded", primary: phase.primary, how: verdict.how }, op);
+  mint(work, { member: phase.primary, parent: 0, op, how: verdict.how, proof: "founded" });
+}
+
+function reign(work: Work, phase: PhaseOf<"reigning">): void {
+  const host = work.live.hosts[phase.primary];
+  if (identity(work, phase.primary).released >= phase.epoch) {
+    return endReign(work, phase, "released", causeOfRelease(work, phase));
+  }
+  if (isExpired(work)) return endReign(work, phase, "expired", phase.opened ? "agent-silent" : "promotion-timed-out");
+  if (phase.opened) return;
+  const server = host?.poll.server;
+  const isOpen =
+    server?.phase === "open" &&
+    server.report.state === "running" &&
+    server.report.writable &&
+    host?.poll.attempted === phase.epoch;
+  if (isOpen) return opened(work, phase);
+  if (work.live.at - work.live.phaseAt >= work.durable.settings.promoteMs) {
+    setPhase(work, { kind: "deposing", epoch: phase.epoch, primary: phase.primary, op: phase.op, cause: "promotion-timed-out" });
+  }
+}
+
+function opened(work: Work, phase: PhaseOf<"reigning">): void {
+  const { epoch, primary, op } = phase;
+  because(work, { kind: "primary-opened", epoch, member: primary, op }, op);
+  work.durable = {
+    ...work.durable,
+    reigns: work.durable.reigns.map((entry) => (entry.epoch === epoch ? { ...entry, opened: true } : entry)),
+  };
+  const deposed = Object.values(work.durable.members).filter(
+    (other) => other.name !== primary && other.role === "primary" && other.reason.kind !== "failed-over-to",
+  );
+  setMember(work, primary, { role: "primary" });
+  setState(work, primary, "online", { kind: "none" });
+  for (const other of deposed) setState(work, other.name, "shunned", { kind: "failed-over-to", to: primary });
+  const parent = work.durable.reigns.find((entry) => entry.epoch === epoch)?.parent ?? 0;
+  const previous = work.durable.reigns.find((entry) => entry.epoch === parent)?.member;
+  if (previous && previous !== primary) because(work, { kind: "failover-completed", op, member: primary, deposed: previous, epoch }, op);
+  endOperation(work, "");
+  setPhase(work, { ...phase, opened: true });
+}
+
+function causeOfRelease(work: Work, phase: PhaseOf<"reigning">): FailoverCause {
+  if (!phase.opened) return "promotion-failed";
+  const cause = work.live.hosts[phase.primary]?.poll.releaseCause ?? "none";
+  switch (cause) {
+    case "server-died":
+    case "found-in-recovery":
+      return "server-died";
+    case "lease-lost":
+      return "lease-lost";
+    case "promotion-failed":
+      return "promotion-failed";
+    case "commanded":
+    case "unexpectedly-writable":
+    case "none":
+      return "release-unexplained";
+  }
+}
+
+function depose(work: Work, phase: PhaseOf<"deposing">): void {
+  if (identity(work, phase.primary).released >= phase.epoch) return endReign(work, phase, "released", phase.cause);
+  if (isExpired(work)) endReign(work, phase, "expired", phase.cause);
+}
+
+/** The proof is there: the reign is over, and the search for a successor begins. */
+function endReign(
+  work: Work,
+  reigned: { epoch: number; primary: MemberName; op: number },
+  proof: EndProof,
+  cause: FailoverCause,
+): void {
+  const { epoch, primary } = reigned;
+  const op = nextOp(work);
+  because(work, {
+    kind: "reign-ended",
+    epoch,
+    member: primary,
+    proof,
+    cause: work.live.hosts[primary]?.poll.releaseCause ?? "none",
+  });
+  markDeposed(work, primary, cause);
+  if (!work.durable.operation) beginOperation(work, op, cause === "lease-lost" ? "reopening" : "failover", false);
+  else carryOperationOn(work, op);
+  because(work, { kind: "failover-started", op, epoch, deposed: primary, cause }, op);
+  setPhase(work, { kind: "collecting", epoch, deposed: primary, op, proof, cause, target: null, byOperator: work.durable.operation?.requestedBy === "operator" });
+  tellCandidates(work);
+}
+
+/** A later operation number for the same operation: commands of its earlier attempt die by it. */
+function carryOperationOn(work: Work, op: number): void {
+  const running = work.durable.operation;
+  endOperation(work, "no-candidate");
+  beginOperation(work, op, running?.kind ?? "failover", running?.requestedBy === "operator");
+}
+
+function markDeposed(work: Work, primary: MemberName, cause: FailoverCause): void {
+  if (member(work, primary).reason.kind === "manually-failed") return;
+  switch (cause) {
+    case "lease-lost":
+      return setState(work, primary, "shunned", { kind: "failsafe-shun" });
+    case "agent-silent":
+      return setState(work, primary, "failed", { kind: "manager-stopped" });
+    case "operator-failed":
+      return setState(work, primary, "failed", { kind: "manually-failed" });
+    case "server-died":
+    case "promotion-failed":
+    case "promotion-timed-out":
+    case "release-unexplained":
+    case "retry":
+      return setState(work, primary, "failed", { kind: "dataserver-stopped" });
+  }
+}
+
+function tellCandidates(work: Work): void {
+  const { phase } = work.durable;
+  if (phase.kind !== "collecting") return;
+  const verdicts = work.durable.electorate.members.map((name) => ({ name, why: ineligible(work, phase, name) }));
+  const candidates = verdicts.filter(({ why }) => why === null).map(({ name }) => name);
+  because(work, { kind: "positions-collecting", op: phase.op, mode: freezeMode(phase), candidates }, phase.op);
+  for (const { name, why } of verdicts) {
+    if (why !== null) because(work, { kind: "candidate-passed-over", op: phase.op, member: name, why }, phase.op);
+  }
+}
+
+function collect(work: Work, phase: PhaseOf<"collecting">): void {
+  if (isOverBudget(work, phase)) return abort(work, phase, "failover-budget-spent", []);
+  const eligible = work.durable.electorate.members.filter((name) => ineligible(work, phase, name) === null);
+  const ready = eligible.filter((name) => notFinal(work, phase, name) === null);
+  const waited = work.live.at - work.live.phaseAt;
+  const { collectMs, failsafeReturnMs, failoverMs } = work.durable.settings;
+  const holderMayReturn =
+    phase.cause === "lease-lost" && !ready.includes(phase.deposed) && !mayNotReturn(work, phase.deposed);
+  if (holderMayReturn && waited < failsafeReturnMs) return;
+  const complete = ready.length > 0 && ready.length === eligible.length;
+  if (complete || (ready.length > 0 && waited >= collectMs)) return decide(work, phase, ready, eligible);
+  if (waited >= failoverMs) abort(work, phase, "no-candidate", []);
+}
+
+/** Whether the last holder is out of the running, so that waiting for it would be waiting for nobody. */
+function mayNotReturn(work: Work, holder: MemberName): boolean {
+  return member(work, holder).reason.kind !== "failsafe-shun";
+}
+
+function isOverBudget(work: Work, phase: PhaseOf<"collecting">): boolean {
+  if (phase.byOperator || phase.cause === "lease-lost") return false;
+  const { budget, budgetWindowMs } = work.durable.settings;
+  const recent = work.durable.failoversWallMs.filter((then) => work.live.wallMs - then < budgetWindowMs);
+  return recent.length >= budget;
+}
+
+function decide(work: Work, phase: PhaseOf<"collecting">, ready: MemberName[], eligible: MemberName[]): void {
+  const { op } = phase;
+  for (const name of eligible.filter((other) => !ready.includes(other))) {
+    because(work, { kind: "candidate-passed-over", op, member: name, why: notFinal(work, phase, name) ?? "no-report" }, op);
+  }
+  const candidates = ready.flatMap((name): Candidate[] => {
+    const position = work.live.hosts[name]?.poll.server?.position;
+    if (!position) return [];
+    const preferred = phase.cause === "lease-lost" && name === phase.deposed;
+    return [{ member: name, position, priority: member(work, name).priority, preferred }];
+  });
+  for (const { member: name, position } of candidates) {
+    because(work, { kind: "candidate-position", op, member: name, lsn: position.lsn, timeline: position.timeline }, op);
+  }
+  const choice = choose(candidates);
+  switch (choice.kind) {
+    case "none":
+      return abort(work, phase, "no-candidate", []);
+    case "diverged":
+      return abort(work, phase, "candidates-diverged", choice.members);
+    case "chosen":
+      return crown(work, phase, choice.winner, candidates);
+  }
+}
+
+function crown(work: Work, phase: PhaseOf<"collecting">, best: Candidate, candidates: Candidate[]): void {
+  const { op } = phase;
+  const winner = phase.target === null ? best : candidates.find((candidate) => candidate.member === phase.target);
+  if (!winner) return abort(work, phase, "target-not-eligible", [phase.target ?? best.member]);
+  // A named target is no bypass: it may take over only with everything that the most advanced one holds.
+  if (!coversPosition(winner.position, best.position)) return abort(work, phase, "target-behind", [best.member]);
+  const lost = bytesLost(work, winner);
+  if (lost > 0) because(work, { kind: "possible-loss", op, member: winner.member, bytes: lost }, op);
+  if (lost > work.durable.settings.maxLossBytes && !phase.byOperator) {
+    return abort(work, phase, "loss-exceeds-limit", [winner.member]);
+  }
+  const { lsn, timeline } = winner.position;
+  because(work, { kind: "candidate-chosen", op, member: winner.member, lsn, timeline }, op);
+  if (!phase.byOperator && phase.cause !== "lease-lost") {
+    const { budgetWindowMs } = work.durable.settings;
+    const recent = work.durable.failoversWallMs.filter((then) => work.live.wallMs - then < budgetWindowMs);
+    work.durable = { ...work.durable, failoversWallMs: [...recent, work.live.wallMs] };
+  }
+  mint(work, { member: winner.member, parent: parentOf(work, phase.epoch, winner.member), op, how: "promote", proof: phase.proof });
+}
+
+/** The epoch whose log the winner continues. */
+function parentOf(work: Work, epoch: number, winner: MemberName): number {
+  const attempted = work.live.hosts[winner]?.poll.attempted;
+  return attempted === epoch ? epoch : lastOpenedEpoch(work.durable.reigns, epoch);
+}
+
+/** How many bytes of the old primary's log, as last reported, the winner lacks. */
+function bytesLost(work: Work, winner: Candidate): number {
+  const { phase } = work.durable;
+  const deposed = phase.kind === "collecting" ? phase.deposed : null;
+  const heard = deposed === null || deposed === winner.member ? null : work.live.hosts[deposed]?.poll.server?.position;
+  const known = heard ?? work.lease?.position ?? null;
+  if (!known || known.systemId !== winner.position.systemId) return 0;
+  const missing = lsnDistance(known.lsn, winner.position.lsn);
+  return missing > 0n ? Number(missing) : 0;
+}
+
+interface Minting {
+  member: MemberName;
+  parent: number;
+  op: number;
+  how: "adopt" | "promote";
+  proof: ProofKind;
+}
+
+function mint(work: Work, minting: Minting): void {
+  const epoch = work.durable.epoch + 1;
+  const { op, how, proof, parent } = minting;
+  const fork = how === "adopt" ? null : (work.live.hosts[minting.member]?.poll.server?.position ?? null);
+  const reignEntry = { epoch, member: minting.member, parent, proof, fork, opened: false, mintedWallMs: work.live.wallMs };
+  work.durable = { ...work.durable, epoch, reigns: [...work.durable.reigns, reignEntry] };
+  because(work, { kind: "epoch-minted", epoch, member: minting.member, parent, proof, op }, op);
+  setPhase(work, { kind: "reigning", epoch, primary: minting.member, op, how, proof, opened: false });
+}
+
+function abort(work: Work, phase: PhaseOf<"collecting">, code: AbortCode, members: MemberName[]): void {
+  const { op, epoch, deposed, proof } = phase;
+  because(work, { kind: "failover-aborted", op, deposed, code, members }, op);
+  if (member(work, deposed).reason.kind !== "manually-failed") {
+    setState(work, deposed, "shunned", { kind: "failover-aborted" });
+  }
+  endOperation(work, code);
+  setPhase(work, { kind: "vacant", epoch, deposed, op, proof, code });
+}
+
+/** Nobody could succeed. As soon as somebody can, and no person needs to decide first, the search begins again. */
+function watchVacancy(work: Work, phase: PhaseOf<"vacant">): void {
+  if (work.durable.policy !== "automatic" || phase.code !== "no-candidate") return;
+  const someone = work.durable.electorate.members.some((name) => ineligible(work, phase, name) === null);
+  if (someone) retrySuccession(work, phase, { target: null, byOperator: false });
+}
+
+/** A new attempt at the succession of a reign whose end is already proved. */
+export function retrySuccession(
+  work: Work,
+  phase: PhaseOf<"vacant">,
+  by: { target: MemberName | null; byOperator: boolean },
+): number {
+  const op = nextOp(work);
+  const { epoch, deposed, proof } = phase;
+  beginOperation(work, op, "failover", by.byOperator);
+  because(work, { kind: "failover-started", op, epoch, deposed, cause: "retry" }, op);
+  setPhase(work, { kind: "collecting", epoch, deposed, op, proof, cause: "retry", ...by });
+  tellCandidates(work);
+  return op;
+}
+
+/** When the phase must be looked at again though nobody speaks, in `at`; null when only events can move it. */
+export function phaseDeadline(state: ClusterState): number | null {
+  const { phase, settings } = state.durable;
+  const since = state.live.phaseAt;
+  switch (phase.kind) {
+    case "founding":
+    case "vacant":
+      return null;
+    case "reigning": {
+      const expiry = expiryAt(state);
+      if (phase.opened) return expiry;
+      const opening = since + settings.promoteMs;
+      return expiry === null ? opening : Math.min(expiry, opening);
+    }
+    case "deposing":
+      return expiryAt(state);
+    case "collecting": {
+      const stages = [since + settings.collectMs, since + settings.failsafeReturnMs, since + settings.failoverMs];
+      return stages.find((stage) => stage > state.live.at) ?? since + settings.failoverMs;
+    }
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * One step in the making. The states handed in and out are never mutated; within a step the three parts are replaced
+ * by new objects through these few functions, so that "has anything durable changed" is a comparison of references.
+ */
+import { stateReasonsEqual, type State, type StateReason } from "../../domain/datasource.ts";
+import type { HostName, MemberName } from "../../domain/names.ts";
+import type { AbortCode, Reason } from "./reason.ts";
+import type {
+  ClusterEffect,
+  ClusterState,
+  DurableState,
+  Identity,
+  LeaseRecord,
+  LiveHost,
+  LiveState,
+  MemberRecord,
+  OperationRecord,
+  Phase,
+} from "./state.ts";
+
+export interface Work {
+  durable: DurableState;
+  lease: LeaseRecord | null;
+  live: LiveState;
+  effects: ClusterEffect[];
+  reasons: Reason[];
+  confirm: boolean;
+}
+
+export function beginWork(state: ClusterState): Work {
+  return { ...state, effects: [], reasons: [], confirm: false };
+}
+
+export function member(work: Work, name: MemberName): MemberRecord {
+  const record = work.durable.members[name];
+  if (!record) throw new Error(`no member ${name}`);
+  return record;
+}
+
+export function identity(work: Work, host: HostName): Identity {
+  const record = work.durable.identities[host];
+  if (!record) throw new Error(`no host ${host}`);
+  return record;
+}
+
+export function because(work: Work, reason: Reason, op?: number): void {
+  work.reasons.push(reason);
+  if (op !== undefined) work.effects.push({ kind: "transcript", op, entry: reason });
+}
+
+/** Gives a reason once in this incarnation: for obstacles that every poll would meet again. */
+export function becauseOnce(work: Work, reason: Reason): void {
+  const key = JSON.stringify(reason);
+  if (work.live.told.includes(key)) return;
+  work.live = { ...work.live, told: [...work.live.told, key].slice(-100) };
+  work.reasons.push(reason);
+}
+
+export function setPhase(work: Work, phase: Phase): void {
+  work.durable = { ...work.durable, phase };
+  work.live = { ...work.live, phaseAt: work.live.at };
+}
+
+export function setIdentity(work: Work, host: HostName, patch: Partial<Identity>): void {
+  const identities = { ...work.durable.identities, [host]: { ...identity(work, host), ...patch } };
+  work.durable = { ...work.durable, identities };
+}
+
+export function setMember(work: Work, name: MemberName, patch: Partial<MemberRecord>): void {
+  const members = { ...work.durable.members, [name]: { ...member(work, name), ...patch } };
+  work.durable = { ...work.durable, members };
+}
+
+export function setHost(work: Work, host: HostName, patch: Partial<LiveHost>): void {
+  const known = work.live.hosts[host];
+  if (!known) throw new Error(`nothing heard of ${host}`);
+  work.live = { ...work.live, hosts: { ...work.live.hosts, [host]: { ...known, ...patch } } };
+}
+
+/** Moves a datasource to a state; tells it only when something changed. */
+export function setState(work: Work, name: MemberName, state: State, reason: StateReason): void {
+  const before = member(work, name);
+  if (before.state === state && stateReasonsEqual(before.reason, reason)) return;
+  setMember(work, name, { state, reason, sinceWallMs: work.live.wallMs });
+  because(work, { kind: "datasource-changed", member: name, role: before.role, from: before.state, to: state, reason });
+}
+
+export function nextOp(work: Work): number {
+  work.durable = { ...work.durable, op: work.durable.op + 1 };
+  return work.durable.op;
+}
+
+export function beginOperation(work: Work, op: number, kind: OperationRecord["kind"], byOperator: boolean): void {
+  const record: OperationRecord = {
+    op,
+    kind,
+    requestedBy: byOperator ? "operator" : "automatic",
+    state: "running",
+    code: "",
+    startedWallMs: work.live.wallMs,
+    endedWallMs: null,
+  };
+  work.durable = { ...work.durable, operation: record };
+  work.effects.push({ kind: "operation", record });
+}
+
+/** Ends the operation under way; `code` empty when it succeeded. */
+export function endOperation(work: Work, code: AbortCode | ""): void {
+  const running = work.durable.operation;
+  if (!running) return;
+  const record: OperationRecord = {
+    ...running,
+    state: code === "" ? "succeeded" : "failed",
+    code,
+    endedWallMs: work.live.wallMs,
+  };
+  work.durable = { ...work.durable, operation: null };
+  work.effects.push({ kind: "operation", record });
+}
