@@ -1,0 +1,183 @@
+/**
+ * Obeying. A command is checked against what this member has seen before anything else: an operation or an epoch lower
+ * than the highest seen is of the past, and its sender does not know it. What is obeyed is on disk first.
+ */
+import type { Command, CommandResult } from "../../domain/messages.ts";
+import { remainingMs } from "./lease.ts";
+import type { HeldLease, RefusalCode } from "./state.ts";
+import { answer, fence, RESULTS_KEPT, run, setDurable, type Work } from "./work.ts";
+
+type CommandOf<K extends Command["kind"]> = Extract<Command, { kind: K }>;
+
+/** Takes one command of a reply; `lease` is what came with it. A repetition is recognised by its id. */
+export function obey(work: Work, command: Command, lease: HeldLease | null): void {
+  if (work.live.results.some((result) => result.id === command.id)) return;
+  if (work.phase.kind === "closed" && work.phase.queued?.command.id === command.id) return;
+  if (command.op < work.durable.opSeen) return refuse(work, command, "operation-superseded");
+  if (command.epoch < work.durable.epochSeen) return refuse(work, command, "epoch-superseded");
+  if (command.op > work.durable.opSeen || command.epoch > work.durable.epochSeen) {
+    setDurable(work, { opSeen: command.op, epochSeen: command.epoch });
+  }
+  perform(work, command, lease);
+}
+
+/** Performs a command whose turn has come. */
+export function perform(work: Work, command: Command, lease: HeldLease | null): void {
+  const { phase } = work;
+  if (phase.kind === "closed" && phase.running !== null) {
+    // The newest word counts: an older one still waiting has been overtaken.
+    if (phase.queued) refuse(work, phase.queued.command, "operation-superseded");
+    work.phase = { ...phase, queued: { command, lease } };
+    return;
+  }
+  switch (command.kind) {
+    case "adopt":
+      return adopt(work, command, lease);
+    case "promote":
+      return promote(work, command, lease);
+    case "follow":
+      return follow(work, command);
+    case "freeze":
+      return freeze(work, command);
+    case "fence":
+      return obeyFence(work, command);
+    case "start":
+      return start(work, command);
+  }
+}
+
+function adopt(work: Work, command: CommandOf<"adopt">, lease: HeldLease | null): void {
+  if (work.phase.kind !== "observing") return refuseOpening(work, command, "wrong-phase");
+  const { report } = work.live.view;
+  if (report.state !== "running" || !report.writable) return refuseOpening(work, command, "server-down");
+  openUnder(work, command, lease);
+}
+
+function promote(work: Work, command: CommandOf<"promote">, lease: HeldLease | null): void {
+  if (work.phase.kind !== "observing" && work.phase.kind !== "closed") return refuseOpening(work, command, "wrong-phase");
+  const { report } = work.live.view;
+  if (report.state !== "running") return refuseOpening(work, command, "server-down");
+  if (!report.inRecovery) return refuseOpening(work, command, "server-writable");
+  openUnder(work, command, lease);
+}
+
+/** The common way of `adopt` and `promote`: "attempted" is on disk before the server is touched. */
+function openUnder(work: Work, command: CommandOf<"adopt"> | CommandOf<"promote">, lease: HeldLease | null): void {
+  const { epoch } = command;
+  if (epoch <= work.durable.attempted || epoch <= work.durable.released) {
+    return refuseOpening(work, command, "already-attempted");
+  }
+  if (!lease || lease.epoch !== epoch || remainingMs(lease, work.live.bootId, work.clocks) <= 0) {
+    return refuseOpening(work, command, "no-lease");
+  }
+  setDurable(work, { founded: true, attempted: epoch, lease, frozenOp: null, upstream: null });
+  const running = run(work, { kind: command.kind, deadlineMs: command.deadlineMs }, command);
+  work.phase = { kind: "opening", epoch, running };
+  work.reasons.push({ kind: "opening", epoch });
+  take(work, command);
+}
+
+/**
+ * An epoch that is refused will never be opened here: saying so for ever lets the coordinator go on at once. A member
+ * that is open or fencing vouches only when its fence is done.
+ */
+function refuseOpening(work: Work, command: CommandOf<"adopt"> | CommandOf<"promote">, code: RefusalCode): void {
+  const { phase } = work;
+  refuse(work, command, code);
+  const { epoch } = command;
+  switch (phase.kind) {
+    case "observing":
+      return;
+    case "closed":
+      if (epoch > work.durable.released) setDurable(work, { released: epoch, releaseCause: "promotion-failed" });
+      return;
+    case "opening":
+    case "open":
+      if (epoch > phase.epoch) fence(work, { releases: epoch, cause: "lease-lost", restart: true, command: null });
+      return;
+    case "fencing":
+      work.phase = { ...phase, releases: Math.max(phase.releases, epoch) };
+      return;
+  }
+}
+
+function follow(work: Work, command: CommandOf<"follow">): void {
+  if (!becomeClosed(work, command)) return;
+  const { report } = work.live.view;
+  if (report.state !== "running") return fail(work, command, "server-down");
+  if (!report.inRecovery) return fail(work, command, "server-writable");
+  setDurable(work, { frozenOp: null, upstream: command.upstream });
+  runClosed(work, command, { kind: "follow", upstream: command.upstream, deadlineMs: command.deadlineMs });
+}
+
+function freeze(work: Work, command: CommandOf<"freeze">): void {
+  if (!becomeClosed(work, command)) return;
+  if (work.live.view.report.state !== "running") return fail(work, command, "server-down");
+  setDurable(work, { frozenOp: command.op, upstream: null });
+  runClosed(work, command, { kind: "freeze", deadlineMs: command.deadlineMs });
+}
+
+function start(work: Work, command: CommandOf<"start">): void {
+  if (work.phase.kind !== "closed") return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
+  runClosed(work, command, { kind: "start", deadlineMs: command.deadlineMs });
+}
+
+function obeyFence(work: Work, command: CommandOf<"fence">): void {
+  const { phase } = work;
+  switch (phase.kind) {
+    case "observing":
+      return refuse(work, command, "not-founded");
+    case "closed":
+      return answer(work, result(command, "done", ""));
+    case "opening":
+    case "open":
+      take(work, command);
+      return fence(work, { releases: phase.epoch, cause: "commanded", restart: false, command });
+    case "fencing":
+      return take(work, command);
+  }
+}
+
+/** A replica is founded by its first `follow` or `freeze`. False when the phase does not allow it; then it is answered. */
+function becomeClosed(work: Work, command: Command): boolean {
+  if (work.phase.kind === "closed") return true;
+  if (work.phase.kind !== "observing") {
+    refuse(work, command, "wrong-phase");
+    return false;
+  }
+  const { report } = work.live.view;
+  if (report.state === "running" && !report.inRecovery) {
+    refuse(work, command, "server-writable");
+    return false;
+  }
+  setDurable(work, { founded: true });
+  work.phase = { kind: "closed", running: null, queued: null };
+  work.reasons.push({ kind: "founded" });
+  return true;
+}
+
+function runClosed(work: Work, command: Command, task: Parameters<typeof run>[1]): void {
+  const running = run(work, task, { id: command.id, op: command.op });
+  work.phase = { kind: "closed", running, queued: null };
+  take(work, command);
+}
+
+function take(work: Work, command: Command): void {
+  work.reasons.push({ kind: "command-taken", command: command.kind, id: command.id });
+  const others = work.live.results.filter((entry) => entry.id !== command.id);
+  work.live = { ...work.live, results: [...others, result(command, "accepted", "")].slice(-RESULTS_KEPT) };
+}
+
+function refuse(work: Work, command: Command, code: RefusalCode): void {
+  work.reasons.push({ kind: "command-refused", command: command.kind, id: command.id, code });
+  answer(work, result(command, "refused", code));
+}
+
+function fail(work: Work, command: Command, code: RefusalCode): void {
+  work.reasons.push({ kind: "command-refused", command: command.kind, id: command.id, code });
+  answer(work, result(command, "failed", code));
+}
+
+function result(command: Command, outcome: CommandResult["outcome"], code: string): CommandResult {
+  return { id: command.id, op: command.op, outcome, code, detail: "" };
+}

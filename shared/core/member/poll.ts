@@ -1,0 +1,81 @@
+/** What a host says of itself in one poll. */
+import type { Clocks } from "../../domain/clocks.ts";
+import type { ConnectorReport, Endpoint, Poll, Receiver } from "../../domain/messages.ts";
+import { remainingMs } from "./lease.ts";
+import type { MemberState } from "./state.ts";
+
+interface Sending {
+  seq: number;
+  clocks: Clocks;
+  connector: ConnectorReport | null;
+}
+
+/** The poll of a host that carries only a connector: the same head, no server. */
+export function routerPollOf(state: Pick<MemberState, "durable" | "live">, sending: Sending): Poll {
+  return { ...headOf(state, sending), leaseRemainingMs: null, server: null, results: [] };
+}
+
+/** The poll number `seq`, made of the state at the moment of sending. */
+export function pollOf(state: MemberState, sending: Sending): Poll {
+  const { durable, live, phase } = state;
+  const { lease } = durable;
+  return {
+    ...headOf(state, sending),
+    leaseRemainingMs: lease ? Math.max(0, remainingMs(lease, live.bootId, sending.clocks)) : null,
+    server: {
+      phase: phase.kind,
+      endpoint: live.endpoint,
+      engine: "postgres",
+      engineVersion: live.view.engineVersion,
+      systemId: live.view.systemId,
+      report: live.view.report,
+      position: live.view.position,
+      applied: live.view.applied,
+      latencyMs: live.view.latencyMs,
+      receiver: receiverOf(state),
+    },
+    results: live.results,
+  };
+}
+
+function headOf(
+  { durable, live }: Pick<MemberState, "durable" | "live">,
+  { seq, clocks, connector }: Sending,
+): Omit<Poll, "leaseRemainingMs" | "server" | "results"> {
+  return {
+    protocol: 1,
+    dataservice: durable.dataservice,
+    host: durable.host,
+    startCount: durable.startCount,
+    seq,
+    nonce: live.nonce,
+    nonceClocks: live.nonceClocks,
+    clocks,
+    epochSeen: durable.epochSeen,
+    opSeen: durable.opSeen,
+    attempted: durable.attempted,
+    released: durable.released,
+    releaseCause: durable.releaseCause,
+    version: durable.version,
+    mac: durable.mac,
+    incarnation: durable.incarnation,
+    fenceMs: live.fenceMs,
+    electorateVersion: durable.electorate.version,
+    policyVersion: durable.policyVersion,
+    connector,
+    promises: [],
+  };
+}
+
+/** The server's own replication, in the dataservice's words. */
+export function receiverOf({ durable, live }: Pick<MemberState, "durable" | "live">): Receiver {
+  const { streaming, configured } = live.view.receiver;
+  if (streaming) return { state: "streaming", upstream: nameOf(durable.upstream, configured) };
+  if (configured) return { state: "ended", upstream: nameOf(durable.upstream, configured) };
+  return durable.frozenOp === null ? { state: "none" } : { state: "frozen", op: durable.frozenOp };
+}
+
+function nameOf(upstream: (Endpoint & { member: string }) | null, configured: Endpoint | null): string | null {
+  if (!upstream || !configured) return null;
+  return upstream.host === configured.host && upstream.port === configured.port ? upstream.member : null;
+}

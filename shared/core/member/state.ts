@@ -1,0 +1,187 @@
+/**
+ * What a member's machine knows. `durable` is on the host's disk before anything that rests on it happens; `live` is of
+ * this process; the phase says what the server may be doing.
+ */
+import type { Clocks } from "../../domain/clocks.ts";
+import type { Policy } from "../../domain/datasource.ts";
+import type {
+  Command,
+  CommandResult,
+  Endpoint,
+  ReleaseCause,
+  Reply,
+  ServerReport,
+  Upstream,
+} from "../../domain/messages.ts";
+import type { DataserviceName, HostName, MemberName } from "../../domain/names.ts";
+import type { Position } from "../../domain/position.ts";
+import type { Epoch } from "../../domain/reign.ts";
+
+/** A lease as its holder counts it: from the sending of the poll, within one boot of the kernel. */
+export interface HeldLease {
+  epoch: Epoch;
+  ttlMs: number;
+  base: Clocks;
+  bootId: string;
+}
+
+export interface MemberDurable {
+  dataservice: DataserviceName;
+  host: HostName;
+  startCount: number;
+  /** New after a clone, a restore, a rewind or a lost state file. */
+  incarnation: string;
+  systemId: string | null;
+  /** Until founded, the agent only observes. */
+  founded: boolean;
+  epochSeen: Epoch;
+  opSeen: number;
+  attempted: Epoch;
+  released: Epoch;
+  releaseCause: ReleaseCause;
+  version: number;
+  mac: string;
+  policy: Policy;
+  policyVersion: number;
+  electorate: { version: number; members: MemberName[] };
+  syncSet: { version: number; k: number; members: MemberName[] };
+  /** The operation that froze this member; only a `follow` of this or a later one thaws it. */
+  frozenOp: number | null;
+  upstream: Upstream | null;
+  lease: HeldLease | null;
+}
+
+/** The server as last observed; the engine's words. */
+export interface ServerView {
+  report: ServerReport;
+  engineVersion: string;
+  systemId: string | null;
+  position: Position | null;
+  applied: number | null;
+  latencyMs: number | null;
+  receiver: { streaming: boolean; configured: Endpoint | null };
+}
+
+export type TaskKind = "adopt" | "promote" | "follow" | "freeze" | "fence" | "start";
+
+/** Work for the engine. Its end comes back as a `finished` event with the same id. */
+export type Task =
+  | { id: number; kind: "adopt" | "promote" | "freeze" | "fence" | "start"; deadlineMs: number }
+  | { id: number; kind: "follow"; upstream: Upstream; deadlineMs: number };
+
+/** A task under way and the command it answers, if any. */
+export interface Running {
+  id: number;
+  kind: TaskKind;
+  command: { id: string; op: number } | null;
+}
+
+/** A command that waits for the task under way, with the lease that came with it. */
+export interface Queued {
+  command: Command;
+  lease: HeldLease | null;
+}
+
+export type MemberPhase =
+  | { kind: "observing" }
+  /** Read-only or down; every epoch attempted so far is released. */
+  | { kind: "closed"; running: Running | null; queued: Queued | null }
+  | { kind: "opening"; epoch: Epoch; running: Running }
+  | { kind: "open"; epoch: Epoch }
+  /** Being made unable to write; `releases` is the epoch vouched for when that is certain. */
+  | { kind: "fencing"; releases: Epoch; cause: ReleaseCause; running: Running; restart: boolean };
+
+export interface MemberLive {
+  bootId: string;
+  fenceMs: number;
+  endpoint: Endpoint;
+  view: ServerView;
+  /** Since when the server has not answered; null while it does. */
+  unresponsiveSince: Clocks | null;
+  results: CommandResult[];
+  nextTaskId: number;
+  /** The newest poll that was answered; older replies are dropped. */
+  answeredSeq: number;
+  nonce: string | null;
+  nonceClocks: Clocks | null;
+  nextPollMs: number;
+}
+
+export interface MemberState {
+  durable: MemberDurable;
+  phase: MemberPhase;
+  live: MemberLive;
+}
+
+/** Every event carries the three clocks, read when it is handed in. */
+export type MemberEvent =
+  /** A task ended; the shell has observed the server after it and handed that in first. */
+  | { kind: "finished"; clocks: Clocks; taskId: number; outcome: { ok: true } | { ok: false; code: string; detail: string } }
+  | { kind: "observed"; clocks: Clocks; view: ServerView }
+  /** The answer to poll `seq`, which was sent at `sent`. */
+  | { kind: "replied"; clocks: Clocks; sent: Clocks; reply: Reply }
+  | { kind: "tick"; clocks: Clocks };
+
+export type MemberEffect = { kind: "run"; task: Task } | { kind: "poll" };
+
+/** Why something changed on the host: for its log and for tests. */
+export type MemberReason =
+  | { kind: "started"; phase: MemberPhase["kind"] }
+  | { kind: "founded" }
+  | { kind: "command-taken"; command: Command["kind"]; id: string }
+  | { kind: "command-refused"; command: Command["kind"]; id: string; code: RefusalCode }
+  | { kind: "opening"; epoch: Epoch }
+  | { kind: "opened"; epoch: Epoch }
+  | { kind: "lease-extended"; epoch: Epoch }
+  | { kind: "fencing"; releases: Epoch; cause: ReleaseCause }
+  | { kind: "fence-failed"; code: string; detail: string }
+  | { kind: "released"; epoch: Epoch; cause: ReleaseCause }
+  | { kind: "task-ended"; task: TaskKind; ok: boolean; code: string }
+  | { kind: "late-reply-dropped"; answersSeq: number };
+
+export type RefusalCode =
+  | "operation-superseded"
+  | "epoch-superseded"
+  | "already-attempted"
+  | "no-lease"
+  | "server-down"
+  | "server-writable"
+  | "wrong-phase"
+  | "not-founded"
+  | "busy";
+
+/**
+ * What one step yields. The shell writes `durable` when it is another object than before (with fsync when `fsync` is
+ * set), and only then performs the effects, in order.
+ */
+export interface MemberStep {
+  state: MemberState;
+  fsync: boolean;
+  effects: MemberEffect[];
+  reasons: MemberReason[];
+}
+
+/** What an agent begins with when it has no state file yet. */
+export function freshDurable(names: { dataservice: DataserviceName; host: HostName }, incarnation: string): MemberDurable {
+  return {
+    ...names,
+    startCount: 0,
+    incarnation,
+    systemId: null,
+    founded: false,
+    epochSeen: 0,
+    opSeen: 0,
+    attempted: 0,
+    released: 0,
+    releaseCause: "none",
+    version: 0,
+    mac: "",
+    policy: "automatic",
+    policyVersion: 0,
+    electorate: { version: 0, members: [] },
+    syncSet: { version: 0, k: 0, members: [] },
+    frozenOp: null,
+    upstream: null,
+    lease: null,
+  };
+}

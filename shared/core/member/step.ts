@@ -1,0 +1,284 @@
+/**
+ * The member's machine: what one host does when its server, the coordinator or the clock speaks.
+ *
+ *   observing -> closed <-> opening -> open
+ *                  ^           |         |
+ *                  `-------- fencing <---'
+ *
+ * The server accepts writes only in `opening` and `open`, and only under a lease. The first thing every event does is to
+ * look at the time that has passed: a process that was frozen must not renew, forward or confirm anything on a lease
+ * that ran out meanwhile.
+ */
+import { largestElapsedMs, type Clocks } from "../../domain/clocks.ts";
+import type { Reply } from "../../domain/messages.ts";
+import { assertMemberInvariants } from "./invariants.ts";
+import { covers, remainingMs } from "./lease.ts";
+import { obey, perform } from "./commands.ts";
+import type { HeldLease, MemberDurable, MemberEvent, MemberLive, MemberPhase, MemberState, MemberStep, ServerView } from "./state.ts";
+import { answer, beginWork, fence, pollNow, run, setDurable, type Work } from "./work.ts";
+
+/** A server that answers no probe for this long while it should be open is given up. */
+const UNRESPONSIVE_MS = 10_000;
+const START_DEADLINE_MS = 60_000;
+const FENCE_RETRY_MS = 1_500;
+
+type PhaseOf<K extends MemberPhase["kind"]> = Extract<MemberPhase, { kind: K }>;
+
+/** One step. Throws only when an invariant is broken: the shell then fences and ends. */
+export function step(state: MemberState, event: MemberEvent): MemberStep {
+  const work = beginWork(state, event.clocks);
+  lookAtTheTime(work);
+  switch (event.kind) {
+    case "finished":
+      finish(work, event);
+      break;
+    case "observed":
+      observe(work, event.view);
+      break;
+    case "replied":
+      hear(work, event.sent, event.reply);
+      break;
+    case "tick":
+      break;
+  }
+  return end(state, work);
+}
+
+/**
+ * The first step of a process: `durable` is as read from disk, with the start already counted; `live.view` was just
+ * observed. A server that is writable and still covered is left alone; every other writable server is fenced.
+ */
+export function begin(durable: MemberDurable, live: MemberLive, clocks: Clocks): MemberStep {
+  const closed: MemberPhase = { kind: "closed", running: null, queued: null };
+  const before: MemberState = { durable, phase: durable.founded ? closed : { kind: "observing" }, live };
+  const work = beginWork(before, clocks);
+  noteSystem(work);
+  if (durable.founded) resume(work);
+  work.reasons.unshift({ kind: "started", phase: work.phase.kind });
+  pollNow(work);
+  return end(before, work);
+}
+
+/** How long until the time alone changes something; null when it never does. */
+export function nextDeadlineMs(state: MemberState, clocks: Clocks): number | null {
+  const { phase, durable, live } = state;
+  if (phase.kind !== "open" && phase.kind !== "opening") return null;
+  return durable.lease ? Math.max(0, remainingMs(durable.lease, live.bootId, clocks)) : 0;
+}
+
+function lookAtTheTime(work: Work): void {
+  const { phase } = work;
+  if (phase.kind !== "open" && phase.kind !== "opening") return;
+  if (covers(work.durable.lease, phase.epoch, work.live.bootId, work.clocks)) return;
+  fence(work, { releases: phase.epoch, cause: "lease-lost", restart: true, command: null });
+}
+
+function resume(work: Work): void {
+  const { attempted, released, lease } = work.durable;
+  const { report } = work.live.view;
+  const isWritable = report.state === "running" && report.writable;
+  const isCovered = covers(lease, attempted, work.live.bootId, work.clocks);
+  if (attempted > released) {
+    if (isWritable && isCovered) {
+      work.phase = { kind: "open", epoch: attempted };
+      return;
+    }
+    // Covered and stopped: the server died while nobody watched, and the replicas have what it had. Not covered: the
+    // host was away; its server comes back read-only and may be the best that is left.
+    const cause = isCovered ? (report.state === "running" ? "found-in-recovery" : "server-died") : "lease-lost";
+    return fence(work, { releases: attempted, cause, restart: !isCovered, command: null });
+  }
+  if (isWritable) return fence(work, { releases: attempted, cause: "unexpectedly-writable", restart: true, command: null });
+  if (report.state === "stopped") work.phase = { kind: "closed", running: startTask(work), queued: null };
+}
+
+function startTask(work: Work) {
+  return run(work, { kind: "start", deadlineMs: START_DEADLINE_MS }, null);
+}
+
+function observe(work: Work, view: ServerView): void {
+  const before = work.live.view;
+  const since = view.report.state === "unresponsive" ? (work.live.unresponsiveSince ?? work.clocks) : null;
+  work.live = { ...work.live, view, unresponsiveSince: since };
+  noteSystem(work);
+  if (isNews(before, view)) pollNow(work);
+  judge(work);
+}
+
+/** Binds this agent to its server once; a later stranger is left to the coordinator to refuse. */
+function noteSystem(work: Work): void {
+  const { systemId } = work.live.view;
+  if (work.durable.systemId === null && systemId !== null) setDurable(work, { systemId });
+}
+
+/** What the coordinator should hear at once rather than with the next poll. */
+function isNews(before: ServerView, after: ServerView): boolean {
+  return (
+    JSON.stringify(before.report) !== JSON.stringify(after.report) ||
+    before.receiver.streaming !== after.receiver.streaming
+  );
+}
+
+/** What an observation means in the phase it meets. */
+function judge(work: Work): void {
+  const { phase, live } = work;
+  const { report } = live.view;
+  switch (phase.kind) {
+    case "observing":
+    case "fencing":
+      return;
+    case "closed":
+      if (report.state === "running" && report.writable) {
+        fence(work, { releases: work.durable.attempted, cause: "unexpectedly-writable", restart: true, command: null });
+      }
+      return;
+    case "opening":
+      if (report.state === "stopped") lose(work, phase);
+      return;
+    case "open":
+      return judgeOpen(work, phase);
+  }
+}
+
+function judgeOpen(work: Work, phase: PhaseOf<"open">): void {
+  const { report } = work.live.view;
+  switch (report.state) {
+    case "stopped":
+    case "starting":
+      return lose(work, phase);
+    case "unresponsive": {
+      const since = work.live.unresponsiveSince;
+      if (since && largestElapsedMs(since, work.clocks) >= UNRESPONSIVE_MS) lose(work, phase);
+      return;
+    }
+    case "running":
+      if (report.writable) return;
+      // Read-only again without our doing: it crashed and came back. It is killed first, then reported released.
+      return fence(work, { releases: phase.epoch, cause: "found-in-recovery", restart: false, command: null });
+  }
+}
+
+/** The server is gone: whoever is left of its tree goes too, and then the epoch is released. */
+function lose(work: Work, phase: { epoch: number }): void {
+  fence(work, { releases: phase.epoch, cause: "server-died", restart: false, command: null });
+}
+
+function hear(work: Work, sent: Clocks, reply: Reply): void {
+  if (reply.answersSeq <= work.live.answeredSeq) {
+    work.reasons.push({ kind: "late-reply-dropped", answersSeq: reply.answersSeq });
+    return;
+  }
+  work.live = {
+    ...work.live,
+    answeredSeq: reply.answersSeq,
+    nonce: reply.nonce,
+    nonceClocks: work.clocks,
+    nextPollMs: reply.nextPollMs,
+  };
+  remember(work, reply);
+  rememberSets(work, reply);
+  const lease = heldLease(work, sent, reply);
+  extend(work, lease);
+  if (reply.leaseEnded) loseReign(work, reply.leaseEnded.epoch);
+  for (const command of reply.commands) obey(work, command, lease);
+}
+
+function remember(work: Work, reply: Reply): void {
+  if (reply.version <= work.durable.version) return;
+  const { policy, policyVersion, version, mac } = reply;
+  setDurable(work, { policy, policyVersion, version, mac });
+}
+
+/** The electorate and the sync set travel with each lease; only a change of them is written. */
+function rememberSets(work: Work, reply: Reply): void {
+  if (!reply.lease) return;
+  const { electorate, electorateVersion, syncSet } = reply.lease;
+  if (electorateVersion > work.durable.electorate.version) {
+    setDurable(work, { electorate: { version: electorateVersion, members: electorate } });
+  }
+  if (syncSet.version > work.durable.syncSet.version) setDurable(work, { syncSet });
+}
+
+function heldLease(work: Work, sent: Clocks, reply: Reply): HeldLease | null {
+  if (!reply.lease) return null;
+  const { epoch, ttlMs } = reply.lease;
+  return { epoch, ttlMs, base: sent, bootId: work.live.bootId };
+}
+
+function extend(work: Work, lease: HeldLease | null): void {
+  const { phase } = work;
+  if (!lease || (phase.kind !== "open" && phase.kind !== "opening") || lease.epoch !== phase.epoch) return;
+  setDurable(work, { lease });
+  work.reasons.push({ kind: "lease-extended", epoch: lease.epoch });
+}
+
+function loseReign(work: Work, epoch: number): void {
+  const { phase } = work;
+  if ((phase.kind !== "open" && phase.kind !== "opening") || phase.epoch !== epoch) return;
+  fence(work, { releases: epoch, cause: "lease-lost", restart: true, command: null });
+}
+
+function finish(work: Work, event: Extract<MemberEvent, { kind: "finished" }>): void {
+  const { phase } = work;
+  // A task that a fence has overtaken reports to nobody.
+  if (phase.kind === "observing" || phase.kind === "open" || phase.running?.id !== event.taskId) return;
+  const { running } = phase;
+  const { outcome } = event;
+  const code = outcome.ok ? "" : outcome.code;
+  work.reasons.push({ kind: "task-ended", task: running.kind, ok: outcome.ok, code });
+  switch (phase.kind) {
+    case "opening":
+      if (outcome.ok) work.phase = { kind: "open", epoch: phase.epoch };
+      else fence(work, { releases: phase.epoch, cause: "promotion-failed", restart: true, command: null });
+      if (outcome.ok) work.reasons.push({ kind: "opened", epoch: phase.epoch });
+      break;
+    case "fencing":
+      return finishFence(work, phase, outcome);
+    case "closed":
+      work.phase = { kind: "closed", running: null, queued: null };
+      break;
+  }
+  if (running.command) {
+    const detail = outcome.ok ? "" : outcome.detail;
+    answer(work, { ...commandRef(running.command), outcome: outcome.ok ? "done" : "failed", code, detail });
+  }
+  if (phase.kind === "closed" && phase.queued) perform(work, phase.queued.command, phase.queued.lease);
+}
+
+function finishFence(
+  work: Work,
+  phase: PhaseOf<"fencing">,
+  outcome: Extract<MemberEvent, { kind: "finished" }>["outcome"],
+): void {
+  const { releases, cause, restart, running } = phase;
+  if (!outcome.ok) {
+    // Nothing is vouched for before it is certain, however often that takes.
+    work.reasons.push({ kind: "fence-failed", code: outcome.code, detail: outcome.detail });
+    work.phase = { ...phase, running: run(work, { kind: "fence", deadlineMs: FENCE_RETRY_MS }, running.command) };
+    return;
+  }
+  if (releases > work.durable.released) setDurable(work, { released: releases, releaseCause: cause });
+  if (work.durable.lease) setDurable(work, { lease: null });
+  work.reasons.push({ kind: "released", epoch: releases, cause });
+  if (running.command) answer(work, { ...commandRef(running.command), outcome: "done", code: "", detail: "" });
+  work.phase = { kind: "closed", running: restart ? startTask(work) : null, queued: null };
+  pollNow(work);
+}
+
+function commandRef(command: { id: string; op: number }): { id: string; op: number } {
+  return { id: command.id, op: command.op };
+}
+
+function end(before: MemberState, work: Work): MemberStep {
+  const state: MemberState = { durable: work.durable, phase: work.phase, live: work.live };
+  assertMemberInvariants(before, state);
+  return { state, fsync: mustSync(before.durable, state.durable), effects: work.effects, reasons: work.reasons };
+}
+
+/** Only the lease and the bare version may be lost with a kernel crash: another boot inherits neither. */
+function mustSync(before: MemberDurable, after: MemberDurable): boolean {
+  if (before === after) return false;
+  const { lease: _a, version: _b, mac: _c, ...was } = before;
+  const { lease: _d, version: _e, mac: _f, ...is } = after;
+  return JSON.stringify(was) !== JSON.stringify(is);
+}

@@ -1,0 +1,67 @@
+/** One step of the member's machine in the making; the same manner as the coordinator's. */
+import type { Clocks } from "../../domain/clocks.ts";
+import type { CommandResult, ReleaseCause } from "../../domain/messages.ts";
+import type { Epoch } from "../../domain/reign.ts";
+import type {
+  MemberDurable,
+  MemberEffect,
+  MemberLive,
+  MemberPhase,
+  MemberReason,
+  MemberState,
+  Running,
+  Task,
+} from "./state.ts";
+
+/** How many answers to commands are kept in each poll. */
+export const RESULTS_KEPT = 8;
+const FENCE_DEADLINE_MS = 1_500;
+
+export interface Work {
+  durable: MemberDurable;
+  phase: MemberPhase;
+  live: MemberLive;
+  clocks: Clocks;
+  effects: MemberEffect[];
+  reasons: MemberReason[];
+}
+
+export function beginWork(state: MemberState, clocks: Clocks): Work {
+  return { ...state, clocks, effects: [], reasons: [] };
+}
+
+export function setDurable(work: Work, patch: Partial<MemberDurable>): void {
+  work.durable = { ...work.durable, ...patch };
+}
+
+export function pollNow(work: Work): void {
+  if (!work.effects.some((effect) => effect.kind === "poll")) work.effects.push({ kind: "poll" });
+}
+
+type TaskOf = Task extends infer T ? (T extends Task ? Omit<T, "id"> : never) : never;
+
+/** Hands a task to the engine. */
+export function run(work: Work, task: TaskOf, command: Running["command"]): Running {
+  const id = work.live.nextTaskId;
+  work.live = { ...work.live, nextTaskId: id + 1 };
+  work.effects.push({ kind: "run", task: { ...task, id } });
+  return { id, kind: task.kind, command };
+}
+
+export function answer(work: Work, result: CommandResult): void {
+  const others = work.live.results.filter((entry) => entry.id !== result.id);
+  work.live = { ...work.live, results: [...others, result].slice(-RESULTS_KEPT) };
+  pollNow(work);
+}
+
+/**
+ * Shuts the server. From here only the certainty that it cannot write leads on; `releases` is what is vouched for then.
+ */
+export function fence(
+  work: Work,
+  how: { releases: Epoch; cause: ReleaseCause; restart: boolean; command: Running["command"] },
+): void {
+  const running = run(work, { kind: "fence", deadlineMs: Math.max(work.live.fenceMs, FENCE_DEADLINE_MS) }, how.command);
+  work.phase = { kind: "fencing", releases: how.releases, cause: how.cause, running, restart: how.restart };
+  work.reasons.push({ kind: "fencing", releases: how.releases, cause: how.cause });
+}
