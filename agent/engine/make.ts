@@ -1,0 +1,44 @@
+/** The engine that a configuration names. */
+import { execFileSync } from "node:child_process";
+import type { Logger } from "pino";
+import { ConfigError, type ServerConfig } from "../config.ts";
+import type { Engine } from "./engine.ts";
+import { PostgresEngine } from "./postgres/postgres-engine.ts";
+
+/** Makes the engine of a server section; `host` names this member to its upstream. */
+export function makeEngine(server: ServerConfig, host: string, log: Logger): Engine {
+  return new PostgresEngine({
+    dataDirectory: server.data_directory,
+    binDirectory: server.bin_directory,
+    socketDirectory: server.socket_directory,
+    listenHost: server.host,
+    port: server.port,
+    user: server.user,
+    database: server.database,
+    replicationUser: server.replication_user ?? server.user,
+    passwordFile: server.password_file ?? null,
+    applicationName: host,
+    runAs: server.run_as === undefined ? accountOfRoot() : accountOf(server.run_as),
+    probeTimeoutMs: server.probe_timeout_ms,
+    logFile: server.log_file,
+    log,
+  });
+}
+
+/** PostgreSQL refuses to run as root: an agent that does must know to whom to drop. */
+function accountOfRoot(): null {
+  if (process.getuid?.() === 0) {
+    throw new ConfigError([`server.run_as is missing: the agent runs as root and the server must not: name its account`]);
+  }
+  return null;
+}
+
+function accountOf(name: string): { uid: number; gid: number } | null {
+  try {
+    const uid = Number(execFileSync("id", ["-u", name], { encoding: "utf8", timeout: 5_000, stdio: ["ignore", "pipe", "ignore"] }));
+    const gid = Number(execFileSync("id", ["-g", name], { encoding: "utf8", timeout: 5_000, stdio: ["ignore", "pipe", "ignore"] }));
+    return process.getuid?.() === uid ? null : { uid, gid };
+  } catch {
+    throw new ConfigError([`server.run_as = "${name}": no such account: name the one that owns the data directory`]);
+  }
+}

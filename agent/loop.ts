@@ -1,0 +1,216 @@
+/**
+ * The agent's shell around the member's machine: it brings events in, keeps what must be kept, and only then carries
+ * effects out. It decides nothing about the cluster.
+ */
+import { performance } from "node:perf_hooks";
+import type { ConnectorReport, Poll, Reply } from "#shared/domain/messages.ts";
+import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
+import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
+import type { MemberEvent, MemberReason, MemberState, MemberStep, ServerView, Task } from "#shared/core/member/state.ts";
+import { readClocks } from "./clocks.ts";
+import type { PollOutcome } from "./coordinator-client.ts";
+import type { Engine, EngineOutcome } from "./engine/engine.ts";
+import { StateFileError } from "./state-file.ts";
+
+/** How long a poll waits for the observation that is to go with it. */
+const OBSERVE_PATIENCE_MS = 50;
+/** After an unanswered poll: while a lease runs there is no time to lose. */
+const RETRY_WITH_LEASE_MS = 100;
+const RETRY_AT_REST_MS = 1_000;
+/** A step that could not be kept is tried again after this long. */
+const KEEP_RETRY_MS = 1_000;
+
+/** What the loop needs of the outside. `engine` is null on a host that carries only a connector. */
+export interface LoopPorts {
+  engine: Engine | null;
+  poll: (poll: Poll) => Promise<PollOutcome>;
+  /** Writes the durable state; throws a StateFileError when it could not. */
+  keep: (durable: MemberState["durable"], fsync: boolean) => void;
+  connectorReport: () => ConnectorReport | null;
+  /** The routes of a reply; `sentMonoMs` is when its poll was sent. */
+  onRoutes: (routes: Reply["routes"], sentMonoMs: number) => void;
+  onReason: (reason: MemberReason) => void;
+  onPollOutcome: (outcome: PollOutcome) => void;
+  onKeepFailure: (error: StateFileError) => void;
+  /** A broken rule of our own: the loop has stopped, and the server must be fenced. */
+  onBroken: (error: unknown) => void;
+}
+
+export class AgentLoop {
+  readonly #ports: LoopPorts;
+  #state: MemberState;
+  #seq = 0;
+  #stopped = false;
+  #pollTimer: NodeJS.Timeout | null = null;
+  #deadlineTimer: NodeJS.Timeout | null = null;
+  #polling = false;
+  #pollAgain = false;
+  #observing: Promise<void> | null = null;
+  #observeAgain = false;
+
+  /** `first` is what the machine's `begin` yielded; its durable part has been kept already. */
+  constructor(ports: LoopPorts, first: MemberStep) {
+    this.#ports = ports;
+    this.#state = first.state;
+    ports.engine?.onHint(() => void this.#observe());
+    for (const reason of first.reasons) ports.onReason(reason);
+    this.#perform(first.effects);
+    this.#watchDeadline();
+  }
+
+  get state(): MemberState {
+    return this.#state;
+  }
+
+  /** Polls at once, or right after the poll that is under way. */
+  pollSoon(): void {
+    if (this.#stopped) return;
+    if (this.#polling) {
+      this.#pollAgain = true;
+      return;
+    }
+    this.#polling = true;
+    if (this.#pollTimer) clearTimeout(this.#pollTimer);
+    void this.#pollOnce();
+  }
+
+  /** Lets go of the timers; the server and its lease go on. */
+  stop(): void {
+    this.#stopped = true;
+    if (this.#pollTimer) clearTimeout(this.#pollTimer);
+    if (this.#deadlineTimer) clearTimeout(this.#deadlineTimer);
+  }
+
+  #handle(event: MemberEvent): void {
+    if (this.#stopped) return;
+    let next: MemberStep;
+    try {
+      next = step(this.#state, event);
+      if (next.state.durable !== this.#state.durable) this.#ports.keep(next.state.durable, next.fsync);
+    } catch (error) {
+      return this.#couldNotStep(event, error);
+    }
+    this.#state = next.state;
+    for (const reason of next.reasons) this.#ports.onReason(reason);
+    this.#perform(next.effects);
+    this.#watchDeadline();
+  }
+
+  /**
+   * What could not be kept was not done: the state stays. The end of a task comes again later, because it will not be
+   * told twice; everything else will.
+   */
+  #couldNotStep(event: MemberEvent, error: unknown): void {
+    if (!(error instanceof StateFileError)) {
+      this.stop();
+      this.#ports.onBroken(error);
+      return;
+    }
+    this.#ports.onKeepFailure(error);
+    if (event.kind !== "finished") return;
+    setTimeout(() => this.#handle({ ...event, clocks: readClocks() }), KEEP_RETRY_MS);
+  }
+
+  #perform(effects: MemberStep["effects"]): void {
+    for (const effect of effects) {
+      if (effect.kind === "poll") this.pollSoon();
+      else void this.#run(effect.task);
+    }
+  }
+
+  async #run(task: Task): Promise<void> {
+    const outcome = await this.#carryOut(task);
+    // The machine judges by what the server is now, not by what it was before the task.
+    await this.#observe();
+    this.#handle({ kind: "finished", clocks: readClocks(), taskId: task.id, outcome });
+  }
+
+  async #carryOut(task: Task): Promise<EngineOutcome> {
+    const { engine } = this.#ports;
+    if (!engine) return { ok: false, code: "no-server", detail: "this host carries no server" };
+    switch (task.kind) {
+      case "adopt":
+        return engine.adopt(task.deadlineMs);
+      case "promote":
+        return engine.promote(task.deadlineMs);
+      case "freeze":
+        return engine.freeze(task.deadlineMs);
+      case "start":
+        return engine.start(task.deadlineMs);
+      case "follow":
+        return engine.follow(task.upstream, task.deadlineMs);
+      case "fence":
+        return engine.fence({ fastMs: task.deadlineMs / 3, killMs: (task.deadlineMs * 2) / 3, deadlineMs: task.deadlineMs });
+    }
+  }
+
+  /** One observation at a time; a wish during one is fulfilled by another right after it. */
+  async #observe(): Promise<void> {
+    if (this.#observing) {
+      this.#observeAgain = true;
+      return this.#observing;
+    }
+    this.#observing = this.#observeOnce();
+    await this.#observing;
+  }
+
+  async #observeOnce(): Promise<void> {
+    const { engine } = this.#ports;
+    do {
+      this.#observeAgain = false;
+      if (!engine || this.#stopped) break;
+      const view: ServerView = await engine.observe();
+      this.#handle({ kind: "observed", clocks: readClocks(), view });
+    } while (this.#observeAgain);
+    this.#observing = null;
+  }
+
+  async #pollOnce(): Promise<void> {
+    this.#pollAgain = false;
+    await this.#observeBriefly();
+    if (this.#stopped) return;
+    const sent = readClocks();
+    const sentMonoMs = performance.now();
+    this.#seq += 1;
+    const outcome = await this.#ports.poll(this.#pollAt(sent));
+    this.#polling = false;
+    if (this.#stopped) return;
+    this.#ports.onPollOutcome(outcome);
+    if (outcome.kind === "reply") {
+      this.#ports.onRoutes(outcome.reply.routes, sentMonoMs);
+      this.#handle({ kind: "replied", clocks: readClocks(), sent, reply: outcome.reply });
+    }
+    this.#schedulePoll(outcome.kind === "reply");
+  }
+
+  #pollAt(clocks: ReturnType<typeof readClocks>): Poll {
+    const sending = { seq: this.#seq, clocks, connector: this.#ports.connectorReport() };
+    return this.#ports.engine ? pollOf(this.#state, sending) : routerPollOf(this.#state, sending);
+  }
+
+  /** A fresh observation goes with each poll, unless the server takes its time: the lease cannot wait for it. */
+  async #observeBriefly(): Promise<void> {
+    if (!this.#ports.engine) return;
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, OBSERVE_PATIENCE_MS);
+    });
+    await Promise.race([this.#observe(), patience]);
+    clearTimeout(timer);
+  }
+
+  #schedulePoll(answered: boolean): void {
+    if (this.#stopped || this.#polling) return;
+    if (this.#pollAgain && answered) return this.pollSoon();
+    const holds = this.#state.phase.kind === "open" || this.#state.phase.kind === "opening";
+    const waitMs = answered ? this.#state.live.nextPollMs : holds ? RETRY_WITH_LEASE_MS : RETRY_AT_REST_MS;
+    this.#pollTimer = setTimeout(() => this.pollSoon(), waitMs);
+  }
+
+  #watchDeadline(): void {
+    if (this.#deadlineTimer) clearTimeout(this.#deadlineTimer);
+    const waitMs = nextDeadlineMs(this.#state, readClocks());
+    if (waitMs === null || this.#stopped) return;
+    this.#deadlineTimer = setTimeout(() => this.#handle({ kind: "tick", clocks: readClocks() }), Math.ceil(waitMs) + 1);
+  }
+}

@@ -1,0 +1,178 @@
+/** `rex agent`: reads the configuration, takes the lock, counts the start, and lets the loop run until it is told to end. */
+import { randomUUID } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { pino, type Logger } from "pino";
+import { begin } from "#shared/core/member/step.ts";
+import { freshDurable, type MemberDurable, type MemberLive, type MemberReason, type ServerView } from "#shared/core/member/state.ts";
+import { checkAgent } from "./check.ts";
+import { readBootId, readClocks } from "./clocks.ts";
+import { ConfigError, readConfig, type AgentConfig } from "./config.ts";
+import { Connector } from "./connector/connector.ts";
+import { CoordinatorClient, type PollOutcome } from "./coordinator-client.ts";
+import type { Engine } from "./engine/engine.ts";
+import { makeEngine } from "./engine/make.ts";
+import { lockDirectory } from "./lock.ts";
+import { AgentLoop } from "./loop.ts";
+import { StateFile, StateFileError } from "./state-file.ts";
+
+const NO_SERVER: ServerView = {
+  report: { state: "stopped" },
+  engineVersion: "",
+  systemId: null,
+  position: null,
+  applied: null,
+  latencyMs: null,
+  receiver: { streaming: false, configured: null },
+};
+
+/** Exit statuses: 0 told to end, 1 cannot start, 70 a broken rule of our own (after fencing). */
+export async function agentMain(argv: { config: string; check: boolean; json: boolean }): Promise<number> {
+  let config: AgentConfig;
+  try {
+    config = readConfig(argv.config);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    for (const line of error.lines) process.stderr.write(`${line}\n`);
+    return 1;
+  }
+  if (argv.check) return checkAgent(config, { json: argv.json });
+  try {
+    return await runAgent(config);
+  } catch (error) {
+    if (!(error instanceof ConfigError) && !(error instanceof StateFileError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return 1;
+  }
+}
+
+async function runAgent(config: AgentConfig): Promise<number> {
+  const log = pino({ level: config.log_level, base: { host: config.host } }, pino.destination({ dest: 2, sync: true }));
+  mkdirSync(config.state_directory, { recursive: true, mode: 0o700 });
+  if (!(await lockDirectory(config.state_directory))) {
+    throw new ConfigError([
+      `state_directory = "${config.state_directory}": another agent uses it: end that one, or give this one its own`,
+    ]);
+  }
+  const file = new StateFile(config.state_directory);
+  const durable = countStart(file, config);
+  const engine = config.server ? makeEngine(config.server, config.host, log) : null;
+  const live = liveFor(config, engine, engine ? await engine.observe() : NO_SERVER);
+  const first = begin(durable, live, readClocks());
+  if (first.state.durable !== durable) file.write(first.state.durable, first.fsync);
+  return serve({ config, log, file, engine, first });
+}
+
+/** One more start, on disk before the first poll: the coordinator tells by it the new process from the old one. */
+function countStart(file: StateFile, config: AgentConfig): MemberDurable {
+  const kept = file.read();
+  if (kept && (kept.dataservice !== config.dataservice || kept.host !== config.host)) {
+    throw new ConfigError([
+      `state_directory = "${config.state_directory}" belongs to '${kept.host}@${kept.dataservice}', not to '${config.host}@${config.dataservice}': give this agent its own`,
+    ]);
+  }
+  const before = kept ?? freshDurable({ dataservice: config.dataservice, host: config.host }, randomUUID());
+  const durable = { ...before, startCount: before.startCount + 1 };
+  file.write(durable, true);
+  return durable;
+}
+
+function liveFor(config: AgentConfig, engine: Engine | null, view: ServerView): MemberLive {
+  return {
+    bootId: readBootId(),
+    fenceMs: config.fence_ms,
+    endpoint: engine?.endpoint ?? { host: "127.0.0.1", port: 1 },
+    view,
+    unresponsiveSince: null,
+    results: [],
+    nextTaskId: 1,
+    answeredSeq: 0,
+    nonce: null,
+    nonceClocks: null,
+    nextPollMs: 1_000,
+  };
+}
+
+async function serve(parts: {
+  config: AgentConfig;
+  log: Logger;
+  file: StateFile;
+  engine: Engine | null;
+  first: ReturnType<typeof begin>;
+}): Promise<number> {
+  const { config, log, file, engine, first } = parts;
+  const client = new CoordinatorClient({ ...config, timeoutMs: config.poll_timeout_ms });
+  let loop: AgentLoop | null = null;
+  const connector = await startConnector(config, log, () => loop?.pollSoon());
+  let end: (status: number) => void = () => {};
+  const ended = new Promise<number>((resolve) => {
+    end = resolve;
+  });
+  loop = new AgentLoop(
+    {
+      engine,
+      poll: (poll) => client.poll(poll),
+      keep: (durable, fsync) => file.write(durable, fsync),
+      connectorReport: () => connector?.report() ?? null,
+      onRoutes: (routes, sentMonoMs) => routes.forEach((route) => connector?.setRoute(route, sentMonoMs)),
+      onReason: (reason) => logReason(log, reason),
+      onPollOutcome: tellOnce(log),
+      onKeepFailure: (error) => log.error(error.message),
+      onBroken: (error) => void breakDown({ error, engine, config, log }).then(() => end(70)),
+    },
+    first,
+  );
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => end(0));
+  log.info({ startCount: first.state.durable.startCount, connector: connector?.port ?? null }, "agent started");
+  const status = await ended;
+  loop.stop();
+  client.close();
+  await connector?.close();
+  await engine?.close();
+  log.info({ status }, "agent ended");
+  return status;
+}
+
+async function startConnector(config: AgentConfig, log: Logger, onTrouble: () => void) {
+  if (!config.connector) return null;
+  const connector = new Connector({
+    dataservice: config.dataservice,
+    listenHost: config.connector.host,
+    listenPort: config.connector.port,
+    holdTimeoutMs: config.connector.hold_timeout_ms,
+    onTrouble,
+    log,
+  });
+  try {
+    const { port } = await connector.start();
+    return Object.assign(connector, { port });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new ConfigError([`connector.port = ${config.connector.port}: cannot listen (${code}): choose a free port`]);
+  }
+}
+
+function logReason(log: Logger, reason: MemberReason): void {
+  const { kind, ...data } = reason;
+  if (kind === "lease-extended") log.debug(data, kind);
+  else log.info(data, kind);
+}
+
+/** Tells each change of the coordinator's answer once, not with every poll. */
+function tellOnce(log: Logger): (outcome: PollOutcome) => void {
+  let told = "";
+  return (outcome) => {
+    const now = outcome.kind === "problem" ? outcome.code : outcome.kind;
+    if (now === told) return;
+    told = now;
+    if (outcome.kind === "reply") log.info("coordinator answers");
+    else if (outcome.kind === "problem") log.error({ code: outcome.code, detail: outcome.detail }, "coordinator refuses");
+    else log.warn({ detail: outcome.detail }, "coordinator unreachable");
+  };
+}
+
+/** A rule of our own is broken: nothing we believe can be trusted, so the server is made unable to write. */
+async function breakDown(parts: { error: unknown; engine: Engine | null; config: AgentConfig; log: Logger }): Promise<void> {
+  parts.log.fatal({ error: String(parts.error) }, "broken rule: fencing and ending");
+  const deadlineMs = parts.config.fence_ms;
+  await parts.engine?.fence({ fastMs: deadlineMs / 3, killMs: (deadlineMs * 2) / 3, deadlineMs });
+}

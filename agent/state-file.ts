@@ -1,0 +1,138 @@
+/**
+ * What the agent must not forget, on disk. Two files: `state.json` is written with fsync, whole, by replacement;
+ * `lease.json` holds what may be lost with the kernel (the running lease, the bare version), so that renewing a lease
+ * costs no fsync and can never damage the other.
+ */
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import type { MemberDurable } from "#shared/core/member/state.ts";
+import { zClocks, zUpstream } from "#shared/protocol/wire.ts";
+
+const zCount = z.int().min(0);
+const zState = z.strictObject({
+  format: z.literal(1),
+  dataservice: z.string(),
+  host: z.string(),
+  startCount: zCount,
+  incarnation: z.string().min(1),
+  systemId: z.string().nullable(),
+  founded: z.boolean(),
+  epochSeen: zCount,
+  opSeen: zCount,
+  attempted: zCount,
+  released: zCount,
+  releaseCause: z.enum([
+    "server-died",
+    "lease-lost",
+    "commanded",
+    "found-in-recovery",
+    "promotion-failed",
+    "unexpectedly-writable",
+    "none",
+  ]),
+  policy: z.enum(["automatic", "manual", "maintenance"]),
+  policyVersion: zCount,
+  electorate: z.strictObject({ version: zCount, members: z.array(z.string()) }),
+  syncSet: z.strictObject({ version: zCount, k: zCount, members: z.array(z.string()) }),
+  frozenOp: zCount.nullable(),
+  upstream: zUpstream.nullable(),
+  version: zCount,
+  mac: z.string(),
+});
+const zLease = z.strictObject({
+  format: z.literal(1),
+  version: zCount,
+  mac: z.string(),
+  lease: z.strictObject({ epoch: zCount, ttlMs: zCount, base: zClocks, bootId: z.string() }).nullable(),
+});
+
+/** The state file cannot be read or written; the message names it and the remedy. */
+export class StateFileError extends Error {}
+
+export class StateFile {
+  readonly #directory: string;
+  readonly #stateJson: string;
+  readonly #leaseJson: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.#stateJson = join(directory, "state.json");
+    this.#leaseJson = join(directory, "lease.json");
+  }
+
+  /** What was kept; null when nothing was yet. Damaged state is refused, never guessed at. */
+  read(): MemberDurable | null {
+    const text = readIfThere(this.#stateJson);
+    if (text === null) return null;
+    const state = parse(text, zState);
+    if (!state) {
+      throw new StateFileError(
+        `state file ${this.#stateJson} is damaged or of another format: restore it, or move it away and have this member readmitted`,
+      );
+    }
+    const { format: _, ...durable } = state;
+    // A missing or torn lease file means only that no lease is held: the agent then fences rather than trusts.
+    const kept = parse(readIfThere(this.#leaseJson) ?? "", zLease);
+    const newer = kept && kept.version > durable.version ? { version: kept.version, mac: kept.mac } : {};
+    return { ...durable, ...newer, lease: kept?.lease ?? null };
+  }
+
+  /** Keeps `durable`; with `fsync` it is on the disk when this returns. Throws a StateFileError when it could not. */
+  write(durable: MemberDurable, fsync: boolean): void {
+    const { lease, ...state } = durable;
+    if (fsync) this.#replace(this.#stateJson, { format: 1, ...state }, true);
+    this.#replace(this.#leaseJson, { format: 1, version: durable.version, mac: durable.mac, lease }, false);
+  }
+
+  #replace(path: string, content: unknown, fsync: boolean): void {
+    const temporary = `${path}.new`;
+    try {
+      writeWhole(temporary, `${JSON.stringify(content)}\n`, fsync);
+      renameSync(temporary, path);
+      if (fsync) syncDirectory(this.#directory);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      const remedy = code === "ENOSPC" ? "free some space on its disk" : "make its directory writable for the agent";
+      throw new StateFileError(`state file ${path} cannot be written (${code ?? String(error)}): ${remedy}`);
+    }
+  }
+}
+
+function readIfThere(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw new StateFileError(`state file ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+}
+
+function parse<T>(text: string, schema: z.ZodType<T>): T | null {
+  try {
+    const result = schema.safeParse(JSON.parse(text));
+    return result.success ? result.data : null;
+  } catch {
+    return null;
+  }
+}
+
+function writeWhole(path: string, text: string, fsync: boolean): void {
+  const file = openSync(path, "w", 0o600);
+  try {
+    const bytes = Buffer.from(text);
+    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+    if (fsync) fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function syncDirectory(path: string): void {
+  const directory = openSync(path, "r");
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
+}
