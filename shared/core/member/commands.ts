@@ -11,7 +11,7 @@ type CommandOf<K extends Command["kind"]> = Extract<Command, { kind: K }>;
 
 /** Takes one command of a reply; `lease` is what came with it. A repetition is recognised by its id. */
 export function obey(work: Work, command: Command, lease: HeldLease | null): void {
-  if (work.live.results.some((result) => result.id === command.id)) return;
+  if (work.live.results.some((known) => known.id === command.id)) return;
   if (work.phase.kind === "closed" && work.phase.queued?.command.id === command.id) return;
   if (command.op < work.durable.opSeen) return refuse(work, command, "operation-superseded");
   if (command.epoch < work.durable.epochSeen) return refuse(work, command, "epoch-superseded");
