@@ -1,0 +1,191 @@
+/** Both ends of the wire: recording TCP peers, each wait with a deadline. */
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import type { Route } from "#shared/domain/messages.ts";
+import { Connector, type ConnectorOptions } from "../../agent/connector/connector.ts";
+
+const DEADLINE_MS = 3_000;
+
+/** Rejects with `what` when `event` does not come in time. */
+export function inTime<T>(event: Promise<T>, what: string): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const timer = setTimeout(() => reject(new Error(`did not happen within ${DEADLINE_MS} ms: ${what}`)), DEADLINE_MS);
+  event.then(resolve, reject).finally(() => clearTimeout(timer));
+  return promise;
+}
+
+/** One socket that remembers what it has heard. */
+export class Peer {
+  readonly socket: Socket;
+  readonly ended: Promise<void>;
+  readonly closed: Promise<{ error: string }>;
+  #heard: Buffer[] = [];
+  #count = 0;
+  #wake = Promise.withResolvers<void>();
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    let error = "";
+    socket.on("error", (cause: NodeJS.ErrnoException) => {
+      error = cause.code ?? cause.message;
+    });
+    this.ended = new Promise((resolve) => socket.once("end", () => resolve()));
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve({ error })));
+    socket.on("data", (chunk: Buffer) => {
+      this.#heard.push(chunk);
+      this.#count += chunk.length;
+      this.#wake.resolve();
+      this.#wake = Promise.withResolvers();
+    });
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get text(): string {
+    return this.bytes.toString("latin1");
+  }
+
+  get bytes(): Buffer {
+    return Buffer.concat(this.#heard);
+  }
+
+  say(text: string | Buffer): void {
+    this.socket.write(text);
+  }
+
+  /** Resolves when at least `count` bytes have come in all. */
+  async heard(count: number): Promise<string> {
+    while (this.#count < count) await inTime(this.#wake.promise, `${count} bytes, after ${this.#count}`);
+    return this.text;
+  }
+}
+
+/** A server whose accepted peers are handed to the test one by one. */
+export class Counterparty {
+  readonly server: Server;
+  readonly accepted: Peer[] = [];
+  #wake = Promise.withResolvers<void>();
+  #taken = 0;
+
+  constructor(react: (peer: Peer) => void = () => {}) {
+    this.server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      const peer = new Peer(socket);
+      this.accepted.push(peer);
+      react(peer);
+      this.#wake.resolve();
+      this.#wake = Promise.withResolvers();
+    });
+  }
+
+  listen(port = 0): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.server.once("error", reject);
+      this.server.listen(port, "127.0.0.1", () => resolve((this.server.address() as AddressInfo).port));
+    });
+  }
+
+  /** The next peer that has not been handed out. */
+  async next(): Promise<Peer> {
+    for (;;) {
+      const peer = this.accepted[this.#taken];
+      if (peer) {
+        this.#taken += 1;
+        return peer;
+      }
+      await inTime(this.#wake.promise, "a connection to the server");
+    }
+  }
+
+  close(): Promise<void> {
+    for (const peer of this.accepted) peer.socket.destroy();
+    return new Promise((resolve) => this.server.close(() => resolve()));
+  }
+}
+
+/** Everything that one test opens, closed together. */
+export class Stage {
+  nowMs = 1_000;
+  troubles = 0;
+  readonly logged: string[] = [];
+  readonly #closing: (() => Promise<unknown> | void)[] = [];
+  #trouble = Promise.withResolvers<void>();
+
+  /** The next call of `onTrouble`. */
+  get trouble(): Promise<void> {
+    return inTime(this.#trouble.promise, "onTrouble");
+  }
+
+  async connector(options: Partial<ConnectorOptions> = {}): Promise<{ connector: Connector; port: number }> {
+    const note = (_fields: object, message: string): void => void this.logged.push(message);
+    const connector = new Connector({
+      dataservice: "alpha",
+      listenHost: "127.0.0.1",
+      listenPort: 0,
+      holdTimeoutMs: 2_000,
+      dialTimeoutMs: 500,
+      now: () => this.nowMs,
+      onTrouble: () => {
+        this.troubles += 1;
+        this.#trouble.resolve();
+        this.#trouble = Promise.withResolvers();
+      },
+      log: { info: note, warn: note },
+      ...options,
+    });
+    this.#closing.push(() => connector.close());
+    return { connector, port: (await connector.start()).port };
+  }
+
+  async server(react?: (peer: Peer) => void): Promise<{ server: Counterparty; port: number }> {
+    const server = new Counterparty(react);
+    this.#closing.push(() => server.close());
+    return { server, port: await server.listen() };
+  }
+
+  async client(port: number): Promise<Peer> {
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true, allowHalfOpen: true });
+    this.#closing.push(() => void socket.destroy());
+    const peer = new Peer(socket);
+    await inTime(new Promise((resolve) => socket.once("connect", resolve)), "a connection to the connector");
+    return peer;
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closing.reverse()) await close();
+  }
+}
+
+export function route(epoch: number, port: number | null, validMs = 60_000, member = "db1"): Route {
+  return { service: "read-write", epoch, target: port === null ? null : { member, host: "127.0.0.1", port }, validMs };
+}
+
+/** A StartupMessage of protocol 3.0. */
+export function startup(user = "app"): Buffer {
+  const body = Buffer.from(`user\0${user}\0\0`, "latin1");
+  const head = Buffer.alloc(8);
+  head.writeUInt32BE(8 + body.length, 0);
+  head.writeUInt32BE(196_608, 4);
+  return Buffer.concat([head, body]);
+}
+
+/** A request of the eight-byte kind: SSL, GSS encryption, or the head of a cancel. */
+export function request(code: number, more: Buffer = Buffer.alloc(0)): Buffer {
+  const head = Buffer.alloc(8);
+  head.writeUInt32BE(8 + more.length, 0);
+  head.writeUInt32BE(code, 4);
+  return Buffer.concat([head, more]);
+}
+
+export const SSL_REQUEST = 80877103;
+export const GSS_REQUEST = 80877104;
+export const CANCEL_REQUEST = 80877102;
+
+/** An ErrorResponse with severity, state and message. */
+export function errorResponse(sqlState: string, message = "no"): Buffer {
+  const body = Buffer.from(`SFATAL\0VFATAL\0C${sqlState}\0M${message}\0\0`, "latin1");
+  const head = Buffer.alloc(5);
+  head.write("E", "latin1");
+  head.writeUInt32BE(4 + body.length, 1);
+  return Buffer.concat([head, body]);
+}
