@@ -27,9 +27,17 @@ function checkState(config: AgentConfig): EngineCheck {
     accessSync(existing, constants.W_OK | constants.R_OK);
     const kept = existsSync(directory) ? new StateFile(directory).read() : null;
     if (kept && (kept.host !== config.host || kept.dataservice !== config.dataservice)) {
-      return { name, ok: false, detail: `${directory} belongs to '${kept.host}@${kept.dataservice}': give this agent its own` };
+      return {
+        name,
+        ok: false,
+        detail: `${directory} belongs to '${kept.host}@${kept.dataservice}': give this agent its own`,
+      };
     }
-    return { name, ok: true, detail: kept ? `${directory}, started ${kept.startCount} times` : `${directory}, not used yet` };
+    return {
+      name,
+      ok: true,
+      detail: kept ? `${directory}, started ${kept.startCount} times` : `${directory}, not used yet`,
+    };
   } catch (error) {
     return { name, ok: false, detail: error instanceof Error ? error.message : String(error) };
   }

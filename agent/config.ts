@@ -102,7 +102,9 @@ function readToml(path: string): unknown {
 
 function readToken(path: string, base: string, inline: string | undefined, file: string | undefined): string {
   if ((inline === undefined) === (file === undefined)) {
-    throw new ConfigError([`${path}: give one of token and token_file: the token that creating the dataservice printed`]);
+    throw new ConfigError([
+      `${path}: give one of token and token_file: the token that creating the dataservice printed`,
+    ]);
   }
   if (inline !== undefined) return inline;
   const tokenPath = within(base, file ?? "");
@@ -122,7 +124,9 @@ function complaints(path: string, issue: z.core.$ZodIssue, raw: unknown): string
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => {
       const table = issue.path.join(".");
-      const known = Object.keys(table === "server" ? zServer.shape : table === "connector" ? zConnector.shape : zConfig.shape);
+      const known = Object.keys(
+        table === "server" ? zServer.shape : table === "connector" ? zConnector.shape : zConfig.shape,
+      );
       return `${path}: ${[...issue.path, key].join(".")} is no key of this file: ${suggestion(key, known)}`;
     });
   }

@@ -6,7 +6,14 @@ import { performance } from "node:perf_hooks";
 import type { ConnectorReport, Poll, Reply } from "#shared/domain/messages.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
-import type { MemberEvent, MemberReason, MemberState, MemberStep, ServerView, Task } from "#shared/core/member/state.ts";
+import type {
+  MemberEvent,
+  MemberReason,
+  MemberState,
+  MemberStep,
+  ServerView,
+  Task,
+} from "#shared/core/member/state.ts";
 import { readClocks } from "./clocks.ts";
 import type { PollOutcome } from "./coordinator-client.ts";
 import type { Engine, EngineOutcome } from "./engine/engine.ts";
@@ -140,7 +147,11 @@ export class AgentLoop {
       case "follow":
         return engine.follow(task.upstream, task.deadlineMs);
       case "fence":
-        return engine.fence({ fastMs: task.deadlineMs / 3, killMs: (task.deadlineMs * 2) / 3, deadlineMs: task.deadlineMs });
+        return engine.fence({
+          fastMs: task.deadlineMs / 3,
+          killMs: (task.deadlineMs * 2) / 3,
+          deadlineMs: task.deadlineMs,
+        });
     }
   }
 

@@ -3,7 +3,13 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { pino, type Logger } from "pino";
 import { begin } from "#shared/core/member/step.ts";
-import { freshDurable, type MemberDurable, type MemberLive, type MemberReason, type ServerView } from "#shared/core/member/state.ts";
+import {
+  freshDurable,
+  type MemberDurable,
+  type MemberLive,
+  type MemberReason,
+  type ServerView,
+} from "#shared/core/member/state.ts";
 import { checkAgent } from "./check.ts";
 import { readBootId, readClocks } from "./clocks.ts";
 import { ConfigError, readConfig, type AgentConfig } from "./config.ts";
@@ -165,13 +171,19 @@ function tellOnce(log: Logger): (outcome: PollOutcome) => void {
     if (now === told) return;
     told = now;
     if (outcome.kind === "reply") log.info("coordinator answers");
-    else if (outcome.kind === "problem") log.error({ code: outcome.code, detail: outcome.detail }, "coordinator refuses");
+    else if (outcome.kind === "problem")
+      log.error({ code: outcome.code, detail: outcome.detail }, "coordinator refuses");
     else log.warn({ detail: outcome.detail }, "coordinator unreachable");
   };
 }
 
 /** A rule of our own is broken: nothing we believe can be trusted, so the server is made unable to write. */
-async function breakDown(parts: { error: unknown; engine: Engine | null; config: AgentConfig; log: Logger }): Promise<void> {
+async function breakDown(parts: {
+  error: unknown;
+  engine: Engine | null;
+  config: AgentConfig;
+  log: Logger;
+}): Promise<void> {
   parts.log.fatal({ error: String(parts.error) }, "broken rule: fencing and ending");
   const deadlineMs = parts.config.fence_ms;
   await parts.engine?.fence({ fastMs: deadlineMs / 3, killMs: (deadlineMs * 2) / 3, deadlineMs });

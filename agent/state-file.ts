@@ -121,7 +121,7 @@ function writeWhole(path: string, text: string, fsync: boolean): void {
   const file = openSync(path, "w", 0o600);
   try {
     const bytes = Buffer.from(text);
-    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+    for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at);
     if (fsync) fsyncSync(file);
   } finally {
     closeSync(file);

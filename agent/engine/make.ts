@@ -28,15 +28,21 @@ export function makeEngine(server: ServerConfig, host: string, log: Logger): Eng
 /** PostgreSQL refuses to run as root: an agent that does must know to whom to drop. */
 function accountOfRoot(): null {
   if (process.getuid?.() === 0) {
-    throw new ConfigError([`server.run_as is missing: the agent runs as root and the server must not: name its account`]);
+    throw new ConfigError([
+      `server.run_as is missing: the agent runs as root and the server must not: name its account`,
+    ]);
   }
   return null;
 }
 
 function accountOf(name: string): { uid: number; gid: number } | null {
   try {
-    const uid = Number(execFileSync("id", ["-u", name], { encoding: "utf8", timeout: 5_000, stdio: ["ignore", "pipe", "ignore"] }));
-    const gid = Number(execFileSync("id", ["-g", name], { encoding: "utf8", timeout: 5_000, stdio: ["ignore", "pipe", "ignore"] }));
+    const uid = Number(
+      execFileSync("id", ["-u", name], { encoding: "utf8", timeout: 5_000, stdio: ["ignore", "pipe", "ignore"] }),
+    );
+    const gid = Number(
+      execFileSync("id", ["-g", name], { encoding: "utf8", timeout: 5_000, stdio: ["ignore", "pipe", "ignore"] }),
+    );
     return process.getuid?.() === uid ? null : { uid, gid };
   } catch {
     throw new ConfigError([`server.run_as = "${name}": no such account: name the one that owns the data directory`]);

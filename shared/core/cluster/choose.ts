@@ -56,8 +56,11 @@ export function ineligible(state: ClusterState, phase: Pick<Collecting, "epoch">
 
 /** Why an eligible member's position is not final yet; null when it is. */
 export function notFinal(state: ClusterState, phase: Collecting, name: MemberName): Ineligible | null {
-  const receiver = state.live.hosts[name]?.poll.server?.receiver;
-  if (!receiver) return "no-report";
+  const host = state.live.hosts[name];
+  const receiver = host?.poll.server?.receiver;
+  if (!host || !receiver) return "no-report";
+  // A word that is older than two polls may be that of a host that has died since.
+  if (state.live.at - host.handledAt > 2 * state.durable.settings.pollMs) return "silent";
   if (freezeMode(phase) === "explicit") {
     return receiver.state === "frozen" && receiver.op === phase.op ? null : "not-frozen";
   }
@@ -84,8 +87,7 @@ export function choose(candidates: readonly Candidate[]): Choice {
     return { kind: "diverged", members };
   }
   const [winner] = best.toSorted(
-    (a, b) =>
-      Number(b.preferred) - Number(a.preferred) || b.priority - a.priority || (a.member < b.member ? -1 : 1),
+    (a, b) => Number(b.preferred) - Number(a.preferred) || b.priority - a.priority || (a.member < b.member ? -1 : 1),
   );
   return winner ? { kind: "chosen", winner } : { kind: "none" };
 }

@@ -23,7 +23,10 @@ function failover(work: Work, to: MemberName | null): ClusterStep["answer"] {
   if (to !== null && !(to in work.durable.members)) return unknownMember(work, to);
   switch (phase.kind) {
     case "founding":
-      return refused("not-founded", `dataservice '${dataservice}' is not founded yet: its agents must all report first`);
+      return refused(
+        "not-founded",
+        `dataservice '${dataservice}' is not founded yet: its agents must all report first`,
+      );
     case "reigning":
       if (!phase.opened) return underWay(work);
       return refused(

@@ -15,12 +15,20 @@ export type FoundingVerdict =
 /** Whether the dataservice can be founded with `primary`, by what its members have reported. */
 export function judgeFounding(state: ClusterState, primary: MemberName): FoundingVerdict {
   const names = Object.keys(state.durable.members);
-  const servers = names.map((name) => ({ name, server: state.live.hosts[name]?.poll.server, poll: state.live.hosts[name]?.poll }));
-  const missing = servers.filter(({ server }) => !server?.systemId || !server.position).map(({ name }) => name);
+  const servers = names.map((name) => ({
+    name,
+    server: state.live.hosts[name]?.poll.server,
+    poll: state.live.hosts[name]?.poll,
+  }));
+  const missing = servers
+    .filter(({ name, server }) => !server?.systemId || !server.position || !isFresh(state, name))
+    .map(({ name }) => name);
   if (missing.length > 0) return { kind: "waiting", missing };
   const systems = new Set(servers.map(({ server }) => server?.systemId));
   if (systems.size > 1) return { kind: "blocked", why: "several-systems", members: names };
-  const reigned = servers.filter(({ poll }) => poll && (poll.epochSeen > 0 || poll.attempted > 0)).map(({ name }) => name);
+  const reigned = servers
+    .filter(({ poll }) => poll && (poll.epochSeen > 0 || poll.attempted > 0))
+    .map(({ name }) => name);
   if (reigned.length > 0) return { kind: "blocked", why: "member-has-an-epoch", members: reigned };
   const writable = servers
     .filter(({ name, server }) => name !== primary && server?.report.state === "running" && server.report.writable)
@@ -29,4 +37,10 @@ export function judgeFounding(state: ClusterState, primary: MemberName): Foundin
   const first = servers.find(({ name }) => name === primary)?.server?.report;
   if (first?.state !== "running") return { kind: "blocked", why: "primary-not-running", members: [primary] };
   return { kind: "ready", how: first.writable ? "adopt" : "promote" };
+}
+
+/** What was reported long ago says nothing about which server is writable now. */
+function isFresh(state: ClusterState, name: MemberName): boolean {
+  const host = state.live.hosts[name];
+  return host !== undefined && state.live.at - host.handledAt <= 3 * state.durable.settings.pollMs;
 }

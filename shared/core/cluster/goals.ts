@@ -73,18 +73,25 @@ function fenceIfWritable(server: MemberServerReport): Goal | null {
   return isWritable && server.phase !== "observing" ? { kind: "fence" } : null;
 }
 
-function replicaGoal(work: Work, phase: PhaseOf<"reigning">, name: MemberName, server: MemberServerReport): Goal | null {
+function replicaGoal(
+  work: Work,
+  phase: PhaseOf<"reigning">,
+  name: MemberName,
+  server: MemberServerReport,
+): Goal | null {
   const fence = fenceIfWritable(server);
   if (fence) return fence;
   const record = member(work, name);
   // The others are repointed once the new primary is open: repointing never delays the opening.
-  if (!phase.opened || record.role === "primary" || record.state === "shunned" || isOperatorsWord(record.reason)) return null;
+  if (!phase.opened || record.role === "primary" || record.state === "shunned" || isOperatorsWord(record.reason))
+    return null;
   if (server.report.state === "stopped") return restartGoal(work, name);
   if (server.report.state !== "running" || !server.report.inRecovery) return null;
   const primary = member(work, phase.primary);
   if (!primary.endpoint || followsAlready(server, primary.name)) return null;
   const attempted = work.live.hosts[name]?.poll.attempted ?? 0;
-  if (server.position && !onLineage(work.durable.reigns, phase.epoch, { attempted, position: server.position })) return null;
+  if (server.position && !onLineage(work.durable.reigns, phase.epoch, { attempted, position: server.position }))
+    return null;
   return { kind: "follow", upstream: { member: primary.name, ...primary.endpoint } };
 }
 
@@ -94,7 +101,12 @@ function followsAlready(server: MemberServerReport, primary: MemberName): boolea
   return server.phase !== "observing" && names === primary;
 }
 
-function collectingGoal(work: Work, phase: PhaseOf<"collecting">, name: MemberName, server: MemberServerReport): Goal | null {
+function collectingGoal(
+  work: Work,
+  phase: PhaseOf<"collecting">,
+  name: MemberName,
+  server: MemberServerReport,
+): Goal | null {
   if (ineligible(work, phase, name) !== null) return startingGoal(work, phase, name, server);
   const mustFreeze = freezeMode(phase) === "explicit" || server.receiver.state === "streaming";
   const isFrozen = server.receiver.state === "frozen" && server.receiver.op === phase.op;

@@ -14,7 +14,8 @@ export function assertClusterInvariants(before: ClusterState, after: ClusterStat
 const clusterInvariants: Record<string, (before: ClusterState, after: ClusterState) => boolean> = {
   "epochs only grow, by one": ({ durable: a }, { durable: b }) => b.epoch === a.epoch || b.epoch === a.epoch + 1,
   "operation numbers only grow": ({ durable: a }, { durable: b }) => b.op >= a.op,
-  "the version grows with every durable change": ({ durable: a }, { durable: b }) => a === b || b.version === a.version + 1,
+  "the version grows with every durable change": ({ durable: a }, { durable: b }) =>
+    a === b || b.version === a.version + 1,
   "the newest reign is the newest epoch's": (_, { durable }) => (durable.reigns.at(-1)?.epoch ?? 0) === durable.epoch,
   "every epoch has one reign": (_, { durable }) => durable.reigns.every((reign, index) => reign.epoch === index + 1),
   "only the newest epoch reigns": (_, { durable: { phase, epoch } }) =>

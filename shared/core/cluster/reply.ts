@@ -37,9 +37,11 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
 function leaseFor(work: Work, poll: Poll, promotes: boolean): Lease | null {
   const { phase } = work.durable;
   if (phase.kind !== "reigning" || phase.primary !== poll.host || !poll.server) return null;
-  const extends_ = phase.opened && poll.attempted === phase.epoch && poll.server.phase === "open" && isThirdUsed(work, poll);
+  const extends_ =
+    phase.opened && poll.attempted === phase.epoch && poll.server.phase === "open" && isThirdUsed(work, poll);
   // While the server is being opened the lease is extended too: a slow promotion must not outlive it.
-  const opening = !phase.opened && poll.attempted === phase.epoch && poll.leaseRemainingMs !== null && isThirdUsed(work, poll);
+  const opening =
+    !phase.opened && poll.attempted === phase.epoch && poll.leaseRemainingMs !== null && isThirdUsed(work, poll);
   if (!promotes && !extends_ && !opening) return null;
   if (work.live.behindMembers && promotes) return null;
   const { ttlMs } = work.durable.settings;

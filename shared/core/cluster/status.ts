@@ -1,5 +1,14 @@
 /** What a dataservice looks like to people and scripts: the picture behind `ls` and `GET /v1/dataservices/{s}`. */
-import type { DataserverState, ManagerState, Policy, ReplicatorState, Role, State, StateReason, StatusWord } from "../../domain/datasource.ts";
+import type {
+  DataserverState,
+  ManagerState,
+  Policy,
+  ReplicatorState,
+  Role,
+  State,
+  StateReason,
+  StatusWord,
+} from "../../domain/datasource.ts";
 import type { Endpoint, MemberServerReport } from "../../domain/messages.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
 import { positionNumber, type Position } from "../../domain/position.ts";
@@ -105,7 +114,11 @@ function isDeposed(state: ClusterState, record: MemberRecord): boolean {
   return record.role === "primary" && !reigns && phase.kind !== "founding";
 }
 
-function replicatorView(record: MemberRecord, server: MemberServerReport | null, deposed: boolean): DatasourceView["replicator"] {
+function replicatorView(
+  record: MemberRecord,
+  server: MemberServerReport | null,
+  deposed: boolean,
+): DatasourceView["replicator"] {
   const { role } = record;
   if (!server) return { role, state: "unknown", upstream: null };
   if (role === "primary") return { role, state: deposed ? "degraded" : "online", upstream: null };
@@ -162,7 +175,9 @@ function routerViews(state: ClusterState): RouterView[] {
       if (!poll.connector) return [];
       const { pid, created, active } = poll.connector;
       const isSilent = state.live.at - handledAt >= state.durable.settings.silentMs;
-      return [{ name: `connector@${host}`, host, pid, state: isSilent ? "offline" : poll.connector.state, created, active }];
+      return [
+        { name: `connector@${host}`, host, pid, state: isSilent ? "offline" : poll.connector.state, created, active },
+      ];
     })
     .toSorted((a, b) => (a.host < b.host ? -1 : 1));
 }

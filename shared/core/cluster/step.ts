@@ -19,7 +19,8 @@ import { because, beginWork, identity, setIdentity, type Work } from "./work.ts"
 /** One step. Throws only when an invariant is broken: the caller then keeps the state it had. */
 export function step(state: ClusterState, event: ClusterEvent): ClusterStep {
   const refused = refusal(state, event);
-  if (refused) return { state, effects: [], reasons: [], confirm: false, answer: { kind: "refused", refusal: refused } };
+  if (refused)
+    return { state, effects: [], reasons: [], confirm: false, answer: { kind: "refused", refusal: refused } };
   const work = beginWork(state);
   passTime(work, event);
   const answer = handle(work, event);

@@ -87,7 +87,13 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
     host?.poll.attempted === phase.epoch;
   if (isOpen) return opened(work, phase);
   if (work.live.at - work.live.phaseAt >= work.durable.settings.promoteMs) {
-    setPhase(work, { kind: "deposing", epoch: phase.epoch, primary: phase.primary, op: phase.op, cause: "promotion-timed-out" });
+    setPhase(work, {
+      kind: "deposing",
+      epoch: phase.epoch,
+      primary: phase.primary,
+      op: phase.op,
+      cause: "promotion-timed-out",
+    });
   }
 }
 
@@ -106,7 +112,8 @@ function opened(work: Work, phase: PhaseOf<"reigning">): void {
   for (const other of deposed) setState(work, other.name, "shunned", { kind: "failed-over-to", to: primary });
   const parent = work.durable.reigns.find((entry) => entry.epoch === epoch)?.parent ?? 0;
   const previous = work.durable.reigns.find((entry) => entry.epoch === parent)?.member;
-  if (previous && previous !== primary) because(work, { kind: "failover-completed", op, member: primary, deposed: previous, epoch }, op);
+  if (previous && previous !== primary)
+    because(work, { kind: "failover-completed", op, member: primary, deposed: previous, epoch }, op);
   endOperation(work, "");
   setPhase(work, { ...phase, opened: true });
 }
@@ -154,7 +161,16 @@ function endReign(
   if (!work.durable.operation) beginOperation(work, op, cause === "lease-lost" ? "reopening" : "failover", false);
   else carryOperationOn(work, op);
   because(work, { kind: "failover-started", op, epoch, deposed: primary, cause }, op);
-  setPhase(work, { kind: "collecting", epoch, deposed: primary, op, proof, cause, target: null, byOperator: work.durable.operation?.requestedBy === "operator" });
+  setPhase(work, {
+    kind: "collecting",
+    epoch,
+    deposed: primary,
+    op,
+    proof,
+    cause,
+    target: null,
+    byOperator: work.durable.operation?.requestedBy === "operator",
+  });
   tellCandidates(work);
 }
 
@@ -223,7 +239,11 @@ function isOverBudget(work: Work, phase: PhaseOf<"collecting">): boolean {
 function decide(work: Work, phase: PhaseOf<"collecting">, ready: MemberName[], eligible: MemberName[]): void {
   const { op } = phase;
   for (const name of eligible.filter((other) => !ready.includes(other))) {
-    because(work, { kind: "candidate-passed-over", op, member: name, why: notFinal(work, phase, name) ?? "no-report" }, op);
+    because(
+      work,
+      { kind: "candidate-passed-over", op, member: name, why: notFinal(work, phase, name) ?? "no-report" },
+      op,
+    );
   }
   const candidates = ready.flatMap((name): Candidate[] => {
     const position = work.live.hosts[name]?.poll.server?.position;
@@ -263,7 +283,13 @@ function crown(work: Work, phase: PhaseOf<"collecting">, best: Candidate, candid
     const recent = work.durable.failoversWallMs.filter((then) => work.live.wallMs - then < budgetWindowMs);
     work.durable = { ...work.durable, failoversWallMs: [...recent, work.live.wallMs] };
   }
-  mint(work, { member: winner.member, parent: parentOf(work, phase.epoch, winner.member), op, how: "promote", proof: phase.proof });
+  mint(work, {
+    member: winner.member,
+    parent: parentOf(work, phase.epoch, winner.member),
+    op,
+    how: "promote",
+    proof: phase.proof,
+  });
 }
 
 /** The epoch whose log the winner continues. */
@@ -272,15 +298,15 @@ function parentOf(work: Work, epoch: number, winner: MemberName): number {
   return attempted === epoch ? epoch : lastOpenedEpoch(work.durable.reigns, epoch);
 }
 
-/** How many bytes of the old primary's log, as last reported, the winner lacks. */
+/** How many bytes of the old primary's log, as last heard or last kept with its lease, the winner lacks. */
 function bytesLost(work: Work, winner: Candidate): number {
   const { phase } = work.durable;
-  const deposed = phase.kind === "collecting" ? phase.deposed : null;
-  const heard = deposed === null || deposed === winner.member ? null : work.live.hosts[deposed]?.poll.server?.position;
-  const known = heard ?? work.lease?.position ?? null;
-  if (!known || known.systemId !== winner.position.systemId) return 0;
-  const missing = lsnDistance(known.lsn, winner.position.lsn);
-  return missing > 0n ? Number(missing) : 0;
+  const deposed = phase.kind === "collecting" && phase.deposed !== winner.member ? phase.deposed : null;
+  const heard = deposed === null ? null : (work.live.hosts[deposed]?.poll.server?.position ?? null);
+  const missing = [heard, work.lease?.position ?? null]
+    .filter((known) => known?.systemId === winner.position.systemId)
+    .map((known) => (known ? Number(lsnDistance(known.lsn, winner.position.lsn)) : 0));
+  return Math.max(0, ...missing);
 }
 
 interface Minting {
@@ -295,7 +321,15 @@ function mint(work: Work, minting: Minting): void {
   const epoch = work.durable.epoch + 1;
   const { op, how, proof, parent } = minting;
   const fork = how === "adopt" ? null : (work.live.hosts[minting.member]?.poll.server?.position ?? null);
-  const reignEntry = { epoch, member: minting.member, parent, proof, fork, opened: false, mintedWallMs: work.live.wallMs };
+  const reignEntry = {
+    epoch,
+    member: minting.member,
+    parent,
+    proof,
+    fork,
+    opened: false,
+    mintedWallMs: work.live.wallMs,
+  };
   work.durable = { ...work.durable, epoch, reigns: [...work.durable.reigns, reignEntry] };
   because(work, { kind: "epoch-minted", epoch, member: minting.member, parent, proof, op }, op);
   setPhase(work, { kind: "reigning", epoch, primary: minting.member, op, how, proof, opened: false });

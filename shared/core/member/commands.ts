@@ -54,7 +54,8 @@ function adopt(work: Work, command: CommandOf<"adopt">, lease: HeldLease | null)
 }
 
 function promote(work: Work, command: CommandOf<"promote">, lease: HeldLease | null): void {
-  if (work.phase.kind !== "observing" && work.phase.kind !== "closed") return refuseOpening(work, command, "wrong-phase");
+  if (work.phase.kind !== "observing" && work.phase.kind !== "closed")
+    return refuseOpening(work, command, "wrong-phase");
   const { report } = work.live.view;
   if (report.state !== "running") return refuseOpening(work, command, "server-down");
   if (!report.inRecovery) return refuseOpening(work, command, "server-writable");
@@ -118,7 +119,8 @@ function freeze(work: Work, command: CommandOf<"freeze">): void {
 }
 
 function start(work: Work, command: CommandOf<"start">): void {
-  if (work.phase.kind !== "closed") return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
+  if (work.phase.kind !== "closed")
+    return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
   runClosed(work, command, { kind: "start", deadlineMs: command.deadlineMs });
 }
 

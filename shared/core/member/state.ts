@@ -116,7 +116,12 @@ export interface MemberState {
 /** Every event carries the three clocks, read when it is handed in. */
 export type MemberEvent =
   /** A task ended; the shell has observed the server after it and handed that in first. */
-  | { kind: "finished"; clocks: Clocks; taskId: number; outcome: { ok: true } | { ok: false; code: string; detail: string } }
+  | {
+      kind: "finished";
+      clocks: Clocks;
+      taskId: number;
+      outcome: { ok: true } | { ok: false; code: string; detail: string };
+    }
   | { kind: "observed"; clocks: Clocks; view: ServerView }
   /** The answer to poll `seq`, which was sent at `sent`. */
   | { kind: "replied"; clocks: Clocks; sent: Clocks; reply: Reply }
@@ -162,7 +167,10 @@ export interface MemberStep {
 }
 
 /** What an agent begins with when it has no state file yet. */
-export function freshDurable(names: { dataservice: DataserviceName; host: HostName }, incarnation: string): MemberDurable {
+export function freshDurable(
+  names: { dataservice: DataserviceName; host: HostName },
+  incarnation: string,
+): MemberDurable {
   return {
     ...names,
     startCount: 0,

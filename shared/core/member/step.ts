@@ -14,7 +14,16 @@ import type { Reply } from "../../domain/messages.ts";
 import { assertMemberInvariants } from "./invariants.ts";
 import { covers, remainingMs } from "./lease.ts";
 import { obey, perform } from "./commands.ts";
-import type { HeldLease, MemberDurable, MemberEvent, MemberLive, MemberPhase, MemberState, MemberStep, ServerView } from "./state.ts";
+import type {
+  HeldLease,
+  MemberDurable,
+  MemberEvent,
+  MemberLive,
+  MemberPhase,
+  MemberState,
+  MemberStep,
+  ServerView,
+} from "./state.ts";
 import { answer, beginWork, fence, pollNow, run, setDurable, type Work } from "./work.ts";
 
 /** A server that answers no probe for this long while it should be open is given up. */
@@ -88,7 +97,8 @@ function resume(work: Work): void {
     const cause = isCovered ? (report.state === "running" ? "found-in-recovery" : "server-died") : "lease-lost";
     return fence(work, { releases: attempted, cause, restart: !isCovered, command: null });
   }
-  if (isWritable) return fence(work, { releases: attempted, cause: "unexpectedly-writable", restart: true, command: null });
+  if (isWritable)
+    return fence(work, { releases: attempted, cause: "unexpectedly-writable", restart: true, command: null });
   if (report.state === "stopped") work.phase = { kind: "closed", running: startTask(work), queued: null };
 }
 
