@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
 const UNIT_ROOMS = ["domain", "core", "protocol", "connector", "cli", "agent", "sim", "house"];
@@ -12,7 +13,7 @@ export default defineConfig({
           testTimeout: 30_000,
         },
       },
-      "./test/worker/vitest.config.ts",
+      ...(existsSync("test/worker/vitest.config.ts") ? ["./test/worker/vitest.config.ts"] : []),
       {
         test: {
           name: "live",

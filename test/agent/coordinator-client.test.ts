@@ -1,0 +1,113 @@
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { once } from "node:events";
+import { afterEach, expect, test } from "vitest";
+import { freshDurable } from "#shared/core/member/state.ts";
+import { routerPollOf } from "#shared/core/member/poll.ts";
+import { CoordinatorClient, type PollOutcome } from "../../agent/coordinator-client.ts";
+
+const CLOCKS = { monoMs: 1, bootMs: 1, wallMs: 1 };
+const POLL = routerPollOf(
+  {
+    durable: { ...freshDurable({ dataservice: "alpha", host: "app1" }, "i"), startCount: 1 },
+    live: {
+      bootId: "b",
+      fenceMs: 1_500,
+      endpoint: { host: "127.0.0.1", port: 1 },
+      view: {
+        report: { state: "stopped" },
+        engineVersion: "",
+        systemId: null,
+        position: null,
+        applied: null,
+        latencyMs: null,
+        receiver: { streaming: false, configured: null },
+      },
+      unresponsiveSince: null,
+      results: [],
+      nextTaskId: 1,
+      answeredSeq: 0,
+      nonce: null,
+      nonceClocks: null,
+      nextPollMs: 1_000,
+    },
+  },
+  { seq: 1, clocks: CLOCKS, connector: null },
+);
+const REPLY = {
+  protocol: 1,
+  answersSeq: 1,
+  nonce: "1.1",
+  version: 1,
+  mac: "",
+  nextPollMs: 1_000,
+  policy: "automatic",
+  policyVersion: 1,
+  lease: null,
+  leaseEnded: null,
+  commands: [],
+  routes: [],
+};
+
+let server: Server | null = null;
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+  server = null;
+});
+
+async function outcomeOf(listener: RequestListener): Promise<PollOutcome> {
+  server = createServer(listener).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return outcomeAt(`http://127.0.0.1:${port}`);
+}
+
+async function outcomeAt(coordinator: string): Promise<PollOutcome> {
+  const client = new CoordinatorClient({ coordinator, dataservice: "alpha", token: "t", timeoutMs: 200 });
+  try {
+    return await client.poll(POLL);
+  } finally {
+    client.close();
+  }
+}
+
+test("a reply of the protocol is a reply", async () => {
+  const outcome = await outcomeOf((_, response) => response.end(JSON.stringify(REPLY)));
+  expect(outcome).toEqual({ kind: "reply", reply: REPLY });
+});
+
+test("the poll goes to its dataservice with the token", async () => {
+  let seen: unknown[] = [];
+  await outcomeOf((request, response) => {
+    seen = [request.method, request.url, request.headers.authorization];
+    response.end("{}");
+  });
+  expect(seen).toEqual(["POST", "/v1/dataservices/alpha/poll", "Bearer t"]);
+});
+
+const unreachable: [string, RequestListener][] = [
+  ["a refused token without a problem body", (_, response) => response.writeHead(401).end("no")],
+  ["a broken gateway", (_, response) => response.writeHead(502).end("<html>")],
+  ["an overloaded coordinator", (_, response) => response.writeHead(503).end()],
+  ["junk with status 200", (_, response) => response.end("hello")],
+  ["a reply with an unknown field", (_, response) => response.end(JSON.stringify({ ...REPLY, extra: 1 }))],
+  ["a reply of another shape", (_, response) => response.end(JSON.stringify({ ...REPLY, lease: { epoch: -1 } }))],
+  ["silence", () => {}],
+  ["a hung up connection", (request) => request.socket.destroy()],
+  ["a redirect", (_, response) => response.writeHead(302, { location: "http://127.0.0.1:1/" }).end()],
+];
+test.each(unreachable)("%s is unreachable, and no refusal", async (_, listener) => {
+  expect((await outcomeOf(listener)).kind).toBe("unreachable");
+});
+
+test("nobody listening is unreachable", async () => {
+  expect((await outcomeAt("http://127.0.0.1:1")).kind).toBe("unreachable");
+});
+
+test("a problem is told with its code", async () => {
+  const outcome = await outcomeOf((_, response) =>
+    response.writeHead(409).end(JSON.stringify({ code: "second-agent", detail: "start 1 ..." })),
+  );
+  expect(outcome).toEqual({ kind: "problem", status: 409, code: "second-agent", detail: "start 1 ..." });
+});
