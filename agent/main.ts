@@ -33,17 +33,9 @@ const NO_SERVER: ServerView = {
 
 /** Exit statuses: 0 told to end, 1 cannot start, 70 a broken rule of our own (after fencing). */
 export async function agentMain(argv: { config: string; check: boolean; json: boolean }): Promise<number> {
-  let config: AgentConfig;
   try {
-    config = readConfig(argv.config);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    for (const line of error.lines) process.stderr.write(`${line}\n`);
-    return 1;
-  }
-  if (argv.check) return checkAgent(config, { json: argv.json });
-  try {
-    return await runAgent(config);
+    const config = readConfig(argv.config);
+    return argv.check ? await checkAgent(config, { json: argv.json }) : await runAgent(config);
   } catch (error) {
     if (!(error instanceof ConfigError) && !(error instanceof StateFileError)) throw error;
     process.stderr.write(`${error.message}\n`);
