@@ -29,8 +29,18 @@ export class Attempt {
   constructor(options: AttemptOptions) {
     this.#options = options;
     const { host, port } = options.target;
-    this.#socket = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
-    this.#dialTimer = setTimeout(() => this.#fail(`no connection within ${options.dialTimeoutMs} ms`), options.dialTimeoutMs);
+    this.#socket = connect({
+      host,
+      port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+    });
+    this.#dialTimer = setTimeout(
+      () => this.#fail(`no connection within ${options.dialTimeoutMs} ms`),
+      options.dialTimeoutMs,
+    );
     this.#socket.once("connect", this.#onConnect);
     this.#socket.on("data", this.#onData);
     this.#socket.once("end", this.#onEnd);

@@ -5,8 +5,7 @@
  * gets no traffic from here, also after this process or its whole machine stood still for a while. A client that comes
  * while there is no primary waits and sees no error, up to a limit.
  */
-import { createServer, type Server, type Socket } from "node:net";
-import type { AddressInfo } from "node:net";
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import type { ConnectorReport, Route } from "#shared/domain/messages.ts";
 import type { DataserviceName, MemberName } from "#shared/domain/names.ts";
 import { KEEP_ALIVE_MS } from "./attempt.ts";
@@ -70,7 +69,9 @@ export class Connector {
       this.#server.once("error", reject);
       this.#server.listen(this.#options.listenPort, this.#options.listenHost, () => {
         this.#server.off("error", reject);
-        this.#server.on("error", (error) => this.#options.log.warn({ error: error.message }, "the connector could not accept"));
+        this.#server.on("error", (error) =>
+          this.#options.log.warn({ error: error.message }, "the connector could not accept"),
+        );
         this.#isListening = true;
         resolve({ port: (this.#server.address() as AddressInfo).port });
       });
@@ -104,7 +105,7 @@ export class Connector {
 
   /** What the agent reports with its next poll. */
   report(): ConnectorReport {
-    const targets = [...this.#targets].map(([member, counts]) => ({ member, ...counts }));
+    const targets = [...this.#targets].map(([member, { created, active }]) => ({ member, created, active }));
     return { pid: process.pid, state: this.#state(), created: this.#created, active: this.#connections.size, targets };
   }
 
@@ -166,7 +167,10 @@ export class Connector {
   #refusal(): Refusal {
     const { dataservice } = this.#options;
     if (!this.#isEnabled) {
-      return { message: `the connector of dataservice '${dataservice}' is offline`, hint: "An operator took it offline: use another one, or `router online`." };
+      return {
+        message: `the connector of dataservice '${dataservice}' is offline`,
+        hint: "An operator took it offline: use another one, or `router online`.",
+      };
     }
     return {
       message: `no primary of dataservice '${dataservice}' is available: held for ${this.#holdTimeoutMs / 1_000} s`,
@@ -181,13 +185,19 @@ export class Connector {
     const proof = this.#route.proof;
     if (!proof) return;
     const dueInMs = proof.validUntilMs + this.#holdTimeoutMs - this.#options.now();
-    this.#stayedAwayTimer = setTimeout(() => {
-      if (this.#options.now() < proof.validUntilMs + this.#holdTimeoutMs) {
-        this.#watchProof();
-        return;
-      }
-      this.#options.log.warn({ epoch: proof.epoch, member: proof.target.member }, "no proof came: the sessions that waited for it are cut");
-      for (const connection of this.#connections) connection.proofStayedAway();
-    }, Math.max(1, Math.ceil(dueInMs)));
+    this.#stayedAwayTimer = setTimeout(
+      () => {
+        if (this.#options.now() < proof.validUntilMs + this.#holdTimeoutMs) {
+          this.#watchProof();
+          return;
+        }
+        this.#options.log.warn(
+          { epoch: proof.epoch, member: proof.target.member },
+          "no proof came: the sessions that waited for it are cut",
+        );
+        for (const connection of this.#connections) connection.proofStayedAway();
+      },
+      Math.max(1, Math.ceil(dueInMs)),
+    );
   }
 }

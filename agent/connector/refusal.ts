@@ -32,7 +32,10 @@ export function encodeRefusal(refusal: Refusal): Buffer {
  * What to say to a client that has sent `bytes` so far: `said` of them are dealt with and `answer` goes out; `close`
  * ends the conversation after the answer, `hang-up` at once.
  */
-export function converse(bytes: Buffer, refusal: Refusal): { answer: Buffer; said: number; then: "listen" | "close" | "hang-up" } {
+export function converse(
+  bytes: Buffer,
+  refusal: Refusal,
+): { answer: Buffer; said: number; then: "listen" | "close" | "hang-up" } {
   const declined: Buffer[] = [];
   let said = 0;
   for (;;) {
@@ -48,7 +51,11 @@ export function converse(bytes: Buffer, refusal: Refusal): { answer: Buffer; sai
         break;
       case "startup":
         if (bytes.length < said + packet.length) return { answer: Buffer.concat(declined), said, then: "listen" };
-        return { answer: Buffer.concat([...declined, encodeRefusal(refusal)]), said: said + packet.length, then: "close" };
+        return {
+          answer: Buffer.concat([...declined, encodeRefusal(refusal)]),
+          said: said + packet.length,
+          then: "close",
+        };
       case "cancel":
       case "tls-hello":
       case "other":

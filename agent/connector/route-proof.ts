@@ -39,7 +39,11 @@ export const NO_ROUTE: RouteState = { epoch: 0, sentMs: Number.NEGATIVE_INFINITY
  * Takes a route that answers a request sent at `sentMs`. A lower epoch is a late reply and ignored, as is a route of
  * another service or one whose times are no numbers.
  */
-export function acceptRoute(state: RouteState, route: Route, sentMs: number): { state: RouteState; change: RouteChange } {
+export function acceptRoute(
+  state: RouteState,
+  route: Route,
+  sentMs: number,
+): { state: RouteState; change: RouteChange } {
   const ignored = { state, change: "ignored" } as const;
   if (route.service !== "read-write" || route.epoch < state.epoch) return ignored;
   if (!Number.isFinite(sentMs) || !Number.isFinite(route.validMs)) return ignored;
@@ -56,7 +60,12 @@ export function acceptRoute(state: RouteState, route: Route, sentMs: number): { 
 /** Whether bytes may pass on `course` at `nowMs`. */
 export function covers(state: RouteState, course: Course, nowMs: number): boolean {
   const proof = state.proof;
-  return proof !== null && proof.epoch === course.epoch && nowMs < proof.validUntilMs && sameTarget(proof.target, course.target);
+  return (
+    proof !== null &&
+    proof.epoch === course.epoch &&
+    nowMs < proof.validUntilMs &&
+    sameTarget(proof.target, course.target)
+  );
 }
 
 /** Whether `course` is over for good: its epoch was succeeded, or the same epoch moved to another address. */

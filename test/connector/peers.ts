@@ -18,7 +18,7 @@ export class Peer {
   readonly socket: Socket;
   readonly ended: Promise<void>;
   readonly closed: Promise<{ error: string }>;
-  #heard: Buffer[] = [];
+  readonly #heard: Buffer[] = [];
   #count = 0;
   #wake = Promise.withResolvers<void>();
 
@@ -152,7 +152,7 @@ export class Stage {
   }
 
   async close(): Promise<void> {
-    for (const close of this.#closing.reverse()) await close();
+    for (const close of this.#closing.toReversed()) await close();
   }
 }
 

@@ -11,7 +11,11 @@ describe("the first packet of a client", () => {
   test.each([
     ["startup", startup(), { kind: "startup", length: startup().length }],
     ["startup 3.2", request((3 << 16) | 2, Buffer.from("\0")), { kind: "startup", length: 9 }],
-    ["startup with more behind it", Buffer.concat([startup(), Buffer.from("Q")]), { kind: "startup", length: startup().length }],
+    [
+      "startup with more behind it",
+      Buffer.concat([startup(), Buffer.from("Q")]),
+      { kind: "startup", length: startup().length },
+    ],
     ["half a startup", startup().subarray(0, 10), { kind: "startup", length: startup().length }],
     ["SSLRequest", request(SSL_REQUEST), { kind: "ssl-request", length: 8 }],
     ["GSSENCRequest", request(GSS_REQUEST), { kind: "gss-request", length: 8 }],
