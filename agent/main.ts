@@ -1,6 +1,7 @@
 /** `rex agent`: reads the configuration, takes the lock, counts the start, and lets the loop run until it is told to end. */
 import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
+import { performance } from "node:perf_hooks";
 import { pino, type Logger } from "pino";
 import { begin } from "#shared/core/member/step.ts";
 import {
@@ -30,6 +31,8 @@ const NO_SERVER: ServerView = {
   latencyMs: null,
   receiver: { streaming: false, configured: null },
 };
+
+const DIAL_TIMEOUT_MS = 1_000;
 
 /** Exit statuses: 0 told to end, 1 cannot start, 70 a broken rule of our own (after fencing). */
 export async function agentMain(argv: { config: string; check: boolean; json: boolean }): Promise<number> {
@@ -137,6 +140,8 @@ async function startConnector(config: AgentConfig, log: Logger, onTrouble: () =>
     listenHost: config.connector.host,
     listenPort: config.connector.port,
     holdTimeoutMs: config.connector.hold_timeout_ms,
+    dialTimeoutMs: DIAL_TIMEOUT_MS,
+    now: () => performance.now(),
     onTrouble,
     log,
   });
