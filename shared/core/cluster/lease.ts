@@ -7,6 +7,7 @@
  */
 import { smallestElapsedMs } from "../../domain/clocks.ts";
 import type { Poll } from "../../domain/messages.ts";
+import type { Epoch } from "../../domain/reign.ts";
 import { expiryWaitMs } from "../../domain/settings.ts";
 import type { LeaseRecord, LiveHost, LiveState, Witness } from "./state.ts";
 import type { Work } from "./work.ts";
@@ -25,11 +26,11 @@ export function expiryAt(work: Pick<Work, "durable" | "lease" | "live">): number
   return wait === null ? null : work.live.leaseAt + wait;
 }
 
-/** Whether the lease in force has expired, for certain. */
-export function isExpired(work: Work): boolean {
+/** Whether the lease of `epoch` has expired, for certain. That of an earlier epoch says nothing about this one. */
+export function isExpired(work: Work, epoch: Epoch): boolean {
   const { lease, live } = work;
   const wait = waitMs(work);
-  if (!lease || wait === null || live.at - live.leaseAt < wait) return false;
+  if (lease?.epoch !== epoch || wait === null || live.at - live.leaseAt < wait) return false;
   return Object.values(live.hosts).some((host) => {
     const witness = host.witness;
     return (

@@ -77,7 +77,8 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
   if (identity(work, phase.primary).released >= phase.epoch) {
     return endReign(work, phase, "released", causeOfRelease(work, phase));
   }
-  if (isExpired(work)) return endReign(work, phase, "expired", phase.opened ? "agent-silent" : "promotion-timed-out");
+  if (isExpired(work, phase.epoch))
+    return endReign(work, phase, "expired", phase.opened ? "agent-silent" : "promotion-timed-out");
   if (phase.opened) return;
   const server = host?.poll.server;
   const isOpen =
@@ -138,7 +139,9 @@ function causeOfRelease(work: Work, phase: PhaseOf<"reigning">): FailoverCause {
 
 function depose(work: Work, phase: PhaseOf<"deposing">): void {
   if (identity(work, phase.primary).released >= phase.epoch) return endReign(work, phase, "released", phase.cause);
-  if (isExpired(work)) endReign(work, phase, "expired", phase.cause);
+  // A promotion leaves only together with its lease: where none was granted in this epoch, nobody was told to open in it.
+  const wasGranted = work.lease?.epoch === phase.epoch;
+  if (!wasGranted || isExpired(work, phase.epoch)) endReign(work, phase, "expired", phase.cause);
 }
 
 /** The proof is there: the reign is over, and the search for a successor begins. */
