@@ -1,0 +1,277 @@
+/**
+ * The Durable Object of one dataservice: the thin shell around the coordinator's machine. It loads, steps, persists,
+ * and only then answers; it decides nothing.
+ *
+ * An incarnation that the platform has replaced may still be spoken to. Every answer with authority is therefore bound
+ * to a write of its own event, which the platform withholds together with the answer if another incarnation has taken
+ * over; and every event re-reads the generation, for platforms that do not.
+ */
+import { DurableObject } from "cloudflare:workers";
+import { step } from "#shared/core/cluster/step.ts";
+import { statusOf } from "#shared/core/cluster/status.ts";
+import {
+  freshLive,
+  type ClusterEvent,
+  type ClusterState,
+  type ClusterStep,
+  type OperationRecord,
+  type OperatorRequest,
+  type ReplyBody,
+} from "#shared/core/cluster/state.ts";
+import type { Poll, Reply } from "#shared/domain/messages.ts";
+import type { Create, Created, OperationStatus, OperatorCommand, Status } from "#shared/protocol/api.ts";
+import { transcriptOf } from "#shared/protocol/transcript.ts";
+import { alarmDue, mustArm, REST_ALARM_MS } from "./alarm.ts";
+import { refuse, type Answer, type Refused } from "./answer.ts";
+import { hasRight, isSameToken, mintToken, type Caller, type Right } from "./auth.ts";
+import { firstState } from "./creation.ts";
+import type { Env } from "./env.ts";
+import { equalInConstantTime, macsOf, type Macs } from "./mac.ts";
+import { isSetUp, migrate, MIGRATIONS } from "./migrations.ts";
+import { StaleIncarnation, Store, type StoredEvent } from "./store.ts";
+
+const OPERATIONS_LISTED = 100;
+const TICK = "tick";
+
+/** A dataservice that exists, as this incarnation holds it. */
+interface Loaded {
+  state: ClusterState;
+  /** When the alarm is armed for, wall time; null when it is not. */
+  armedMs: number | null;
+}
+
+export class Coordinator extends DurableObject<Env> {
+  readonly #store: Store;
+  readonly #macs: Macs;
+  /** Milliseconds of this incarnation: the sum of positive differences of the platform's clock. */
+  #at = 0;
+  #wallMs = Date.now();
+  /** Null until the dataservice is created. */
+  #loaded: Loaded | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#store = new Store(ctx.storage.sql);
+    this.#macs = macsOf(env.SECRET);
+    if (!isSetUp(ctx.storage.sql)) return;
+    this.#loaded = ctx.storage.transactionSync(() => {
+      migrate(ctx.storage.sql, MIGRATIONS, this.#wallMs);
+      return this.#begin();
+    });
+  }
+
+  /** Creates the dataservice; the tokens in the answer exist nowhere else. */
+  create(create: Create): Answer<Created> {
+    if (this.#loaded) return refuse("dataservice-exists", `dataservice '${create.name}' exists: choose another name`);
+    const hosts = [...create.members.map((member) => member.name), ...create.routers];
+    const minted = hosts.map((host) => ({ host, ...mintToken(this.#macs, "agent", create.name) }));
+    this.#loaded = this.ctx.storage.transactionSync(() => {
+      migrate(this.ctx.storage.sql, MIGRATIONS, this.#now());
+      this.#store.found(firstState(create, this.#wallMs));
+      for (const { token, host } of minted) this.#store.addToken(token, host, this.#wallMs);
+      return this.#begin();
+    });
+    return { ok: true, value: { name: create.name, tokens: minted.map(({ host, text }) => ({ host, token: text })) } };
+  }
+
+  /** Answers an agent's poll. */
+  poll(caller: Caller, poll: Poll): Answer<Reply> {
+    const refused = this.#refuse(caller, "poll") ?? this.#refuseHost(caller, poll.host);
+    if (refused) return refused;
+    const heard = { ...poll, version: this.#vouchedVersion(poll) };
+    const done = this.#handle({ kind: "poll", ...this.#time(), poll: heard });
+    if (!done.ok) return done;
+    const { answer } = done.value;
+    if (answer.kind !== "reply") return refuse("internal", `a poll was answered with '${answer.kind}'`);
+    return { ok: true, value: this.#signed(poll.dataservice, answer.reply) };
+  }
+
+  /** Takes an operator's command; the operation goes on by itself. */
+  command(caller: Caller, command: OperatorCommand): Answer<OperationStatus> {
+    const refused = this.#refuse(caller, "command");
+    if (refused) return refused;
+    const done = this.#handle({ kind: "command", ...this.#time(), command: requestOf(command) });
+    if (!done.ok) return done;
+    const { answer, state } = done.value;
+    if (answer.kind !== "accepted") return refuse("internal", `a command was answered with '${answer.kind}'`);
+    return this.#operationStatus(answer.op, state.durable.dataservice);
+  }
+
+  status(caller: Caller): Answer<Status> {
+    const refused = this.#refuse(caller, "read");
+    if (refused || !this.#loaded) return refused ?? this.#unknown();
+    const { state } = this.#loaded;
+    const { at, wallMs } = this.#time();
+    const now = { ...state, live: { ...state.live, at, wallMs } };
+    return { ok: true, value: statusOf(now, this.env.COORDINATOR_NAME) };
+  }
+
+  /** The newest operations, newest first. */
+  operations(caller: Caller): Answer<OperationStatus[]> {
+    const refused = this.#refuse(caller, "read");
+    if (refused || !this.#loaded) return refused ?? this.#unknown();
+    const { dataservice } = this.#loaded.state.durable;
+    const records = this.#store.operations(OPERATIONS_LISTED);
+    return { ok: true, value: records.map((record) => this.#withTranscript(record, dataservice)) };
+  }
+
+  operation(caller: Caller, op: number): Answer<OperationStatus> {
+    const refused = this.#refuse(caller, "read");
+    if (refused || !this.#loaded) return refused ?? this.#unknown();
+    return this.#operationStatus(op, this.#loaded.state.durable.dataservice);
+  }
+
+  /** Events after `after`, oldest first. */
+  events(caller: Caller, after: number, limit: number): Answer<{ events: StoredEvent[]; last: number }> {
+    const refused = this.#refuse(caller, "read");
+    return refused ?? { ok: true, value: this.#store.events(after, limit) };
+  }
+
+  /** The backstop: time passes although nobody speaks. Never throws: an alarm that fails too often is given up. */
+  override alarm(): void {
+    try {
+      if (!this.#loaded) return;
+      // Armed first, so that nothing that happens below can leave the object without an alarm.
+      this.#arm(this.#now() + REST_ALARM_MS);
+      const done = this.#handle({ kind: "tick", ...this.#time() });
+      if (done.ok && alarmDue(done.value.state, this.#wallMs) === null) this.#disarm();
+    } catch (error) {
+      console.error(JSON.stringify({ message: "alarm failed", error: String(error) }));
+    }
+  }
+
+  /** Makes this incarnation the one that may write. */
+  #begin(): Loaded {
+    const generation = this.#store.nextGeneration();
+    this.#store.appendEvent({ kind: "coordinator-started", generation }, this.#wallMs);
+    const live = { ...freshLive(generation, this.#wallMs), at: this.#at };
+    return { state: { ...this.#store.load(), live }, armedMs: this.#store.timer(TICK) };
+  }
+
+  /** One event: one step, one transaction, then the alarm and the answer. Nothing has changed when this is a refusal. */
+  #handle(event: ClusterEvent): Answer<ClusterStep> {
+    const loaded = this.#loaded;
+    if (!loaded) return this.#unknown();
+    const done = this.#stepAndSave(loaded.state, event);
+    if (!done.ok) return done;
+    const { state, answer } = done.value;
+    loaded.state = state;
+    if (answer.kind === "refused") return refuse(answer.refusal.code, answer.refusal.detail);
+    this.#keepAlarm(state);
+    return done;
+  }
+
+  #stepAndSave(state: ClusterState, event: ClusterEvent): Answer<ClusterStep> {
+    try {
+      const value = this.ctx.storage.transactionSync(() => {
+        this.#store.assertGeneration(state.live.generation);
+        const next = step(state, event);
+        this.#store.save(state, next, event.wallMs);
+        return next;
+      });
+      return { ok: true, value };
+    } catch (error) {
+      return failed(event, error);
+    }
+  }
+
+  #keepAlarm(state: ClusterState): void {
+    const due = alarmDue(state, this.#wallMs);
+    if (due !== null && mustArm(this.#loaded?.armedMs ?? null, due, this.#wallMs)) this.#arm(due);
+  }
+
+  #arm(dueMs: number): void {
+    if (this.#loaded) this.#loaded.armedMs = dueMs;
+    this.#store.setTimer(TICK, dueMs);
+    this.ctx.storage.setAlarm(dueMs).catch(alarmNotSet);
+  }
+
+  #disarm(): void {
+    if (this.#loaded) this.#loaded.armedMs = null;
+    this.#store.clearTimer(TICK);
+    this.ctx.storage.deleteAlarm().catch(alarmNotSet);
+  }
+
+  #refuse(caller: Caller, right: Right): Refused | null {
+    if (!this.#loaded) return this.#unknown();
+    if (caller.kind === "admin") return null;
+    const stored = this.#store.token(caller.token.id);
+    if (!stored || stored.kind !== caller.token.kind || !isSameToken(stored.sha256, caller.token)) {
+      return refuse("unauthorized", `token ${caller.token.id} is not valid here: it was revoked, or is of another creation`);
+    }
+    if (hasRight(stored.kind, right)) return null;
+    return refuse("forbidden", `token ${caller.token.id} is of kind '${stored.kind}', which has no right to ${right}`);
+  }
+
+  /** An agent speaks for its own host only. */
+  #refuseHost(caller: Caller, host: string): Refused | null {
+    if (caller.kind === "admin") return null;
+    const own = this.#store.token(caller.token.id)?.host ?? null;
+    if (own === host) return null;
+    return refuse("forbidden", `host: '${host}' is not the host of token ${caller.token.id}: that one speaks for '${own}'`);
+  }
+
+  /**
+   * The version an agent claims to have seen, if we can have told it so. A claim that carries no authority of ours is
+   * no sign that this coordinator was restored to the past.
+   */
+  #vouchedVersion(poll: Poll): number {
+    const known = this.#loaded?.state.durable.version ?? 0;
+    if (poll.version <= known) return poll.version;
+    return equalInConstantTime(poll.mac, this.#macs.version(poll.dataservice, poll.version)) ? poll.version : known;
+  }
+
+  #signed(dataservice: string, body: ReplyBody): Reply {
+    const { leaseEndedEpoch, ...reply } = body;
+    const mac = this.#macs.version(dataservice, body.version);
+    const leaseEnded =
+      leaseEndedEpoch === null ? null : { epoch: leaseEndedEpoch, mac: this.#macs.leaseEnded(dataservice, leaseEndedEpoch) };
+    return { ...reply, mac, leaseEnded };
+  }
+
+  #operationStatus(op: number, dataservice: string): Answer<OperationStatus> {
+    const record = this.#store.operation(op);
+    if (!record) return refuse("unknown-operation", `op: ${op} is no operation of '${dataservice}', or one too old to be kept`);
+    return { ok: true, value: this.#withTranscript(record, dataservice) };
+  }
+
+  #withTranscript(record: OperationRecord, dataservice: string): OperationStatus {
+    return { ...record, transcript: transcriptOf(this.#store.transcript(record.op), dataservice) };
+  }
+
+  #unknown(): Refused {
+    return refuse("unknown-dataservice", `dataservice '${this.ctx.id.name ?? "?"}' does not exist: create it first`);
+  }
+
+  #time(): { at: number; wallMs: number } {
+    const wallMs = this.#now();
+    return { at: this.#at, wallMs };
+  }
+
+  #now(): number {
+    const wallMs = Date.now();
+    this.#at += Math.max(0, wallMs - this.#wallMs);
+    this.#wallMs = wallMs;
+    return wallMs;
+  }
+}
+
+function requestOf(command: OperatorCommand): OperatorRequest {
+  switch (command.command) {
+    case "failover":
+      return { kind: "failover", to: command.to ?? null };
+    case "datasource-fail":
+      return { kind: "datasource-fail", member: command.member };
+  }
+}
+
+/** A step that failed has changed nothing: the last persisted state stands. */
+function failed(event: ClusterEvent, error: unknown): Refused {
+  if (error instanceof StaleIncarnation) return refuse("coordinator-unavailable", `${error.message}: try again`);
+  console.error(JSON.stringify({ message: "step failed, nothing persisted", event: event.kind, error: String(error) }));
+  return refuse("internal", `handling a ${event.kind} failed and changed nothing: the coordinator's log says why`);
+}
+
+function alarmNotSet(error: unknown): void {
+  console.error(JSON.stringify({ message: "alarm not set", error: String(error) }));
+}

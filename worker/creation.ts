@@ -1,0 +1,36 @@
+/** Creating a dataservice: what may not stand although it has the right shape, and what the object begins with. */
+import { foundingState, type DurableState } from "#shared/core/cluster/state.ts";
+import { checkSettings, DEFAULT_SETTINGS, type Settings } from "#shared/domain/settings.ts";
+import type { Create } from "#shared/protocol/api.ts";
+import { refuse, type Refused } from "./answer.ts";
+
+/** Why this creation is refused; null when it may stand. Every detail names the field, its value and the remedy. */
+export function refuseCreation(create: Create): Refused | null {
+  const members = create.members.map((member) => member.name);
+  const hosts = [...members, ...create.routers];
+  const twice = hosts.find((host, index) => hosts.indexOf(host) !== index);
+  if (twice !== undefined) {
+    return refuse("invalid-request", `members, routers: '${twice}' is named twice: give every host a name of its own`);
+  }
+  if (!members.includes(create.primary)) {
+    return refuse("invalid-request", `primary: '${create.primary}' is no member: name one of ${members.join(", ")}`);
+  }
+  const [problem] = checkSettings(settingsOf(create));
+  return problem ? refuse("invalid-settings", `settings.${problem.key}: ${problem.value} cannot stand: ${problem.remedy}`) : null;
+}
+
+export function settingsOf(create: Create): Settings {
+  const given = Object.entries(create.settings).filter(([, value]) => value !== undefined);
+  return { ...DEFAULT_SETTINGS, ...Object.fromEntries(given) };
+}
+
+export function firstState(create: Create, wallMs: number): DurableState {
+  return foundingState({
+    dataservice: create.name,
+    members: create.members,
+    primary: create.primary,
+    routers: create.routers,
+    settings: settingsOf(create),
+    wallMs,
+  });
+}

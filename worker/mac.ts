@@ -1,0 +1,44 @@
+/**
+ * Message authentication under keys derived from the Worker's secret. The keys never touch an object's storage: whoever
+ * restores an old storage cannot also restore the authority to vouch for what it says.
+ */
+import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+
+/** One key per purpose: a value made for one can never pass for another. */
+type Purpose = "token" | "version" | "lease-ended";
+
+/** Makes and checks the MACs of one Worker secret. */
+export interface Macs {
+  /** Over a token's public part: the check at its end, 24 hexadecimal digits. */
+  token(publicPart: string): string;
+  /** Over a dataservice's version, which members keep and echo. */
+  version(dataservice: string, version: number): string;
+  /** Over the one authoritative refusal. */
+  leaseEnded(dataservice: string, epoch: number): string;
+}
+
+export function macsOf(secret: string): Macs {
+  const keys: Record<Purpose, Buffer> = {
+    token: keyOf(secret, "token"),
+    version: keyOf(secret, "version"),
+    "lease-ended": keyOf(secret, "lease-ended"),
+  };
+  const mac = (purpose: Purpose, parts: (string | number)[]): string =>
+    createHmac("sha256", keys[purpose]).update(parts.join("\n")).digest("hex");
+  return {
+    token: (publicPart) => mac("token", [publicPart]).slice(0, 24),
+    version: (dataservice, version) => mac("version", [dataservice, version]),
+    leaseEnded: (dataservice, epoch) => mac("lease-ended", [dataservice, epoch]),
+  };
+}
+
+/** Compares two short texts without telling by its duration where they differ. */
+export function equalInConstantTime(a: string, b: string): boolean {
+  const left = Buffer.from(a);
+  const right = Buffer.from(b);
+  return left.length === right.length && timingSafeEqual(left, right);
+}
+
+function keyOf(secret: string, purpose: Purpose): Buffer {
+  return Buffer.from(hkdfSync("sha256", secret, "interrex", purpose, 32));
+}

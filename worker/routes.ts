@@ -1,0 +1,120 @@
+/** The routes of the HTTP API as OpenAPI describes them. What they do stands in `index.ts`. */
+import { createRoute, z } from "@hono/zod-openapi";
+import { zAccepted, zCreate, zCreated, zEvents, zOperation, zOperatorCommand, zStatus } from "#shared/protocol/api.ts";
+import { ERRORS, type ErrorCode } from "#shared/protocol/errors.ts";
+import { zName, zPoll, zReply } from "#shared/protocol/wire.ts";
+
+const zProblem = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
+    detail: z.string(),
+    retryable: z.boolean(),
+  })
+  .openapi("Problem");
+
+const zPath = z.object({ s: zName.describe("the dataservice's name") });
+const zOp = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
+
+const SECURITY = [{ token: [] }];
+
+const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { "application/json": { schema } },
+});
+const body = <T extends z.ZodType>(schema: T) => ({ required: true, content: { "application/json": { schema } } });
+const refused = {
+  default: { description: "Refused", content: { "application/problem+json": { schema: zProblem } } },
+};
+
+export const createDataservice = createRoute({
+  method: "post",
+  path: "/v1/dataservices",
+  summary: "Create a dataservice",
+  description: "Names its members and the first primary. Answers one token for each agent: they are shown this once.",
+  security: SECURITY,
+  request: { body: body(zCreate) },
+  responses: { 201: json(zCreated, "Created"), ...refused },
+});
+
+export const showDataservice = createRoute({
+  method: "get",
+  path: "/v1/dataservices/{s}",
+  summary: "The whole picture of a dataservice",
+  security: SECURITY,
+  request: { params: zPath },
+  responses: { 200: json(zStatus, "What `ls` shows"), ...refused },
+});
+
+export const pollDataservice = createRoute({
+  method: "post",
+  path: "/v1/dataservices/{s}/poll",
+  summary: "An agent's report and its answer",
+  description: "The token must be the one of the host that the poll speaks for.",
+  security: SECURITY,
+  request: { params: zPath, body: body(zPoll) },
+  responses: { 200: json(zReply, "Lease, commands, routes"), ...refused },
+});
+
+export const commandDataservice = createRoute({
+  method: "post",
+  path: "/v1/dataservices/{s}/commands",
+  summary: "Ask for an operation",
+  security: SECURITY,
+  request: { params: zPath, body: body(zOperatorCommand) },
+  responses: { 202: json(zAccepted, "Accepted: follow the operation"), ...refused },
+});
+
+export const listOperations = createRoute({
+  method: "get",
+  path: "/v1/dataservices/{s}/operations",
+  summary: "The newest operations, newest first",
+  security: SECURITY,
+  request: { params: zPath },
+  responses: { 200: json(z.strictObject({ operations: z.array(zOperation) }), "Operations"), ...refused },
+});
+
+export const showOperation = createRoute({
+  method: "get",
+  path: "/v1/dataservices/{s}/operations/{op}",
+  summary: "One operation with its transcript",
+  security: SECURITY,
+  request: { params: zPath.extend({ op: zOp }) },
+  responses: { 200: json(zOperation, "The operation"), ...refused },
+});
+
+export const listEvents = createRoute({
+  method: "get",
+  path: "/v1/dataservices/{s}/events",
+  summary: "What happened, oldest first",
+  security: SECURITY,
+  request: {
+    params: zPath,
+    query: z.object({
+      after: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe("only events with a greater id"),
+      limit: z.coerce.number().int().min(1).max(1_000).default(100),
+    }),
+  },
+  responses: { 200: json(zEvents, "Events, and the newest id there is"), ...refused },
+});
+
+export const showHealth = createRoute({
+  method: "get",
+  path: "/healthz",
+  summary: "Whether this coordinator answers",
+  responses: { 200: json(z.strictObject({ status: z.literal("ok"), protocol: z.int() }), "It does"), ...refused },
+});
+
+/** Every route, in the order in which the documentation lists them. */
+export const ROUTES = [
+  createDataservice,
+  showDataservice,
+  pollDataservice,
+  commandDataservice,
+  listOperations,
+  showOperation,
+  listEvents,
+  showHealth,
+] as const;
