@@ -11,6 +11,8 @@ export interface Refusal {
 const CONVERSATION_MS = 5_000;
 /** cannot_connect_now: drivers know that trying again can help. */
 const CANNOT_CONNECT_NOW = "57P03";
+/** The answer to a request for encryption that is not given. */
+const DECLINED = Buffer.from("N", "latin1");
 
 /** A FATAL ErrorResponse of protocol version 3. */
 export function encodeRefusal(refusal: Refusal): Buffer {
@@ -28,40 +30,31 @@ export function encodeRefusal(refusal: Refusal): Buffer {
   return Buffer.concat([head, body]);
 }
 
-/**
- * What to say to a client that has sent `bytes` so far: `said` of them are dealt with and `answer` goes out; `close`
- * ends the conversation after the answer, `hang-up` at once.
- */
-export function converse(
-  bytes: Buffer,
-  refusal: Refusal,
-): { answer: Buffer; said: number; then: "listen" | "close" | "hang-up" } {
-  const declined: Buffer[] = [];
-  let said = 0;
-  for (;;) {
-    const packet = readFirstPacket(bytes.subarray(said));
-    switch (packet.kind) {
-      case "incomplete":
-        return { answer: Buffer.concat(declined), said, then: "listen" };
-      case "ssl-request":
-      case "gss-request":
-        if (bytes.length < said + packet.length) return { answer: Buffer.concat(declined), said, then: "listen" };
-        declined.push(Buffer.from("N", "latin1"));
-        said += packet.length;
-        break;
-      case "startup":
-        if (bytes.length < said + packet.length) return { answer: Buffer.concat(declined), said, then: "listen" };
-        return {
-          answer: Buffer.concat([...declined, encodeRefusal(refusal)]),
-          said: said + packet.length,
-          then: "close",
-        };
-      case "cancel":
-      case "tls-hello":
-      case "other":
-        return { answer: Buffer.concat(declined), said, then: "hang-up" };
-    }
+/** `said` bytes of the client are dealt with; `close` ends the conversation after the answer, `hang-up` at once. */
+export interface Utterance {
+  answer: Buffer;
+  said: number;
+  next: "listen" | "close" | "hang-up";
+}
+
+/** What to say to a client that has sent `bytes` so far: encryption is declined, the startup refused. */
+export function converse(bytes: Buffer, refusal: Refusal): Utterance {
+  const packet = readFirstPacket(bytes);
+  switch (packet.kind) {
+    case "cancel":
+    case "tls-hello":
+    case "other":
+      return { answer: Buffer.alloc(0), said: 0, next: "hang-up" };
+    case "incomplete":
+      return { answer: Buffer.alloc(0), said: 0, next: "listen" };
+    case "startup":
+    case "ssl-request":
+    case "gss-request":
   }
+  if (bytes.length < packet.length) return { answer: Buffer.alloc(0), said: 0, next: "listen" };
+  if (packet.kind === "startup") return { answer: encodeRefusal(refusal), said: packet.length, next: "close" };
+  const rest = converse(bytes.subarray(packet.length), refusal);
+  return { answer: Buffer.concat([DECLINED, rest.answer]), said: packet.length + rest.said, next: rest.next };
 }
 
 /**
@@ -79,13 +72,13 @@ export function refuse(client: Socket, early: Buffer, refusal: Refusal): void {
     // could overtake the refusal.
     if (closing) return;
     heard = Buffer.concat([heard, chunk]);
-    const { answer, said, then } = converse(heard, refusal);
+    const { answer, said, next } = converse(heard, refusal);
     heard = heard.subarray(said);
-    if (then === "hang-up") {
+    if (next === "hang-up") {
       client.destroy();
       return;
     }
-    closing = then === "close";
+    closing = next === "close";
     if (answer.length > 0) client.write(answer);
     if (closing) client.end();
   };

@@ -3,7 +3,7 @@
  * sent, and none is lost while its session lives.
  */
 import { expect, test } from "vitest";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { type Peer, route, Stage, startup } from "./peers.ts";
 
 type Step =

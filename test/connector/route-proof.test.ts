@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type { Route } from "#shared/domain/messages.ts";
 import {
   acceptRoute,
