@@ -7,7 +7,14 @@ import type { MemberServerReport, Poll, ServerReport } from "#shared/domain/mess
 import type { PostgresPosition } from "#shared/domain/position.ts";
 import { DEFAULT_SETTINGS, expiryWaitMs } from "#shared/domain/settings.ts";
 import { step } from "#shared/core/cluster/step.ts";
-import { foundingState, freshLive, type ClusterEvent, type ClusterState, type ClusterStep, type Phase } from "#shared/core/cluster/state.ts";
+import {
+  foundingState,
+  freshLive,
+  type ClusterEvent,
+  type ClusterState,
+  type ClusterStep,
+  type Phase,
+} from "#shared/core/cluster/state.ts";
 
 export const SYSTEM_ID = "7300000000000000001";
 export const MEMBERS = ["db1", "db2", "db3", "db4"] as const;
@@ -140,7 +147,13 @@ export function epochOf(cluster: Cluster): number {
 }
 
 /** Hands one event in, stamped with the cluster's time. */
-export function send(cluster: Cluster, event: { kind: "tick" } | Omit<Extract<ClusterEvent, { kind: "command" }>, "at" | "wallMs"> | { kind: "poll"; poll: Poll }): ClusterStep {
+export function send(
+  cluster: Cluster,
+  event:
+    | { kind: "tick" }
+    | Omit<Extract<ClusterEvent, { kind: "command" }>, "at" | "wallMs">
+    | { kind: "poll"; poll: Poll },
+): ClusterStep {
   const result = step(cluster.state, { ...event, at: cluster.atMs, wallMs: cluster.atMs });
   cluster.state = result.state;
   return result;
@@ -224,7 +237,8 @@ export function passWithout(cluster: Cluster, ms: number, silent: readonly strin
 /** db1 was adopted while serving and holds epoch 1; the others stream from it. */
 export function runningCluster(): Cluster {
   const cluster = createdCluster();
-  for (const host of ["db2", "db3", "db4"]) poll(cluster, host, { server: { receiver: { state: "streaming", upstream: null } } });
+  for (const host of ["db2", "db3", "db4"])
+    poll(cluster, host, { server: { receiver: { state: "streaming", upstream: null } } });
   poll(cluster, "db1", { server: { phase: "observing", report: WRITABLE } });
   pass(cluster, 50);
   poll(cluster, "db1", openPatch(1));
@@ -237,7 +251,11 @@ export function runningCluster(): Cluster {
 export function frozenPatch(cluster: Cluster): PollPatch {
   const { phase } = cluster.state.durable;
   const op = phase.kind === "founding" ? 0 : phase.op;
-  return { opSeen: op, epochSeen: epochOf(cluster), server: { phase: "closed", report: IN_RECOVERY, receiver: { state: "frozen", op } } };
+  return {
+    opSeen: op,
+    epochSeen: epochOf(cluster),
+    server: { phase: "closed", report: IN_RECOVERY, receiver: { state: "frozen", op } },
+  };
 }
 
 /** db1 fell silent and the router host has just witnessed that its lease expired: nobody is frozen yet. */
@@ -258,7 +276,10 @@ export function secondReign(): Cluster {
   pass(cluster, 50);
   poll(cluster, "db2", openPatch(2));
   const past: [number, string][] = [[1, "0/3000000"]];
-  poll(cluster, "db2", { ...openPatch(2), server: { ...openPatch(2).server, position: position("0/3000100", 2, past), receiver: { state: "none" } } });
+  poll(cluster, "db2", {
+    ...openPatch(2),
+    server: { ...openPatch(2).server, position: position("0/3000100", 2, past), receiver: { state: "none" } },
+  });
   for (const host of ["db3", "db4"]) poll(cluster, host);
   pass(cluster, 50);
   for (const host of ["db3", "db4"]) {

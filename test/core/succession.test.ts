@@ -1,6 +1,15 @@
 /** Courses of a failover that were once wrong, each as short as it can be told. */
 import { describe, expect, test } from "vitest";
-import { kindOf, openPatch, pass, passWithout, poll, secondReign, createdCluster, silencedCluster, frozenPatch, WRITABLE, WAIT_MS } from "./builders.ts";
+import {
+  createdCluster,
+  frozenPatch,
+  kindOf,
+  pass,
+  passWithout,
+  poll,
+  secondReign,
+  silencedCluster,
+} from "./builders.ts";
 
 describe("an expired lease", () => {
   test("ends the reign it belongs to and not the next one", () => {
