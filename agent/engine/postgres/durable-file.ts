@@ -1,0 +1,57 @@
+/** Files of the data directory that are there, whole, after any crash. */
+import { closeSync, existsSync, fchmodSync, fchownSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+/** Replaces `path` by `content`: temporary file, fsync, rename, fsync of the directory. Throws the system's error. */
+export function writeDurably(path: string, content: string): void {
+  const directory = dirname(path);
+  const temporary = `${path}.interrex`;
+  const fd = openSync(temporary, "w", 0o600);
+  try {
+    handToOwner(fd, directory);
+    fchmodSync(fd, 0o600);
+    writeSync(fd, content);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(temporary, path);
+  syncDirectory(directory);
+}
+
+/** What a file holds; null when it does not exist. */
+export function readIfThere(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** While this file is there, every start of the server is a start as a read-only standby. */
+export function ensureStandbySignal(dataDirectory: string): void {
+  const path = join(dataDirectory, "standby.signal");
+  if (!existsSync(path)) writeDurably(path, "");
+}
+
+export function hasStandbySignal(dataDirectory: string): boolean {
+  return existsSync(join(dataDirectory, "standby.signal"));
+}
+
+/** Makes the entries of a directory survive a crash. */
+export function syncDirectory(directory: string): void {
+  const fd = openSync(directory, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** An agent that runs as root must leave files that the server's account can read and replace. */
+function handToOwner(fd: number, directory: string): void {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = statSync(directory);
+  fchownSync(fd, uid, gid);
+}

@@ -1,0 +1,78 @@
+/** Ends a server for certain. */
+import { setTimeout as pause } from "node:timers/promises";
+import type { EngineOutcome } from "../engine.ts";
+import { Deadline } from "./deadline.ts";
+import { livingPostmaster, processState, serverProcesses } from "./processes.ts";
+
+const LOOK_EVERY_MS = 3;
+
+export interface FenceLimits {
+  /** From here on an immediate stop. */
+  fastMs: number;
+  /** From here on SIGKILL. */
+  killMs: number;
+  deadlineMs: number;
+}
+
+type Stage = "fast" | "immediate" | "kill";
+
+/**
+ * Fast stop, immediate stop, SIGKILL of every process; ok only when none is left. The fast stop comes first because it
+ * turns clients away at once and lets the replicas have the rest of the log.
+ */
+export async function fenceServer(dataDirectory: string, limits: FenceLimits): Promise<EngineOutcome> {
+  const deadline = new Deadline(limits.deadlineMs);
+  let told: Stage | null = null;
+  let emptyScans = 0;
+  let pids: number[] = [];
+  do {
+    pids = serverProcesses(dataDirectory);
+    // One scan of the process table is no snapshot: a child may be born behind it while its parent dies before it.
+    emptyScans = pids.length === 0 ? emptyScans + 1 : 0;
+    if (emptyScans === 2) return { ok: true };
+    if (emptyScans === 0) {
+      const stage = stageAt(limits.deadlineMs - deadline.remainingMs, limits);
+      told = press(dataDirectory, { pids, stage, told });
+      await pause(LOOK_EVERY_MS);
+    }
+  } while (!deadline.isOver);
+  return { ok: false, code: "processes-left", detail: `still there after ${limits.deadlineMs} ms: ${pids.join(", ")}` };
+}
+
+/** Kills every process of a server and its postmaster, in an order in which no new one can be born. */
+export function killServer(dataDirectory: string): void {
+  killAll(serverProcesses(dataDirectory), livingPostmaster(dataDirectory)?.pid ?? null);
+}
+
+function stageAt(elapsedMs: number, { fastMs, killMs }: FenceLimits): Stage {
+  if (elapsedMs < fastMs) return "fast";
+  return elapsedMs < killMs ? "immediate" : "kill";
+}
+
+/** Does what the stage asks, once; returns what the server has been told. */
+function press(dataDirectory: string, at: { pids: number[]; stage: Stage; told: Stage | null }): Stage | null {
+  const postmaster = livingPostmaster(dataDirectory)?.pid ?? null;
+  // Orphans hear nobody, and a stopped postmaster passes nothing on: there is nothing to wait for.
+  const isDeaf = postmaster === null || processState(postmaster) === "T";
+  if (isDeaf || at.stage === "kill") {
+    killAll(at.pids, postmaster);
+    return "kill";
+  }
+  if (at.told !== at.stage) signal(postmaster, at.stage === "fast" ? "SIGINT" : "SIGQUIT");
+  return at.stage;
+}
+
+function killAll(pids: number[], postmaster: number | null): void {
+  if (postmaster !== null) signal(postmaster, "SIGSTOP");
+  for (const pid of pids) if (pid !== postmaster) signal(pid, "SIGKILL");
+  if (postmaster !== null) signal(postmaster, "SIGKILL");
+}
+
+/** A process that has ended meanwhile is what was wanted. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

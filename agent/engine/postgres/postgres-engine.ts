@@ -1,0 +1,225 @@
+/** One PostgreSQL server, 13 to 18, behind the engine's port. */
+import { setTimeout as pause } from "node:timers/promises";
+import type { Endpoint } from "#shared/domain/messages.ts";
+import type { Engine, EngineCheck, EngineHint, EngineOutcome, Observation } from "../engine.ts";
+import { checkServer } from "./check.ts";
+import { writeConfiguration } from "./configuration.ts";
+import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget } from "./connection.ts";
+import { Deadline, OutOfTime, within } from "./deadline.ts";
+import { fenceServer, type FenceLimits } from "./fence.ts";
+import { assertOptions, type PostgresOptions } from "./options.ts";
+import { Probe } from "./probe.ts";
+import { isServerOf, livingPostmaster, serverProcesses } from "./processes.ts";
+import { startServer } from "./start.ts";
+import { adopt, follow, freeze, promote, Refusal, untilAnswering, type Control } from "./steering.ts";
+import { UpstreamWatch } from "./upstream-watch.ts";
+
+/** How long, and how often, the end of a postmaster is waited for that is nobody's child of ours. */
+const END_PATIENCE_MS = 10_000;
+const END_LOOK_MS = 10;
+/** What one question about the receiver may take while the loss of the upstream is settled. */
+const RECEIVER_QUESTION_MS = 300;
+const CHECKPOINT_DEADLINE_MS = 600_000;
+
+export class PostgresEngine implements Engine {
+  readonly endpoint: Endpoint;
+  readonly #options: PostgresOptions;
+  readonly #probe: Probe;
+  readonly #control: ServerConnection;
+  readonly #checkpoint: ServerConnection;
+  readonly #watch: UpstreamWatch;
+  readonly #listeners = new Set<(hint: EngineHint) => void>();
+  /** Grows with every fence: what was asked for before it is called off. */
+  #fences = 0;
+  #task: Promise<unknown> = Promise.resolve();
+  #isAwaitingEnd = false;
+  #isClosed = false;
+
+  /** Throws a RangeError on options that cannot work; touches nothing. */
+  constructor(options: PostgresOptions) {
+    assertOptions(options);
+    this.#options = options;
+    this.endpoint = { host: options.listenHost, port: options.port };
+    const { dataDirectory } = options;
+    this.#control = new ServerConnection(this.#local("interrex-control"));
+    this.#checkpoint = new ServerConnection(this.#local("interrex-checkpoint"));
+    this.#probe = new Probe({
+      dataDirectory,
+      target: this.#local("interrex-probe"),
+      timeoutMs: options.probeTimeoutMs,
+      onLost: () => this.#serverLost(),
+    });
+    this.#watch = new UpstreamWatch({
+      targetOf: (upstream) => this.#remote(upstream),
+      hasReceiverEnded: () => this.#hasReceiverEnded(),
+      onLost: () => this.#hint("upstream-lost"),
+    });
+  }
+
+  async observe(): Promise<Observation> {
+    const observation = await this.#probe.observe();
+    const { report, receiver } = observation;
+    if (report.state === "running") this.#watchUpstream(report.inRecovery ? receiver.configured : null);
+    else if (report.state === "stopped") this.#watchUpstream(null);
+    return observation;
+  }
+
+  onHint(listener: (hint: EngineHint) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  start(deadlineMs: number): Promise<EngineOutcome> {
+    return this.#exclusively(deadlineMs, async (control) => {
+      const outcome = await startServer({ ...control, onExit: () => this.#hint("server-lost") });
+      if (!outcome.ok) throw new Refusal(outcome.code, outcome.detail);
+      const [row] = await this.#control.askWithin("SELECT pg_is_in_recovery() AS in_recovery", control.deadline.remainingMs);
+      if (row?.["in_recovery"] !== true) throw new Refusal("writable", "the server runs and accepts writes: fence it first");
+      // From here on the server's end is noticed by the end of this connection.
+      await this.observe();
+    });
+  }
+
+  adopt(deadlineMs: number): Promise<EngineOutcome> {
+    return this.#exclusively(deadlineMs, adopt);
+  }
+
+  promote(deadlineMs: number): Promise<EngineOutcome> {
+    return this.#exclusively(deadlineMs, async (control) => {
+      await untilAnswering(control);
+      await promote(control);
+      this.#watchUpstream(null);
+      this.#checkpointSoon();
+    });
+  }
+
+  follow(upstream: Endpoint, deadlineMs: number): Promise<EngineOutcome> {
+    return this.#exclusively(deadlineMs, async (control) => {
+      await untilAnswering(control);
+      await follow(control, upstream);
+      this.#watchUpstream(upstream);
+    });
+  }
+
+  freeze(deadlineMs: number): Promise<EngineOutcome> {
+    return this.#exclusively(deadlineMs, async (control) => {
+      this.#watchUpstream(null);
+      const { dataDirectory } = this.#options;
+      // A server that is down receives nothing; it must only not begin to when it starts.
+      if (serverProcesses(dataDirectory).length === 0) writeConfiguration(dataDirectory, { kind: "frozen" });
+      else {
+        await untilAnswering(control);
+        await freeze(control);
+      }
+    });
+  }
+
+  /** Waits for nothing and nobody: whatever else is under way is called off. */
+  async fence(limits: FenceLimits): Promise<EngineOutcome> {
+    this.#fences += 1;
+    try {
+      return await fenceServer(this.#options.dataDirectory, limits);
+    } catch (error) {
+      return outcomeOf(error);
+    }
+  }
+
+  check(): Promise<EngineCheck[]> {
+    return checkServer(this.#options, this.#local("interrex-check"));
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#listeners.clear();
+    this.#watch.close();
+    this.#probe.close();
+    this.#control.discard();
+    this.#checkpoint.discard();
+  }
+
+  #hint(hint: EngineHint): void {
+    for (const listener of this.#listeners) listener(hint);
+  }
+
+  #watchUpstream(upstream: Endpoint | null): void {
+    if (!this.#isClosed) this.#watch.watch(upstream);
+  }
+
+  /** The connection is gone; the process follows, and that is worth a second look. */
+  #serverLost(): void {
+    this.#hint("server-lost");
+    if (!this.#isAwaitingEnd) void this.#awaitEnd();
+  }
+
+  async #awaitEnd(): Promise<void> {
+    const postmaster = livingPostmaster(this.#options.dataDirectory);
+    if (!postmaster) return;
+    this.#isAwaitingEnd = true;
+    const deadline = new Deadline(END_PATIENCE_MS);
+    while (!deadline.isOver && !this.#isClosed && !this.#probe.isConnected) {
+      if (!isServerOf(postmaster.pid, this.#options.dataDirectory)) {
+        this.#hint("server-lost");
+        break;
+      }
+      await pause(END_LOOK_MS);
+    }
+    this.#isAwaitingEnd = false;
+  }
+
+  async #hasReceiverEnded(): Promise<boolean> {
+    try {
+      const sql = "SELECT FROM pg_stat_activity WHERE backend_type = 'walreceiver'";
+      return (await within(this.#control.ask(sql), RECEIVER_QUESTION_MS, "the server")).length === 0;
+    } catch {
+      return true;
+    }
+  }
+
+  /** pg_rewind and a quick next start need the checkpoint; nobody waits for it. */
+  #checkpointSoon(): void {
+    this.#checkpoint
+      .askWithin("CHECKPOINT", CHECKPOINT_DEADLINE_MS)
+      .catch((error: unknown) => this.#options.log.warn({ code: codeOf(error) }, "no checkpoint after the promotion"))
+      .finally(() => this.#checkpoint.discard());
+  }
+
+  /** One at a time; never rejects. */
+  async #exclusively(deadlineMs: number, work: (control: Control) => Promise<void>): Promise<EngineOutcome> {
+    const deadline = new Deadline(deadlineMs);
+    const fences = this.#fences;
+    const isCalledOff = () => this.#fences !== fences;
+    const before = this.#task;
+    const mine = (async () => {
+      await before;
+      if (deadline.isOver) throw new Refusal("busy", "what was under way took all the time there was");
+      if (isCalledOff()) throw new Refusal("called-off", "the server is being fenced");
+      await work({ options: this.#options, connection: this.#control, deadline, isCalledOff });
+    })();
+    this.#task = mine.catch(() => {});
+    try {
+      await mine;
+      return { ok: true };
+    } catch (error) {
+      return outcomeOf(error);
+    }
+  }
+
+  #local(applicationName: string): ConnectionTarget {
+    const { socketDirectory, port, user, database, passwordFile } = this.#options;
+    return { host: socketDirectory, port, user, database, passwordFile, applicationName };
+  }
+
+  #remote({ host, port }: Endpoint): ConnectionTarget {
+    const { replicationUser, passwordFile, applicationName } = this.#options;
+    // The password file names the pseudo-database of the stream, which is also what this connection is let in by.
+    const target = { host, port, user: replicationUser, database: "replication", passwordFile };
+    return { ...target, applicationName: `${applicationName}-watch`, replication: "true" };
+  }
+}
+
+function outcomeOf(error: unknown): EngineOutcome {
+  const detail = error instanceof Error ? error.message : String(error);
+  if (error instanceof Refusal) return { ok: false, code: error.code, detail };
+  if (error instanceof OutOfTime) return { ok: false, code: "not-in-time", detail };
+  if (isServerRefusal(error)) return { ok: false, code: "refused-by-server", detail: `${codeOf(error)} ${detail}` };
+  return { ok: false, code: "unreachable", detail: codeOf(error) === "" ? detail : `${codeOf(error)} ${detail}` };
+}
