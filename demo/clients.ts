@@ -1,0 +1,150 @@
+/**
+ * Two applications that write through the connector: one opens a connection for every write, the other keeps one open.
+ * Each write has a number of its own, so that what was acknowledged can be looked for afterwards.
+ */
+import { openSession, withSession, type Session } from "./session.ts";
+import type { Ack, ClientError } from "./figures.ts";
+
+const EVERY_MS = 10;
+const IN_FLIGHT_MAX = 50;
+const RECONNECT_MS = 50;
+const CREATE = "create table if not exists writes(n bigint primary key, client text, at timestamptz default now())";
+/** The server names itself, so that the acknowledgement says who gave it. */
+const WRITE = "insert into writes(n, client) values ($1, $2) returning inet_server_port() as server";
+
+export interface Journal {
+  acks: Ack[];
+  errors: ClientError[];
+}
+
+export class DemoClients {
+  readonly perWrite: Journal = { acks: [], errors: [] };
+  readonly kept: Journal = { acks: [], errors: [] };
+  readonly #port: number;
+  readonly #deadlineMs: number;
+  readonly #underWay = new Set<Promise<void>>();
+  #lastNumber = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #keeper: Promise<void> | null = null;
+  readonly #open = new Set<Session>();
+  #isStopping = false;
+  #wake: () => void = () => {};
+
+  /** `holdTimeoutMs` is the connector's: an attempt waits somewhat longer than the connector may hold it. */
+  constructor(options: { connectorPort: number; holdTimeoutMs: number }) {
+    this.#port = options.connectorPort;
+    this.#deadlineMs = options.holdTimeoutMs + 5_000;
+  }
+
+  /** Creates the table and begins to write. */
+  async start(): Promise<void> {
+    await withSession({ port: this.#port, deadlineMs: this.#deadlineMs }, (client) => client.query(CREATE));
+    this.#timer = setInterval(() => this.#attempt(), EVERY_MS);
+    this.#keeper = this.#keepWriting();
+  }
+
+  get ackCount(): number {
+    return this.perWrite.acks.length + this.kept.acks.length;
+  }
+
+  /** Ends both; what is under way is waited for, within the deadline of one attempt. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    if (this.#timer) clearInterval(this.#timer);
+    this.#wake();
+    await Promise.all([...this.#underWay, this.#keeper]);
+  }
+
+  /** Ends both at once, cutting what is under way. */
+  async abandon(): Promise<void> {
+    const stopped = this.stop();
+    for (const session of this.#open) session.cut("the demo ends");
+    await stopped;
+  }
+
+  /** The numbers that the table holds, read through the connector. */
+  async present(): Promise<Set<number>> {
+    return withSession({ port: this.#port, deadlineMs: this.#deadlineMs }, async (client) => {
+      const { rows } = await client.query<{ n: string }>("select n from writes");
+      return new Set(rows.map(({ n }) => Number(n)));
+    });
+  }
+
+  #attempt(): void {
+    if (this.#underWay.size >= IN_FLIGHT_MAX) return;
+    const attempt = this.#writeOnce().finally(() => this.#underWay.delete(attempt));
+    this.#underWay.add(attempt);
+  }
+
+  async #writeOnce(): Promise<void> {
+    const n = this.#nextNumber();
+    const openedAtMs = performance.now();
+    try {
+      await withSession({ port: this.#port, deadlineMs: this.#deadlineMs, open: this.#open }, async (client) => {
+        this.perWrite.acks.push(await write(client, n, "per-write"));
+      });
+    } catch (error) {
+      this.perWrite.errors.push({ n, openedAtMs, message: (error as Error).message });
+    }
+  }
+
+  async #keepWriting(): Promise<void> {
+    while (!this.#isStopping) {
+      const openedAtMs = performance.now();
+      const session = openSession(this.#port);
+      this.#open.add(session);
+      try {
+        await this.#writeOn(session);
+        await session.client.end();
+      } catch (error) {
+        this.kept.errors.push({ n: this.#lastNumber, openedAtMs, message: session.causeOr(error).message });
+        await this.#rest(RECONNECT_MS);
+      } finally {
+        session.cut("over");
+        this.#open.delete(session);
+      }
+    }
+  }
+
+  async #writeOn(session: Session): Promise<void> {
+    await this.#within(session, session.client.connect());
+    while (!this.#isStopping) {
+      const began = performance.now();
+      const ack = await this.#within(session, write(session.client, this.#nextNumber(), "kept"));
+      this.kept.acks.push(ack);
+      await this.#rest(Math.max(0, EVERY_MS - (performance.now() - began)));
+    }
+  }
+
+  /** Every step of the kept session has the deadline of an attempt. */
+  async #within<T>(session: Session, step: Promise<T>): Promise<T> {
+    const timer = setTimeout(() => session.cut(`no answer for ${this.#deadlineMs / 1_000} s`), this.#deadlineMs);
+    try {
+      return await step;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #rest(restMs: number): Promise<void> {
+    if (this.#isStopping) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, restMs);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #nextNumber(): number {
+    this.#lastNumber += 1;
+    return this.#lastNumber;
+  }
+}
+
+async function write(client: Session["client"], n: number, name: string): Promise<Ack> {
+  const sentAtMs = performance.now();
+  const { rows } = await client.query<{ server: number }>(WRITE, [n, name]);
+  return { n, server: rows[0]?.server ?? 0, sentAtMs, ackedAtMs: performance.now() };
+}

@@ -1,0 +1,96 @@
+/** What a run is judged by, worked out from what the clients and the probe wrote down. Times are monotonic milliseconds. */
+
+/** A write that a server acknowledged. */
+export interface Ack {
+  n: number;
+  /** The port of the server that acknowledged it. */
+  server: number;
+  sentAtMs: number;
+  ackedAtMs: number;
+}
+
+/** A connection that ended in an error instead of an acknowledgement. */
+export interface ClientError {
+  n: number;
+  openedAtMs: number;
+  message: string;
+}
+
+/** One write that the probe got acknowledged, straight from a server. */
+export interface ProbeAck {
+  member: string;
+  /** The timeline that the write went to: a promotion begins a new one. */
+  timeline: number;
+  sentAtMs: number;
+  ackedAtMs: number;
+}
+
+/**
+ * How long the writing client got nothing acknowledged: from the last acknowledgement before to the first by another
+ * server than `oldServer`. Null while no other server has acknowledged anything.
+ */
+export function outageMs(acks: readonly Ack[], oldServer: number): number | null {
+  const first = acks.filter(({ server }) => server !== oldServer).reduce(earliest, null);
+  if (!first) return null;
+  const last = acks.filter(({ ackedAtMs }) => ackedAtMs < first.ackedAtMs).reduce(latest, null);
+  return last ? first.ackedAtMs - last.ackedAtMs : null;
+}
+
+/** The longest time between two acknowledgements since `sinceMs`, for a client that goes on writing. */
+export function longestGapMs(acks: readonly Ack[], sinceMs: number): number | null {
+  const times = acks.map(({ ackedAtMs }) => ackedAtMs).filter((time) => time >= sinceMs);
+  const gaps = times
+    .toSorted((a, b) => a - b)
+    .map((time, index, sorted) => time - (sorted[index - 1] ?? time));
+  return gaps.length > 1 ? Math.max(...gaps) : null;
+}
+
+/** The acknowledged numbers that the table does not hold. */
+export function lostNumbers(acks: readonly Ack[], present: ReadonlySet<number>): number[] {
+  return acks.map(({ n }) => n).filter((n) => !present.has(n));
+}
+
+/** The errors of connections that were opened after the fault. */
+export function errorsSince(errors: readonly ClientError[], faultAtMs: number): ClientError[] {
+  return errors.filter(({ openedAtMs }) => openedAtMs >= faultAtMs);
+}
+
+/**
+ * Writes acknowledged by one server after another had already acknowledged some in a later reign.
+ *
+ * A reign is told by what the servers themselves say, not by the coordinator: one member on one timeline. Of two
+ * reigns the later one is the one whose first acknowledgement came later. An acknowledgement counts as wrong only when
+ * its request was sent after that first one had arrived: what was in flight at that moment may have been earlier.
+ */
+export function dualWrites(acks: readonly ProbeAck[]): ProbeAck[] {
+  const firsts = new Map<string, ProbeAck>();
+  for (const ack of acks) {
+    const known = firsts.get(reignOf(ack));
+    if (!known || ack.ackedAtMs < known.ackedAtMs) firsts.set(reignOf(ack), ack);
+  }
+  return acks.filter((ack) => {
+    const own = firsts.get(reignOf(ack)) ?? ack;
+    return [...firsts.values()].some(
+      (other) => other.member !== ack.member && other.ackedAtMs > own.ackedAtMs && ack.sentAtMs > other.ackedAtMs,
+    );
+  });
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+function reignOf(ack: ProbeAck): string {
+  return `${ack.member} ${ack.timeline}`;
+}
+
+function earliest(found: Ack | null, ack: Ack): Ack {
+  return found && found.ackedAtMs <= ack.ackedAtMs ? found : ack;
+}
+
+function latest(found: Ack | null, ack: Ack): Ack {
+  return found && found.ackedAtMs >= ack.ackedAtMs ? found : ack;
+}
