@@ -1,0 +1,259 @@
+/**
+ * One process of an agent: the shell around the member's machine. What changed is on disk before anything is done about
+ * it, and the process may die between any two of those.
+ */
+import type { Clocks } from "#shared/domain/clocks.ts";
+import type { Reply } from "#shared/domain/messages.ts";
+import { pollOf } from "#shared/core/member/poll.ts";
+import type { MemberEffect, MemberEvent, MemberState, MemberStep, Task } from "#shared/core/member/state.ts";
+import type { Checkers } from "./checkers.ts";
+import type { Coordinator } from "./coordinator.ts";
+import type { Host } from "./host.ts";
+import type { Machines } from "./machines.ts";
+import type { Network } from "./network.ts";
+import { Engine } from "./engine.ts";
+import type { Random } from "./random.ts";
+import type { Scenario } from "./scenario.ts";
+import type { Appointment, World } from "./world.ts";
+
+const OBSERVE_EVERY_MS = 500;
+const RETRY_MS = 100;
+/** How late a timer of a busy process may fire. */
+const LATEST_TIMER_MS = 20;
+
+export interface AgentPorts {
+  world: World;
+  random: Random;
+  network: Network;
+  coordinator: Coordinator;
+  checkers: Checkers;
+  machines: Machines;
+  scenario: Scenario;
+}
+
+export class Agent {
+  isAlive = true;
+  readonly engine: Engine;
+  readonly #host: Host;
+  readonly #ports: AgentPorts;
+  #state: MemberState | null = null;
+  #seq = 0;
+  #sent = new Map<number, Clocks>();
+  #inFlight: number | null = null;
+  #mustPollAgain = false;
+  #isProbing = false;
+  #probeWishes: (() => void)[] = [];
+  #pollTimer: Appointment | null = null;
+  #deadlineTimer: Appointment | null = null;
+
+  constructor(ports: AgentPorts, host: Host) {
+    this.#ports = ports;
+    this.#host = host;
+    const { world, random, scenario } = ports;
+    this.engine = new Engine({ world, random, server: host.server, taskFailureP: scenario.taskFailureP });
+  }
+
+  get state(): MemberState | null {
+    return this.#state;
+  }
+
+  /** Ends the process where it stands. */
+  kill(): void {
+    this.isAlive = false;
+    this.engine.orphan();
+  }
+
+  /** Looks at the server now; `then` runs after what was seen has been handed in. */
+  observe(then: () => void = () => {}): void {
+    if (!this.isAlive || !this.#state) return;
+    this.#probeWishes.push(then);
+    if (!this.#isProbing) this.#probe();
+  }
+
+  /** Does it when the process runs; a paused one does it when it goes on. */
+  act(deed: () => void): void {
+    if (!this.isAlive) return;
+    if (this.#host.isHalted) this.#host.backlog.push(() => this.act(deed));
+    else deed();
+  }
+
+  /** The first step: reads the disk, counts the start, looks at the server. */
+  start(): void {
+    const { disk, server, clock, name } = this.#host;
+    disk.write({ ...disk.written, startCount: disk.written.startCount + 1 }, true);
+    const { scenario, machines } = this.#ports;
+    const live = {
+      bootId: clock.bootId,
+      fenceMs: scenario.settings.fenceMs,
+      endpoint: server.endpoint,
+      view: server.view(),
+      unresponsiveSince: null,
+      results: [],
+      nextTaskId: 1,
+      answeredSeq: 0,
+      nonce: null,
+      nonceClocks: null,
+      nextPollMs: scenario.settings.pollMs,
+    };
+    this.#ports.world.note(name, `agent starts (${disk.written.startCount})`);
+    const durable = disk.written;
+    this.#commit(durable, () => machines.member.begin(durable, live, clock.read()), "begin");
+    this.#observeRegularly();
+  }
+
+  #observeRegularly(): void {
+    this.#timer(OBSERVE_EVERY_MS, () => {
+      this.observe();
+      this.#observeRegularly();
+    });
+  }
+
+  #handle(event: MemberEvent): void {
+    const state = this.#state;
+    if (!state) return;
+    const { machines, checkers } = this.#ports;
+    if (event.kind === "replied") checkers.replied(event.reply);
+    this.#commit(state.durable, () => machines.member.step(state, event), event.kind);
+  }
+
+  /** One step: compute, keep, then perform, with a chance to die before each. */
+  #commit(before: MemberState["durable"], compute: () => MemberStep, what: string): void {
+    const { checkers, world } = this.#ports;
+    const { name, disk } = this.#host;
+    let next: MemberStep;
+    try {
+      next = compute();
+    } catch (error) {
+      return checkers.broken(name, error);
+    }
+    if (next.reasons.length > 0) world.note(name, `${what}: ${next.reasons.map((reason) => JSON.stringify(reason)).join(" ")}`);
+    if (next.state.durable !== before) {
+      if (this.#diesHere()) return;
+      disk.write(next.state.durable, next.fsync);
+      if (next.state.durable.lease !== before.lease) this.#host.guard();
+    }
+    this.#state = next.state;
+    checkers.memberStepped(this.#host, next);
+    for (const effect of next.effects) {
+      if (this.#diesHere()) return;
+      this.#perform(effect);
+    }
+    if (this.isAlive) this.#watchDeadline();
+  }
+
+  #diesHere(): boolean {
+    const { world, random, scenario } = this.#ports;
+    if (!world.chaos || !random.chance(scenario.crashAtEffectP)) return false;
+    const downMs = random.between(10, 3_000);
+    if (!this.#host.mayBeWithoutAgent(downMs)) return false;
+    this.#host.crashAgent(downMs);
+    return true;
+  }
+
+  #perform(effect: MemberEffect): void {
+    if (effect.kind === "poll") this.#pollNow();
+    else this.#run(effect.task);
+  }
+
+  #run(task: Task): void {
+    this.#ports.checkers.taskBegins(this.#host, task);
+    this.engine.run(task, (outcome) => {
+      this.#ports.world.note(this.#host.name, `task ${task.id} ${task.kind} ${outcome.ok ? "ok" : outcome.code}`);
+      this.act(() =>
+        this.observe(() => this.#handle({ kind: "finished", clocks: this.#host.clock.read(), taskId: task.id, outcome })),
+      );
+    });
+  }
+
+  /** One probe at a time: what is seen is handed in in the order of seeing. */
+  #probe(): void {
+    const { world, random } = this.#ports;
+    this.#isProbing = true;
+    const wishes = this.#probeWishes;
+    this.#probeWishes = [];
+    const view = this.#host.server.view();
+    world.after(random.between(0, 20), () =>
+      this.act(() => {
+        this.#isProbing = false;
+        this.#handle({ kind: "observed", clocks: this.#host.clock.read(), view });
+        for (const wish of wishes) if (this.isAlive) wish();
+        if (this.#probeWishes.length > 0 && !this.#isProbing) this.#probe();
+      }),
+    );
+  }
+
+  #pollNow(): void {
+    if (this.#inFlight !== null) {
+      this.#mustPollAgain = true;
+      return;
+    }
+    this.#ports.world.cancel(this.#pollTimer);
+    const { coordinator, network, checkers, scenario } = this.#ports;
+    const { name, clock } = this.#host;
+    if (!this.#state) return;
+    this.#seq += 1;
+    const seq = this.#seq;
+    const sent = clock.read();
+    const poll = pollOf(this.#state, { seq, clocks: sent, connector: null });
+    this.#sent.set(seq, sent);
+    this.#inFlight = seq;
+    checkers.polled(this.#host, poll);
+    network.send(name, "coordinator", () =>
+      coordinator.receive(poll, (reply) => network.send("coordinator", name, () => this.act(() => this.#hear(seq, reply)))),
+    );
+    this.#timer(scenario.settings.pollTimeoutMs, () => {
+      if (this.#inFlight === seq) this.#settle(seq, RETRY_MS);
+    });
+  }
+
+  #hear(seq: number, reply: Reply | null): void {
+    const sent = this.#sent.get(seq);
+    const isAwaited = this.#inFlight === seq;
+    if (!sent || (!isAwaited && !this.#ports.scenario.hasLateReplies)) return;
+    if (reply) this.#handle({ kind: "replied", clocks: this.#host.clock.read(), sent, reply });
+    if (isAwaited && this.isAlive) this.#settle(seq, reply ? reply.nextPollMs : RETRY_MS);
+  }
+
+  /** The poll is over: the next one is due at once, or `pauseMs` after this one was sent. */
+  #settle(seq: number, pauseMs: number): void {
+    const sent = this.#sent.get(seq);
+    this.#inFlight = null;
+    if (this.#mustPollAgain || !sent) {
+      this.#mustPollAgain = false;
+      return this.#pollNow();
+    }
+    const elapsedMs = this.#host.clock.read().monoMs - sent.monoMs;
+    this.#ports.world.cancel(this.#pollTimer);
+    this.#pollTimer = this.#timer(Math.max(1, pauseMs - elapsedMs), () => {
+      if (this.#inFlight === null) this.#pollNow();
+    });
+  }
+
+  #watchDeadline(): void {
+    const { world, machines } = this.#ports;
+    world.cancel(this.#deadlineTimer);
+    this.#deadlineTimer = null;
+    if (!this.#state) return;
+    const remainingMs = machines.member.nextDeadlineMs(this.#state, this.#host.clock.read());
+    if (remainingMs === null) return;
+    this.#deadlineTimer = this.#timer(remainingMs, () => this.#handle({ kind: "tick", clocks: this.#host.clock.read() }));
+  }
+
+  /** A timer on monotonic time: a machine that slept meanwhile has to wait for the rest of it. */
+  #timer(afterMs: number, deed: () => void): Appointment {
+    const { world, random } = this.#ports;
+    const { clock } = this.#host;
+    const targetMs = clock.read().monoMs + afterMs;
+    const handle: Appointment = { timeMs: 0, serial: 0, act: deed };
+    const wait = (): void => {
+      const leftMs = targetMs - clock.read().monoMs;
+      world.after(clock.trueMs(Math.max(0, leftMs)) + random.between(0, LATEST_TIMER_MS), () => {
+        if (handle.act === null || !this.isAlive) return;
+        if (clock.read().monoMs < targetMs - 0.01) return wait();
+        this.act(() => handle.act?.());
+      });
+    };
+    wait();
+    return handle;
+  }
+}

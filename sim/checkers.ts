@@ -1,0 +1,161 @@
+/**
+ * What must never happen, watched from outside: by what the servers do and what the disks hold, not by what the
+ * machines say of themselves.
+ */
+import { remainingMs } from "#shared/core/member/lease.ts";
+import type { ClusterStep, DurableState, LeaseRecord, ReplyBody } from "#shared/core/cluster/state.ts";
+import type { MemberStep, Task } from "#shared/core/member/state.ts";
+import type { Command, Poll, Reply } from "#shared/domain/messages.ts";
+import type { Host } from "./host.ts";
+import type { Server } from "./server.ts";
+import type { World } from "./world.ts";
+
+export interface Violation {
+  rule: "G1" | "G3" | "G4" | "G5" | "G6" | "L1" | "invariant";
+  what: string;
+  timeMs: number;
+}
+
+/** The highest numbers that a member was ever bound by. */
+interface Bound {
+  opSeen: number;
+  epochSeen: number;
+  released: number;
+}
+
+export class Checkers {
+  violation: Violation | null = null;
+  readonly #world: World;
+  #accepting = new Set<string>();
+  #bounds = new Map<string, Bound>();
+  #openers = new Map<number, string>();
+  #commands = new Map<string, Command>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  fail(rule: Violation["rule"], what: string): void {
+    this.#world.note("checker", `${rule}: ${what}`);
+    this.violation ??= { rule, what, timeMs: this.#world.nowMs };
+  }
+
+  broken(who: string, error: unknown): void {
+    this.fail("invariant", `${who}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+
+  /** G1, and the rules for who may begin to write: asked whenever a server's ability to write may have changed. */
+  serverChanged(host: Host): void {
+    const { server, name } = host;
+    const was = this.#accepting.has(name);
+    if (was === server.accepts) return;
+    this.#world.note(name, server.accepts ? `accepts writes on timeline ${server.timeline}` : "accepts no writes");
+    if (!server.accepts) {
+      this.#accepting.delete(name);
+      return;
+    }
+    this.#accepting.add(name);
+    if (this.#accepting.size > 1) this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
+    if (host.isManaged) this.#judgeWriter(host);
+  }
+
+  #judgeWriter(host: Host): void {
+    const { attempted, released } = host.disk.synced;
+    const { name } = host;
+    if (attempted === 0) this.fail("G6", `${name} writes without an epoch`);
+    const bound = this.#boundOf(name);
+    if (attempted <= released || attempted <= bound.released) {
+      this.fail("G3", `${name} writes in epoch ${attempted}, of which ${Math.max(released, bound.released)} was released`);
+    }
+    const opener = this.#openers.get(attempted) ?? name;
+    if (opener !== name) this.fail("G3", `${name} and ${opener} both opened in epoch ${attempted}`);
+    this.#openers.set(attempted, name);
+  }
+
+  /** G6: a server is opened only under a lease, with the attempt on disk. */
+  taskBegins(host: Host, task: Task): void {
+    if (task.kind !== "promote" && task.kind !== "adopt") return;
+    const { attempted, released, lease } = host.disk.synced;
+    const leftMs = lease ? remainingMs(lease, host.clock.bootId, host.clock.read()) : 0;
+    if (attempted <= released || lease?.epoch !== attempted || leftMs <= 0) {
+      this.fail("G6", `${host.name} opens: attempted ${attempted}, released ${released}, ${leftMs} ms of lease`);
+    }
+  }
+
+  /** G5: whoever streams holds nothing that its source lacks. */
+  connected(replica: Server, upstream: Server): void {
+    this.#world.note(replica.name, `streams from ${upstream.name}`);
+    if (!replica.isPrefixOf(upstream)) {
+      this.fail("G5", `${replica.name} streams from ${upstream.name}, whose log is not the continuation of its own`);
+    }
+  }
+
+  /** A vouched-for epoch is over for good, and nothing that binds a member is forgotten. */
+  polled(host: Host, poll: Poll): void {
+    const bound = this.#boundOf(host.name);
+    if (poll.opSeen < bound.opSeen || poll.epochSeen < bound.epochSeen || poll.released < bound.released) {
+      this.fail("G3", `${host.name} forgot: ${JSON.stringify({ bound, opSeen: poll.opSeen, epochSeen: poll.epochSeen, released: poll.released })}`);
+    }
+    if (poll.released >= poll.attempted && poll.attempted > 0 && host.server.accepts) {
+      this.fail("G3", `${host.name} vouches for ${poll.released} while it accepts writes`);
+    }
+    bound.released = Math.max(bound.released, poll.released);
+  }
+
+  replied(reply: Reply): void {
+    for (const command of reply.commands) this.#commands.set(command.id, command);
+  }
+
+  /** G3: what a member takes up is never of the past, and on its disk before. */
+  memberStepped(host: Host, result: MemberStep): void {
+    const bound = this.#boundOf(host.name);
+    for (const reason of result.reasons) {
+      if (reason.kind !== "command-taken") continue;
+      const command = this.#commands.get(reason.id);
+      if (!command) continue;
+      const { synced } = host.disk;
+      if (command.op < bound.opSeen || command.epoch < bound.epochSeen) {
+        this.fail("G3", `${host.name} obeys ${command.id} of operation ${command.op}, epoch ${command.epoch}, after ${JSON.stringify(bound)}`);
+      }
+      if (synced.opSeen < command.op || synced.epochSeen < command.epoch) {
+        this.fail("G3", `${host.name} obeys ${command.id} before it is on disk`);
+      }
+    }
+    const { opSeen, epochSeen, released } = host.disk.synced;
+    bound.opSeen = Math.max(bound.opSeen, opSeen);
+    bound.epochSeen = Math.max(bound.epochSeen, epochSeen);
+    bound.released = Math.max(bound.released, released);
+  }
+
+  /** G3 and G4 at the coordinator's storage. */
+  persisted(before: DurableState, result: ClusterStep): void {
+    const after = result.state.durable;
+    if (after.epoch < before.epoch || after.op < before.op || after.version < before.version) {
+      this.fail("G3", `the storage went back from ${before.epoch}/${before.op} to ${after.epoch}/${after.op}`);
+    }
+    for (const member of Object.values(before.members)) {
+      const now = after.members[member.name];
+      if (member.reason.kind === "manually-failed" && now?.reason.kind !== "manually-failed" && now?.state !== "shunned") {
+        this.fail("G4", `${member.name} was failed by an operator and is ${now?.state} now`);
+      }
+    }
+  }
+
+  /** G3: no answer tells of what is not in storage. */
+  answers(reply: ReplyBody, stored: { durable: DurableState; lease: LeaseRecord | null }): void {
+    const { durable, lease } = stored;
+    const isAhead =
+      reply.version > durable.version ||
+      reply.commands.some((command) => command.epoch > durable.epoch || command.op > durable.op) ||
+      (reply.lease !== null && (reply.lease.epoch > durable.epoch || lease?.epoch !== reply.lease.epoch));
+    if (isAhead) this.fail("G3", `an answer tells of what is not stored: ${JSON.stringify(reply)}`);
+  }
+
+  #boundOf(name: string): Bound {
+    const known = this.#bounds.get(name);
+    if (known) return known;
+    const bound = { opSeen: 0, epochSeen: 0, released: 0 };
+    this.#bounds.set(name, bound);
+    return bound;
+  }
+}

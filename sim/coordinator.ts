@@ -1,0 +1,188 @@
+/**
+ * The coordinator's shell: load, step, persist, then answer; crashes between any two of those; incarnations that were
+ * replaced and do not know it.
+ *
+ * A replaced incarnation may still answer what needs no write. The write that an answer with authority needs fails for
+ * it: the answer is withheld, and that is the end of it.
+ */
+import { freshLive, foundingState } from "#shared/core/cluster/state.ts";
+import type {
+  ClusterEvent,
+  ClusterState,
+  ClusterStep,
+  DurableState,
+  LeaseRecord,
+  OperatorRequest,
+  ReplyBody,
+} from "#shared/core/cluster/state.ts";
+import type { Poll, Reply } from "#shared/domain/messages.ts";
+import type { Checkers } from "./checkers.ts";
+import { WallClock } from "./clock.ts";
+import type { Machines } from "./machines.ts";
+import type { Random } from "./random.ts";
+import type { Scenario } from "./scenario.ts";
+import type { Appointment, World } from "./world.ts";
+
+/** How often a replaced incarnation is the one that a poll reaches. */
+const REACHES_ZOMBIE_P = 0.3;
+
+interface Incarnation {
+  state: ClusterState;
+  lastWallMs: number;
+  alarm: Appointment | null;
+}
+
+export interface CoordinatorPorts {
+  world: World;
+  random: Random;
+  checkers: Checkers;
+  machines: Machines;
+  scenario: Scenario;
+}
+
+export class Coordinator {
+  readonly clock: WallClock;
+  /** What the storage holds. */
+  stored: { durable: DurableState; lease: LeaseRecord | null; generation: number };
+  readonly #ports: CoordinatorPorts;
+  #current: Incarnation | null = null;
+  #zombies: Incarnation[] = [];
+
+  constructor(ports: CoordinatorPorts) {
+    this.#ports = ports;
+    this.clock = new WallClock(ports.world, ports.random.fork("clock of the coordinator"));
+    const { members, settings } = ports.scenario;
+    const durable = foundingState({
+      dataservice: "alpha",
+      members,
+      primary: members[0]?.name ?? "",
+      routers: [],
+      settings,
+      wallMs: this.clock.read(),
+    });
+    this.stored = { durable, lease: null, generation: 0 };
+    this.start();
+  }
+
+  get state(): ClusterState | null {
+    return this.#current?.state ?? null;
+  }
+
+  start(): void {
+    if (this.#current) return;
+    const generation = this.stored.generation + 1;
+    this.stored = { ...this.stored, generation };
+    const wallMs = this.clock.read();
+    const { durable, lease } = this.stored;
+    this.#current = { state: { durable, lease, live: freshLive(generation, wallMs) }, lastWallMs: wallMs, alarm: null };
+    this.#ports.world.note("coordinator", `incarnation ${generation}`);
+    this.#wakeLater(this.#current);
+  }
+
+  /** What it remembers only in memory is gone. */
+  crash(downMs: number): void {
+    if (!this.#current) return;
+    this.#ports.world.note("coordinator", "dies");
+    this.#ports.world.cancel(this.#current.alarm);
+    this.#current = null;
+    this.#ports.world.after(downMs, () => this.start());
+  }
+
+  /** A fresh incarnation takes over while the old one goes on without knowing. */
+  evict(): void {
+    if (!this.#current) return;
+    this.#zombies = [this.#current];
+    this.#current = null;
+    this.start();
+  }
+
+  endZombies(): void {
+    for (const zombie of this.#zombies) this.#ports.world.cancel(zombie.alarm);
+    this.#zombies = [];
+  }
+
+  /** A poll arrives; `respond` sends the answer on its way, null for an error. */
+  receive(poll: Poll, respond: (reply: Reply | null) => void): void {
+    const zombie = this.#zombies[0];
+    const incarnation = zombie && this.#ports.random.chance(REACHES_ZOMBIE_P) ? zombie : this.#current;
+    if (!incarnation) return;
+    const result = this.#step(incarnation, { kind: "poll", ...this.#time(incarnation), poll });
+    if (!result) return;
+    if (result.answer.kind === "reply") respond(replyOf(result.answer.reply));
+    else respond(null);
+  }
+
+  /** What an operator asks for. */
+  command(command: OperatorRequest): void {
+    if (!this.#current) return;
+    const result = this.#step(this.#current, { kind: "command", ...this.#time(this.#current), command });
+    this.#ports.world.note("operator", `${JSON.stringify(command)} ${result?.answer.kind ?? "unanswered"}`);
+  }
+
+  #time(incarnation: Incarnation): { at: number; wallMs: number } {
+    const wallMs = this.clock.read();
+    const at = incarnation.state.live.at + Math.max(0, wallMs - incarnation.lastWallMs);
+    incarnation.lastWallMs = wallMs;
+    return { at, wallMs };
+  }
+
+  /** Steps and keeps; null when the answer may not leave. */
+  #step(incarnation: Incarnation, event: ClusterEvent): ClusterStep | null {
+    const { machines, checkers, world } = this.#ports;
+    let result: ClusterStep;
+    try {
+      result = machines.cluster.step(incarnation.state, event);
+    } catch (error) {
+      checkers.broken("coordinator", error);
+      return null;
+    }
+    const before = incarnation.state;
+    const isCurrent = incarnation === this.#current;
+    if (result.reasons.length > 0) {
+      const who = isCurrent ? "coordinator" : "zombie";
+      world.note(who, `${event.kind}: ${result.reasons.map((reason) => JSON.stringify(reason)).join(" ")}`);
+    }
+    const writes = result.confirm || result.state.durable !== before.durable || result.state.lease !== before.lease;
+    if (!isCurrent && writes) {
+      world.note("zombie", "withheld");
+      this.endZombies();
+      return null;
+    }
+    if (writes && this.#diesHere()) return null;
+    incarnation.state = result.state;
+    if (writes) {
+      const { durable, lease } = result.state;
+      checkers.persisted(this.stored.durable, result);
+      this.stored = { ...this.stored, durable, lease };
+    }
+    if (isCurrent && this.#diesHere()) return null;
+    this.#wakeLater(incarnation);
+    if (result.answer.kind === "reply") checkers.answers(result.answer.reply, this.stored);
+    return result;
+  }
+
+  #diesHere(): boolean {
+    const { world, random, scenario } = this.#ports;
+    if (!world.chaos || !random.chance(scenario.coordinatorCrashP)) return false;
+    this.crash(random.between(1, 2_000));
+    return true;
+  }
+
+  #wakeLater(incarnation: Incarnation): void {
+    const { world, machines, random } = this.#ports;
+    world.cancel(incarnation.alarm);
+    incarnation.alarm = null;
+    const deadline = machines.cluster.nextDeadline(incarnation.state);
+    if (deadline === null) return;
+    const waitMs = this.clock.trueMs(Math.max(0, deadline - incarnation.state.live.at)) + random.between(0, 10);
+    incarnation.alarm = world.after(waitMs, () => {
+      const isAlive = incarnation === this.#current || this.#zombies.includes(incarnation);
+      if (isAlive) this.#step(incarnation, { kind: "tick", ...this.#time(incarnation) });
+    });
+  }
+}
+
+function replyOf(body: ReplyBody): Reply {
+  const { leaseEndedEpoch, ...rest } = body;
+  return { ...rest, mac: "", leaseEnded: leaseEndedEpoch === null ? null : { epoch: leaseEndedEpoch, mac: "" } };
+}

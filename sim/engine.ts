@@ -1,0 +1,132 @@
+/**
+ * The engine of one agent: it does to the simulated server what the tasks ask, in its own time, sometimes only half,
+ * and sometimes after it has said that it failed.
+ */
+import type { Task } from "#shared/core/member/state.ts";
+import type { Random } from "./random.ts";
+import type { Server } from "./server.ts";
+import type { Appointment, World } from "./world.ts";
+
+/** The fence is done within this, so that with a late timer it stays inside the declared bound of 1,500 ms. */
+const FENCE_LONGEST_MS = 1_420;
+
+export type Outcome = { ok: true } | { ok: false; code: string; detail: string };
+
+export interface EnginePorts {
+  world: World;
+  random: Random;
+  server: Server;
+  taskFailureP: number;
+}
+
+interface RunningTask {
+  task: Task;
+  /** What is still to be done to the server. */
+  deeds: Appointment[];
+  end: Appointment | null;
+}
+
+export class Engine {
+  readonly #ports: EnginePorts;
+  #running: RunningTask[] = [];
+
+  constructor(ports: EnginePorts) {
+    this.#ports = ports;
+  }
+
+  /** Whether the server may still become writable by a promotion that was begun. */
+  get isPromoting(): boolean {
+    return this.#running.some(({ task, deeds }) => task.kind === "promote" && deeds.some((deed) => deed.act !== null));
+  }
+
+  /** Begins a task; `finished` is called once, unless the agent ends before. */
+  run(task: Task, finished: (outcome: Outcome) => void): void {
+    // A fence stops whatever else is being done to the server.
+    if (task.kind === "fence") this.#cancelDeeds(() => true);
+    const running: RunningTask = { task, deeds: [], end: null };
+    this.#running.push(running);
+    const { takesMs, outcome } = this.#begin(task, running);
+    const isTimely = takesMs <= task.deadlineMs;
+    const late: Outcome = { ok: false, code: "timeout", detail: "" };
+    running.end = this.#ports.world.after(Math.min(takesMs, task.deadlineMs), () => finished(isTimely ? outcome() : late));
+  }
+
+  /** The agent's process is gone: nobody hears of the ends, but what was asked of the server may still happen. */
+  orphan(): void {
+    const { world, random } = this.#ports;
+    for (const { end } of this.#running) world.cancel(end);
+    this.#cancelDeeds((kind) => (kind !== "promote" && kind !== "start") || random.chance(0.5));
+  }
+
+  /** The machine is gone, and everything that was to happen on it. */
+  stop(): void {
+    for (const { end } of this.#running) this.#ports.world.cancel(end);
+    this.#cancelDeeds(() => true);
+  }
+
+  #cancelDeeds(isCancelled: (kind: Task["kind"]) => boolean): void {
+    for (const { task, deeds } of this.#running) {
+      if (!isCancelled(task.kind)) continue;
+      for (const deed of deeds) this.#ports.world.cancel(deed);
+    }
+    this.#running = this.#running.filter(({ deeds, end }) => [...deeds, end].some((pending) => pending?.act));
+  }
+
+  /** Does it `afterMs` from now, as soon as the machine is awake. */
+  #later(running: RunningTask, afterMs: number, deed: () => void): void {
+    const { world, server } = this.#ports;
+    const attempt = (): void => {
+      if (!server.isAsleep) return deed();
+      running.deeds.push(world.after(50, attempt));
+    };
+    running.deeds.push(world.after(afterMs, attempt));
+  }
+
+  #begin(task: Task, running: RunningTask): { takesMs: number; outcome: () => Outcome } {
+    const { random, server, world } = this.#ports;
+    const fails = world.chaos && random.chance(this.#ports.taskFailureP);
+    const isDeed = !fails || random.chance(0.5);
+    const failed: Outcome = { ok: false, code: "engine-failed", detail: "" };
+    const fixed = (takesMs: number) => ({ takesMs, outcome: (): Outcome => (fails ? failed : { ok: true }) });
+    switch (task.kind) {
+      case "adopt":
+        if (isDeed) server.standbySignal = true;
+        return fixed(random.between(5, 100));
+      case "promote":
+        return this.#promote(running, fails);
+      case "follow":
+        if (isDeed) server.follow(task.upstream);
+        return fixed(random.between(5, 200));
+      case "freeze":
+        if (isDeed) server.follow(null);
+        return fixed(random.between(5, 200));
+      case "start": {
+        server.standbySignal = true;
+        const takesMs = random.between(100, world.chaos ? 4_000 : 1_000);
+        if (isDeed) server.start(takesMs);
+        return fixed(takesMs + 1);
+      }
+      case "fence": {
+        const killMs = server.life === null ? 1 : random.between(5, world.chaos ? FENCE_LONGEST_MS : 500);
+        this.#later(running, killMs, () => server.kill());
+        return fixed(killMs + random.between(1, 60));
+      }
+    }
+  }
+
+  #promote(running: RunningTask, fails: boolean): { takesMs: number; outcome: () => Outcome } {
+    const { random, server, world } = this.#ports;
+    server.follow(null);
+    const { life } = server;
+    const isSlow = world.chaos && random.chance(0.1);
+    const opensMs = random.between(20, isSlow ? 12_000 : 400);
+    let isOpen = false;
+    if (life !== null && (!fails || random.chance(0.5))) {
+      this.#later(running, opensMs, () => {
+        isOpen = server.promote(life);
+      });
+    }
+    const failure: Outcome = { ok: false, code: "promotion-failed", detail: "" };
+    return { takesMs: opensMs + random.between(1, 60), outcome: () => (isOpen && !fails ? { ok: true } : failure) };
+  }
+}

@@ -1,0 +1,165 @@
+/** One machine: its clocks, its disk, its server, its agent, and the guardian that fences when the agent cannot. */
+import { remainingMs } from "#shared/core/member/lease.ts";
+import { freshDurable } from "#shared/core/member/state.ts";
+import { Agent, type AgentPorts } from "./agent.ts";
+import { HostClock } from "./clock.ts";
+import { Disk } from "./disk.ts";
+import type { Server } from "./server.ts";
+
+/** How long a guardian waits for a living agent to fence. With its own kill it stays inside the fence bound. */
+const GUARDIAN_PATIENCE_MS = 900;
+const GUARDIAN_KILL_MS = 450;
+/** What must be left of a lease when an unguarded agent may run again: an observation, a late timer, and some. */
+const SPARE_MS = 700;
+
+export class Host {
+  readonly name: string;
+  readonly clock: HostClock;
+  readonly disk: Disk;
+  readonly server: Server;
+  agent: Agent | null = null;
+  /** What came while nothing could run. */
+  backlog: (() => void)[] = [];
+  isOn = true;
+  isPaused = false;
+  isAsleep = false;
+  readonly #ports: AgentPorts;
+
+  constructor(ports: AgentPorts, server: Server) {
+    this.#ports = ports;
+    this.name = server.name;
+    this.server = server;
+    this.clock = new HostClock(ports.world, ports.random.fork(`clock of ${server.name}`));
+    this.disk = new Disk(freshDurable({ dataservice: "alpha", host: server.name }, `incarnation-of-${server.name}`));
+  }
+
+  /** Whether no process of Interrex runs at this moment. */
+  get isHalted(): boolean {
+    return this.isPaused || this.isAsleep;
+  }
+
+  /** The first primary of an unfounded dataservice is writable by nobody's leave but its owner's. */
+  get isManaged(): boolean {
+    return this.disk.written.founded;
+  }
+
+  startAgent(): void {
+    if (!this.isOn || this.agent?.isAlive) return;
+    this.backlog = [];
+    this.isPaused = false;
+    const agent = new Agent(this.#ports, this);
+    this.agent = agent;
+    agent.act(() => agent.start());
+  }
+
+  /** Ends the agent's process; it is started again after a while. */
+  crashAgent(downMs: number): void {
+    this.#ports.world.note(this.name, "agent dies");
+    this.agent?.kill();
+    this.isPaused = false;
+    this.#ports.world.after(downMs, () => this.startAgent());
+  }
+
+  pause(forMs: number): void {
+    if (this.isHalted) return;
+    this.#ports.world.note(this.name, "agent paused");
+    this.isPaused = true;
+    this.#ports.world.after(forMs, () => this.resume());
+  }
+
+  resume(): void {
+    if (!this.isPaused) return;
+    this.#ports.world.note(this.name, "agent resumed");
+    this.isPaused = false;
+    this.#catchUp();
+  }
+
+  sleep(forMs: number): void {
+    if (this.isHalted || !this.isOn) return;
+    this.#ports.world.note(this.name, "machine sleeps");
+    this.isAsleep = true;
+    this.clock.sleep();
+    this.server.setAsleep(true);
+    this.#ports.world.after(forMs, () => this.wake());
+  }
+
+  wake(): void {
+    if (!this.isAsleep) return;
+    this.#ports.world.note(this.name, "machine wakes");
+    this.isAsleep = false;
+    this.clock.wake();
+    this.server.setAsleep(false);
+    this.#catchUp();
+  }
+
+  /** The kernel crashes: processes and unsynced writes are gone. */
+  powerOff(forMs: number): void {
+    if (!this.isOn) return;
+    this.#ports.world.note(this.name, "machine off");
+    this.isOn = false;
+    this.isPaused = false;
+    this.backlog = [];
+    this.agent?.kill();
+    this.agent?.engine.stop();
+    this.server.kill();
+    this.wake();
+    this.disk.loseUnsynced();
+    this.#ports.world.after(forMs, () => this.powerOn());
+  }
+
+  powerOn(): void {
+    if (this.isOn) return;
+    this.isOn = true;
+    this.clock.reboot();
+    this.startAgent();
+  }
+
+  /**
+   * Whether the agent may be dead or halted for so long without breaking what the guarantees assume: somebody must be
+   * there to fence a server that can write when its lease ends.
+   */
+  mayBeWithoutAgent(forMs: number): boolean {
+    return this.#ports.scenario.hasGuardian || this.mayStandStill(forMs);
+  }
+
+  /** The same for the whole machine, guardian included. */
+  mayStandStill(forMs: number): boolean {
+    const { process } = this.server;
+    const canWrite = (process.kind === "running" && !process.inRecovery) || this.agent?.engine.isPromoting === true;
+    if (!canWrite || !this.isManaged) return true;
+    if (this.agent?.state?.phase.kind === "fencing") return false;
+    return this.#leaseLeftMs() > forMs * 1.04 + SPARE_MS;
+  }
+
+  /** The guardian reads the lease from the disk and looks again when it ends. */
+  guard(): void {
+    if (!this.#ports.scenario.hasGuardian) return;
+    const leftMs = this.#leaseLeftMs();
+    this.#ports.world.after(this.clock.trueMs(Math.max(0, leftMs)), () => {
+      if (!this.#isOverdue()) return;
+      const patienceMs = this.agent?.isAlive && !this.isPaused ? GUARDIAN_PATIENCE_MS : 0;
+      const killMs = this.#ports.random.between(1, GUARDIAN_KILL_MS);
+      this.#ports.world.after(patienceMs + killMs, () => {
+        if (!this.#isOverdue()) return;
+        this.#ports.world.note(this.name, "guardian kills the server");
+        this.server.kill();
+      });
+    });
+  }
+
+  #isOverdue(): boolean {
+    const { attempted, released } = this.disk.written;
+    return this.isOn && attempted > released && this.server.life !== null && this.#leaseLeftMs() <= 0;
+  }
+
+  #leaseLeftMs(): number {
+    const { lease } = this.disk.written;
+    return lease ? remainingMs(lease, this.clock.bootId, this.clock.read()) : 0;
+  }
+
+  #catchUp(): void {
+    const backlog = this.#ports.random.shuffled(this.backlog);
+    this.backlog = [];
+    for (const deed of backlog) deed();
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * L1: when nothing breaks any more, the dataservice comes to rest in a state that is as good as it can be without a
+ * person. What it may rest in besides a whole reign is named, and counted.
+ */
+import { isOperatorsWord } from "#shared/domain/datasource.ts";
+import { ancestry } from "#shared/domain/reign.ts";
+import type { AbortCode } from "#shared/core/cluster/reason.ts";
+import type { DurableState, MemberRecord } from "#shared/core/cluster/state.ts";
+import type { Host } from "./host.ts";
+
+/** Failovers that stop here wait for a person, by design. */
+const NEEDS_A_PERSON: readonly AbortCode[] = ["candidates-diverged", "loss-exceeds-limit", "failover-budget-spent"];
+
+export type Rest =
+  /** A primary is open, and whoever can streams from it; `aside` are members that need a repair. */
+  | { kind: "reigning"; aside: string[] }
+  | { kind: "needs-a-person"; code: string }
+  | { kind: "unsettled"; why: string };
+
+/** Where the dataservice stands, by what is stored and what the servers do. */
+export function restOf(durable: DurableState, hosts: Host[]): Rest {
+  const { phase } = durable;
+  if (phase.kind === "vacant") return vacancy(durable, phase.code);
+  if (phase.kind === "collecting" && !hasEligible(durable)) return { kind: "needs-a-person", code: "nobody-left" };
+  if (phase.kind !== "reigning" || !phase.opened) return { kind: "unsettled", why: `phase ${phase.kind}` };
+  const primary = hosts.find((host) => host.name === phase.primary);
+  if (!primary?.server.accepts) return { kind: "unsettled", why: `${phase.primary} reigns and accepts no writes` };
+  const aside: string[] = [];
+  for (const host of hosts) {
+    if (host === primary) continue;
+    const reason = whyNotStreaming(durable, host, primary);
+    if (reason === null) continue;
+    if (!reason.isAccepted) return { kind: "unsettled", why: `${host.name} does not stream from ${primary.name}: ${reason.why}` };
+    aside.push(reason.why);
+  }
+  return { kind: "reigning", aside };
+}
+
+function vacancy(durable: DurableState, code: AbortCode): Rest {
+  if (NEEDS_A_PERSON.includes(code)) return { kind: "needs-a-person", code };
+  if (!hasEligible(durable)) return { kind: "needs-a-person", code: "nobody-left" };
+  // An operator named somebody who could not: the operator has been told, and decides.
+  if (code === "target-not-eligible" || code === "target-behind") return { kind: "needs-a-person", code };
+  return { kind: "unsettled", why: `vacant: ${code}` };
+}
+
+/** Whether somebody is neither shunned for having been followed nor put aside by an operator. */
+function hasEligible(durable: DurableState): boolean {
+  return Object.values(durable.members).some(
+    (record) => !isOperatorsWord(record.reason) && record.reason.kind !== "failed-over-to",
+  );
+}
+
+function whyNotStreaming(durable: DurableState, host: Host, primary: Host): { why: string; isAccepted: boolean } | null {
+  const record = durable.members[host.name] as MemberRecord;
+  if (record.state === "shunned") return { why: "shunned", isAccepted: true };
+  if (isOperatorsWord(record.reason)) return { why: "operators-word", isAccepted: true };
+  const { attempted } = host.disk.written;
+  const isOfThisLine = attempted === 0 || ancestry(durable.reigns, durable.epoch).some((reign) => reign.epoch === attempted);
+  if (!isOfThisLine) return { why: "off-lineage", isAccepted: true };
+  if (!host.server.isPrefixOf(primary.server) && host.server.stream === null) return { why: "diverged", isAccepted: true };
+  if (host.server.stream?.upstream !== primary.server) return { why: `${record.state}, ${record.reason.kind}`, isAccepted: false };
+  if (record.state !== "online") return { why: `streams, and is ${record.state}`, isAccepted: false };
+  return null;
+}

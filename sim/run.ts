@@ -1,0 +1,148 @@
+/** One run of one seed: a world is made, broken for a while, and then given the time to heal. */
+import type { Endpoint } from "#shared/domain/messages.ts";
+import type { AgentPorts } from "./agent.ts";
+import { Checkers, type Violation } from "./checkers.ts";
+import { Coordinator } from "./coordinator.ts";
+import { unleash } from "./faults.ts";
+import { Host } from "./host.ts";
+import { restOf, type Rest } from "./liveness.ts";
+import { REAL_MACHINES, type Machines } from "./machines.ts";
+import { Network } from "./network.ts";
+import { seededRandom } from "./random.ts";
+import { scenarioOf, type Scenario } from "./scenario.ts";
+import { Server } from "./server.ts";
+import { World } from "./world.ts";
+
+/** How long the world may take to come to rest after the last fault. */
+const HEALING_MS = 180_000;
+/** How long it must stay at rest to be believed. */
+const RESTING_MS = 2_500;
+const LOOK_EVERY_MS = 250;
+
+export interface Outcome {
+  seed: number;
+  violation: Violation | null;
+  rest: Rest;
+  trace: string[];
+  /** How long the healing took, in virtual time. */
+  healedMs: number;
+  epochs: number;
+  events: number;
+  acknowledged: number;
+  /** Acknowledged writes that the last primary lacks: what asynchronous replication may lose. */
+  lost: number;
+}
+
+interface Stage {
+  world: World;
+  network: Network;
+  checkers: Checkers;
+  coordinator: Coordinator;
+  hosts: Host[];
+  scenario: Scenario;
+}
+
+/** Runs one seed to its end, or to the first violation. */
+export function runSeed(seed: number, machines: Machines = REAL_MACHINES): Outcome {
+  const stage = setStage(scenarioOf(seed), machines);
+  const { world, checkers, scenario } = stage;
+  const isBroken = (): boolean => checkers.violation !== null;
+  world.chaos = scenario.chaosFromMs === 0;
+  world.runUntil(scenario.chaosFromMs, isBroken);
+  world.chaos = true;
+  unleash({ ...stage, random: seededRandom(seed).fork("faults") });
+  world.runUntil(scenario.chaosUntilMs, isBroken);
+  if (!isBroken()) calm(stage);
+  const calmFromMs = world.nowMs;
+  const rest = isBroken() ? ({ kind: "unsettled", why: "a rule was broken" } as const) : heal(stage);
+  return { ...summary(stage), seed, rest, healedMs: world.nowMs - calmFromMs };
+}
+
+function setStage(scenario: Scenario, machines: Machines): Stage {
+  const random = seededRandom(scenario.seed);
+  const world = new World();
+  const checkers = new Checkers(world);
+  const network = new Network(world, random.fork("network"), scenario.weather);
+  const coordinator = new Coordinator({ world, random: random.fork("coordinator"), checkers, machines, scenario });
+  const hosts: Host[] = [];
+  let branch = 1;
+  const hostAt = (server: Server): Host | undefined => hosts.find((host) => host.server === server);
+  const serverPorts = {
+    world,
+    network,
+    nextBranch: () => (branch += 1),
+    serverAt: (endpoint: Endpoint) => hosts.find((host) => host.server.endpoint.host === endpoint.host)?.server ?? null,
+    onConnect: (replica: Server, upstream: Server) => checkers.connected(replica, upstream),
+    onChange: (server: Server) => {
+      const host = hostAt(server);
+      if (!host) return;
+      checkers.serverChanged(host);
+      host.agent?.act(() => host.agent?.observe());
+    },
+  };
+  scenario.members.forEach(({ name }, index) => {
+    const serves = index === 0 && scenario.primaryServes;
+    const options = { endpoint: { host: `${name}.example`, port: 5432 }, inRecovery: !serves, standbySignal: !serves };
+    const server = new Server({ ...serverPorts, random: random.fork(`server of ${name}`) }, name, options);
+    const ports: AgentPorts = { world, network, coordinator, checkers, machines, scenario, random: random.fork(`agent of ${name}`) };
+    hosts.push(new Host(ports, server));
+  });
+  for (const host of hosts) {
+    if (host !== hosts[0]) host.server.follow(hosts[0]?.server.endpoint ?? null);
+    checkers.serverChanged(host);
+    host.startAgent();
+  }
+  return { world, network, checkers, coordinator, hosts, scenario };
+}
+
+/** All faults end: lines are mended, and whatever stopped goes on. */
+function calm({ world, network, coordinator, hosts }: Stage): void {
+  world.chaos = false;
+  world.note("world", "calm");
+  network.healAll();
+  coordinator.endZombies();
+  coordinator.start();
+  for (const host of hosts) {
+    host.server.setHung(false);
+    host.wake();
+    host.resume();
+    host.powerOn();
+    host.startAgent();
+    // Before the founding nobody but the owner starts a server.
+    if (!host.isManaged && host.server.life === null) host.server.start(100);
+  }
+}
+
+/** Waits for rest; failing that, liveness is broken. */
+function heal(stage: Stage): Rest {
+  const { world, checkers, coordinator, hosts } = stage;
+  const endMs = world.nowMs + HEALING_MS;
+  let restingSinceMs: number | null = null;
+  let rest: Rest = { kind: "unsettled", why: "not looked at yet" };
+  while (world.nowMs < endMs && checkers.violation === null) {
+    world.runUntil(world.nowMs + LOOK_EVERY_MS, () => checkers.violation !== null);
+    rest = restOf(coordinator.stored.durable, hosts);
+    if (rest.kind === "unsettled") restingSinceMs = null;
+    else restingSinceMs ??= world.nowMs;
+    if (restingSinceMs !== null && world.nowMs - restingSinceMs >= RESTING_MS) return rest;
+  }
+  if (checkers.violation === null) checkers.fail("L1", rest.kind === "unsettled" ? rest.why : `restless: ${rest.kind}`);
+  return rest;
+}
+
+function summary({ world, checkers, coordinator, hosts }: Stage): Omit<Outcome, "seed" | "rest" | "healedMs"> {
+  const { durable } = coordinator.stored;
+  const acknowledged = hosts.flatMap((host) => host.server.acknowledged);
+  const { phase } = durable;
+  const last = phase.kind === "reigning" ? hosts.find((host) => host.name === phase.primary)?.server : undefined;
+  const isKept = ({ branch, lsn }: { branch: number; lsn: number }): boolean =>
+    !last || (lsn <= last.endLsn && last.branchAt(lsn) === branch);
+  return {
+    violation: checkers.violation,
+    trace: world.trace,
+    epochs: durable.epoch,
+    events: world.handled,
+    acknowledged: acknowledged.length,
+    lost: acknowledged.filter((write) => !isKept(write)).length,
+  };
+}

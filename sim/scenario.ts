@@ -1,0 +1,88 @@
+/**
+ * What one seed stands for: how big the dataservice is, how bad its world, and which kinds of misfortune happen. Each
+ * seed leaves some kinds out altogether: a fault that never stops masks the ones that need a quiet moment.
+ */
+import { DEFAULT_SETTINGS, type Settings } from "#shared/domain/settings.ts";
+import type { Weather } from "./network.ts";
+import { seededRandom, type Random } from "./random.ts";
+
+export const FAULT_KINDS = [
+  "agent-partition",
+  "server-partition",
+  "server-crash",
+  "server-hang",
+  "agent-crash",
+  "agent-pause",
+  "machine-sleep",
+  "machine-reboot",
+  "wall-step",
+  "coordinator-crash",
+  "coordinator-eviction",
+  "coordinator-wall-step",
+  "operator-fail",
+  "operator-failover",
+  "weather",
+] as const;
+
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+export interface Scenario {
+  seed: number;
+  members: { name: string; priority: number }[];
+  /** Whether the first primary serves already, or is read-only like the others. */
+  primaryServes: boolean;
+  settings: Settings;
+  weather: Weather;
+  chaosFromMs: number;
+  chaosUntilMs: number;
+  /** The mean time between two faults. */
+  faultEveryMs: number;
+  faults: FaultKind[];
+  /** How likely a task of an engine fails. */
+  taskFailureP: number;
+  /** How likely an agent dies at any one of its effects or writes. */
+  crashAtEffectP: number;
+  /** How likely the coordinator dies at any one of its writes or answers. */
+  coordinatorCrashP: number;
+  /** Whether a guardian process fences when the agent cannot. Without it nobody stops an agent whose lease is near its end. */
+  hasGuardian: boolean;
+  /** Whether a reply that comes after the poll's timeout still reaches the machine. */
+  hasLateReplies: boolean;
+}
+
+export function scenarioOf(seed: number): Scenario {
+  const random = seededRandom(seed).fork("scenario");
+  const chaosFromMs = random.chance(0.25) ? 0 : random.between(1_000, 4_000);
+  return {
+    seed,
+    members: Array.from({ length: random.whole(2, 5) }, (_, index) => ({
+      name: `db${index + 1}`,
+      priority: random.whole(0, 2),
+    })),
+    primaryServes: random.chance(0.5),
+    settings: { ...DEFAULT_SETTINGS, budget: random.chance(0.15) ? DEFAULT_SETTINGS.budget : 1_000 },
+    weather: weatherOf(random),
+    chaosFromMs,
+    chaosUntilMs: chaosFromMs + random.between(8_000, 40_000),
+    faultEveryMs: random.pick([300, 1_000, 3_000, 6_000]),
+    faults: FAULT_KINDS.filter((kind) => random.chance(kind.startsWith("operator") ? 0.2 : 0.5)),
+    taskFailureP: random.chance(0.5) ? 0 : random.between(0, 0.3),
+    crashAtEffectP: random.chance(0.5) ? 0 : random.between(0, 0.02),
+    coordinatorCrashP: random.chance(0.5) ? 0 : random.between(0, 0.02),
+    hasGuardian: random.chance(0.7),
+    hasLateReplies: random.chance(0.5),
+  };
+}
+
+/** The weather of a moment, from fair to foul. */
+export function weatherOf(random: Random): Weather {
+  const isFoul = random.chance(0.5);
+  return {
+    lossP: isFoul ? random.between(0, 0.3) : 0,
+    duplicateP: isFoul ? random.between(0, 0.2) : 0,
+    minMs: 1,
+    maxMs: random.pick([5, 20, 100]),
+    slowP: isFoul ? random.between(0, 0.2) : 0,
+    slowMs: random.pick([300, 1_000, 5_000]),
+  };
+}

@@ -1,0 +1,328 @@
+/**
+ * A simulated PostgreSQL: a process that starts in recovery, a log made of timelines, replication by streaming, clients
+ * that write as long as anyone lets them.
+ *
+ * It behaves as the real one where that is inconvenient: two promotions from one position draw the same timeline
+ * number, a replica compares nothing but those numbers, and a killed server takes the unsent end of its log along.
+ */
+import type { Endpoint } from "#shared/domain/messages.ts";
+import type { Position } from "#shared/domain/position.ts";
+import type { ServerView } from "#shared/core/member/state.ts";
+import type { Network } from "./network.ts";
+import type { Random } from "./random.ts";
+import type { World } from "./world.ts";
+
+const SYSTEM_ID = "7300000000000000001";
+const RECONNECT_MS = 200;
+/** A receiver that hears nothing for this long gives its stream up. */
+const RECEIVER_TIMEOUT_MS = 2_500;
+const KEEPALIVE_MS = 500;
+
+/** A stretch of log. `branch` is what the numbers cannot say: which promotion wrote it. */
+interface Segment {
+  branch: number;
+  timeline: number;
+  from: number;
+}
+
+type Process =
+  | { kind: "stopped" }
+  | { kind: "starting"; life: number }
+  | { kind: "running"; life: number; inRecovery: boolean };
+
+interface Stream {
+  upstream: Server;
+  heardAtMs: number;
+}
+
+export interface ServerPorts {
+  world: World;
+  network: Network;
+  random: Random;
+  /** Branch numbers, never drawn twice. */
+  nextBranch: () => number;
+  serverAt: (endpoint: Endpoint) => Server | null;
+  /** The process or its stream ended, or it began to accept or refuse writes. */
+  onChange: (server: Server) => void;
+  /** A stream begins. */
+  onConnect: (replica: Server, upstream: Server) => void;
+}
+
+export class Server {
+  readonly name: string;
+  readonly endpoint: Endpoint;
+  process: Process;
+  segments: Segment[] = [{ branch: 1, timeline: 1, from: 0 }];
+  endLsn = 0x3000060;
+  conninfo: Endpoint | null = null;
+  /** Whether a start ends in recovery; only a server that was never managed lacks it. */
+  standbySignal: boolean;
+  isHung = false;
+  isAsleep = false;
+  /** The numbers of the acknowledged writes and where each ended; of this server's own clients. */
+  readonly acknowledged: { branch: number; lsn: number }[] = [];
+  stream: Stream | null = null;
+  readonly #ports: ServerPorts;
+  readonly #followers = new Set<Server>();
+  #lives = 1;
+  #position: Position | null = null;
+  #lastView: ServerView | null = null;
+  #isConnecting = false;
+
+  constructor(ports: ServerPorts, name: string, options: { endpoint: Endpoint; inRecovery: boolean; standbySignal: boolean }) {
+    this.#ports = ports;
+    this.name = name;
+    this.endpoint = options.endpoint;
+    this.standbySignal = options.standbySignal;
+    this.process = { kind: "running", life: 1, inRecovery: options.inRecovery };
+    this.#writeSoon();
+  }
+
+  /** Whether a client's write would be acknowledged at this moment. */
+  get accepts(): boolean {
+    return this.process.kind === "running" && !this.process.inRecovery && !this.isHung && !this.isAsleep;
+  }
+
+  /** Which of its lives the process is in; null while it is stopped. */
+  get life(): number | null {
+    return this.process.kind === "stopped" ? null : this.process.life;
+  }
+
+  get timeline(): number {
+    return this.#newest.timeline;
+  }
+
+  get #newest(): Segment {
+    return this.segments.at(-1) as Segment;
+  }
+
+  get position(): Position {
+    this.#position ??= {
+      engine: "postgres",
+      systemId: SYSTEM_ID,
+      timeline: this.timeline,
+      lsn: lsnText(this.endLsn),
+      history: this.segments.slice(0, -1).map((segment, index) => ({
+        timeline: segment.timeline,
+        endLsn: lsnText((this.segments[index + 1] as Segment).from),
+      })),
+    };
+    return this.#position;
+  }
+
+  /** The branch that wrote what lies before `lsn`. */
+  branchAt(lsn: number): number {
+    return (this.segments.findLast((segment) => segment.from < lsn) ?? this.segments[0] as Segment).branch;
+  }
+
+  /** What a probe sees. A server that does not answer shows what it last said, except that it receives nothing. */
+  view(): ServerView {
+    if (this.process.kind === "running" && !this.isHung) {
+      this.#lastView = {
+        report: { state: "running", inRecovery: this.process.inRecovery, writable: !this.process.inRecovery },
+        engineVersion: "18.0",
+        systemId: SYSTEM_ID,
+        position: this.position,
+        applied: this.endLsn,
+        latencyMs: 0,
+        receiver: { streaming: this.stream !== null, configured: this.conninfo },
+      };
+      return this.#lastView;
+    }
+    const state = this.isHung ? "unresponsive" : this.process.kind === "starting" ? "starting" : "stopped";
+    return {
+      report: { state },
+      engineVersion: "18.0",
+      systemId: SYSTEM_ID,
+      position: this.#lastView?.position ?? null,
+      applied: this.#lastView?.applied ?? null,
+      latencyMs: null,
+      receiver: { streaming: false, configured: this.conninfo },
+    };
+  }
+
+  /** Every process of the server is gone at once; so are the streams it fed. */
+  kill(): void {
+    if (this.process.kind === "stopped") return;
+    this.process = { kind: "stopped" };
+    this.isHung = false;
+    this.stream = null;
+    this.#dropFollowers();
+    this.#changed();
+  }
+
+  /** Starts the process, in recovery if the signal file lies there. A second start of a running server does nothing. */
+  start(takesMs: number): void {
+    if (this.process.kind !== "stopped") return;
+    this.#lives += 1;
+    const life = this.#lives;
+    this.process = { kind: "starting", life };
+    this.#ports.world.after(takesMs, () => {
+      if (this.process.kind !== "starting" || this.process.life !== life) return;
+      this.process = { kind: "running", life, inRecovery: this.standbySignal };
+      this.#changed();
+      this.#connectSoon();
+    });
+  }
+
+  /** Opens the server on a new timeline. False when this life of it is over or not in recovery. */
+  promote(life: number): boolean {
+    if (this.process.kind !== "running" || this.process.life !== life || !this.process.inRecovery) return false;
+    this.stream = null;
+    const timeline = Math.max(...this.segments.map((segment) => segment.timeline)) + 1;
+    this.segments = [...this.segments, { branch: this.#ports.nextBranch(), timeline, from: this.endLsn }];
+    this.process = { ...this.process, inRecovery: false };
+    this.#advance(this.endLsn + 0x70);
+    this.#changed();
+    return true;
+  }
+
+  /** Points the receiver elsewhere; null stops it durably. */
+  follow(upstream: Endpoint | null): void {
+    this.conninfo = upstream;
+    this.stream = null;
+    this.#connectSoon();
+  }
+
+  setHung(isHung: boolean): void {
+    if (this.process.kind !== "running" || this.isHung === isHung) return;
+    this.isHung = isHung;
+    this.#changed();
+  }
+
+  setAsleep(isAsleep: boolean): void {
+    this.isAsleep = isAsleep;
+    this.#changed();
+  }
+
+  /** Whether its log and `other`'s agree, byte for byte, as far as this one reaches. */
+  isPrefixOf(other: Server): boolean {
+    if (this.endLsn > other.endLsn) return false;
+    return this.segments.every((segment, index) => {
+      const end = this.segments[index + 1]?.from ?? this.endLsn;
+      return end <= segment.from || other.branchAt(end) === segment.branch;
+    });
+  }
+
+  #changed(): void {
+    this.#ports.onChange(this);
+  }
+
+  #advance(endLsn: number): void {
+    this.endLsn = endLsn;
+    this.#position = null;
+  }
+
+  #writeSoon(): void {
+    const { world, random } = this.#ports;
+    world.after(random.between(20, 200), () => {
+      if (this.accepts) {
+        this.#advance(this.endLsn + random.whole(0x40, 0x400));
+        this.acknowledged.push({ branch: this.#newest.branch, lsn: this.endLsn });
+        this.#feed();
+      }
+      this.#writeSoon();
+    });
+  }
+
+  #feed(): void {
+    for (const replica of this.#followers) this.#send(replica);
+  }
+
+  /** Sends all that a replica lacks; only what arrives on the same stream counts. */
+  #send(replica: Server): void {
+    const { world, network, random } = this.#ports;
+    const stream = replica.stream;
+    if (stream?.upstream !== this || !network.reaches(this.name, replica.name)) return;
+    const { segments, endLsn } = this;
+    world.after(random.between(0.5, 8), () => replica.#receive(stream, { segments, endLsn }));
+  }
+
+  #receive(stream: Stream, sent: { segments: Segment[]; endLsn: number }): void {
+    if (this.stream !== stream || this.isHung || this.isAsleep) return;
+    stream.heardAtMs = this.#ports.world.nowMs;
+    if (sent.endLsn <= this.endLsn) return;
+    this.segments = sent.segments;
+    this.#advance(sent.endLsn);
+    this.#feed();
+  }
+
+  #connectSoon(): void {
+    if (this.#isConnecting || !this.#wantsStream) return;
+    this.#isConnecting = true;
+    const { world, random } = this.#ports;
+    world.after(RECONNECT_MS + random.between(0, 300), () => {
+      this.#isConnecting = false;
+      this.#connect();
+    });
+  }
+
+  get #wantsStream(): boolean {
+    return this.conninfo !== null && this.stream === null && this.process.kind === "running" && this.process.inRecovery;
+  }
+
+  #connect(): void {
+    if (!this.#wantsStream || !this.conninfo) return;
+    const upstream = this.#ports.serverAt(this.conninfo);
+    if (!upstream || this.isHung || this.isAsleep || !this.#mayStreamFrom(upstream)) return this.#connectSoon();
+    this.stream = { upstream, heardAtMs: this.#ports.world.nowMs };
+    upstream.#followers.add(this);
+    this.#ports.onConnect(this, upstream);
+    upstream.#send(this);
+    this.#ports.onChange(this);
+    this.#watch(this.stream);
+  }
+
+  /** The rule of the real server: numbers only. */
+  #mayStreamFrom(upstream: Server): boolean {
+    const isUp = upstream.process.kind === "running" && !upstream.isHung && !upstream.isAsleep;
+    const { network } = this.#ports;
+    if (!isUp || !network.reaches(this.name, upstream.name) || !network.reaches(upstream.name, this.name)) return false;
+    const index = upstream.segments.findLastIndex((segment) => segment.timeline === this.timeline);
+    if (index === -1) return false;
+    return this.endLsn <= (upstream.segments[index + 1]?.from ?? upstream.endLsn);
+  }
+
+  /** Ends the stream when the upstream is gone or has not been heard for too long; sends what was missed meanwhile. */
+  #watch(stream: Stream): void {
+    const { world, network, random } = this.#ports;
+    const life = stream.upstream.life;
+    const check = (): void => {
+      if (this.stream !== stream) return;
+      const { upstream } = stream;
+      const isSameLife = upstream.process.kind === "running" && upstream.life === life;
+      const isReachable = network.reaches(upstream.name, this.name);
+      if (isReachable && !isSameLife) return this.#lose(stream);
+      if (isReachable && !upstream.isHung && !upstream.isAsleep) {
+        stream.heardAtMs = world.nowMs;
+        upstream.#send(this);
+      }
+      if (world.nowMs - stream.heardAtMs > RECEIVER_TIMEOUT_MS) return this.#lose(stream);
+      world.after(KEEPALIVE_MS, check);
+    };
+    world.after(random.between(0, KEEPALIVE_MS), check);
+  }
+
+  #lose(stream: Stream): void {
+    if (this.stream !== stream) return;
+    this.stream = null;
+    stream.upstream.#followers.delete(this);
+    this.#ports.onChange(this);
+    this.#connectSoon();
+  }
+
+  /** The followers' sockets are reset when the process ends: they hear of it soon, wherever the network still reaches. */
+  #dropFollowers(): void {
+    const { world, network, random } = this.#ports;
+    for (const replica of this.#followers) {
+      const { stream } = replica;
+      if (stream?.upstream !== this) this.#followers.delete(replica);
+      else if (network.reaches(this.name, replica.name)) world.after(random.between(1, 20), () => replica.#lose(stream));
+    }
+  }
+}
+
+function lsnText(bytes: number): string {
+  const high = Math.floor(bytes / 2 ** 32);
+  return `${high.toString(16).toUpperCase()}/${(bytes % 2 ** 32).toString(16).toUpperCase()}`;
+}
