@@ -110,6 +110,7 @@ export class Stage {
   readonly logged: string[] = [];
   readonly #closing: (() => Promise<unknown> | void)[] = [];
   #trouble = Promise.withResolvers<void>();
+  #echo: Promise<Peer> | null = null;
 
   /** The next call of `onTrouble`. */
   get trouble(): Promise<void> {
@@ -149,6 +150,17 @@ export class Stage {
     const peer = new Peer(socket);
     await inTime(new Promise((resolve) => socket.once("connect", resolve)), "a connection to the connector");
     return peer;
+  }
+
+  /** Resolves after anything that is on its way through this process's sockets has arrived. */
+  async settled(): Promise<void> {
+    this.#echo ??= this.server((peer) => peer.socket.pipe(peer.socket)).then(({ port }) => this.client(port));
+    const echo = await this.#echo;
+    for (let round = 0; round < 3; round += 1) {
+      const count = echo.count + 1;
+      echo.say("?");
+      await echo.heard(count);
+    }
   }
 
   async close(): Promise<void> {

@@ -28,16 +28,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 test("a byte is never forwarded outside a proof, and none is lost", { timeout: 30_000 }, async () => {
   const stage = new Stage();
   const { server, port: serverPort } = await stage.server();
-  const { port: echoPort } = await stage.server((peer) => peer.socket.pipe(peer.socket));
-  const echo = await stage.client(echoPort);
-  /** A way through the same loop and kernel that takes longer than the connector would. */
-  const settled = async (): Promise<void> => {
-    for (let round = 0; round < 3; round += 1) {
-      echo.say("?");
-      await echo.heard(echo.count + 1);
-    }
-  };
-
   const live = async (steps: Step[]): Promise<void> => {
     const { connector, port } = await stage.connector({ holdTimeoutMs: 60_000 });
     let validUntilMs = stage.nowMs + 50;
@@ -66,7 +56,7 @@ test("a byte is never forwarded outside a proof, and none is lost", { timeout: 3
       const isProved = stage.nowMs < validUntilMs;
       for (const end of Object.values(ends)) {
         if (isProved) await end.peer.heard(end.owed);
-        else await settled();
+        else await stage.settled();
         expect(end.peer.count).toBe(isProved ? end.owed : end.heard);
         end.heard = end.peer.count;
       }
