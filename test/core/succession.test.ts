@@ -1,15 +1,25 @@
 /** Courses of a failover that were once wrong, each as short as it can be told. */
 import { describe, expect, test } from "vitest";
+import { freshLive } from "#shared/core/cluster/state.ts";
+import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import {
   createdCluster,
   frozenPatch,
+  healthyPoll,
+  IN_RECOVERY,
   kindOf,
+  openPatch,
   pass,
   passWithout,
   poll,
+  position,
+  releasedPatch,
   secondReign,
+  send,
   silencedCluster,
+  STOPPED,
 } from "./builders.ts";
+import { phases } from "./cluster-events.ts";
 
 describe("an expired lease", () => {
   test("ends the reign it belongs to and not the next one", () => {
@@ -35,5 +45,75 @@ describe("a primary that vanishes before its promotion has left", () => {
     expect(kindOf(cluster.state.durable.phase)).toBe("reigning-opening");
     passWithout(cluster, 12_000, ["db1"]);
     expect(kindOf(cluster.state.durable.phase)).not.toBe("deposing");
+  });
+});
+
+describe("a fresh incarnation that inherits a search", () => {
+  test("waits for the members it has not heard before it crowns the first to speak", () => {
+    const cluster = phases["collecting-natural"]();
+    cluster.state = { ...cluster.state, live: freshLive(2, 0) };
+    cluster.atMs = 0;
+    poll(cluster, "db4", { server: { receiver: { state: "ended", upstream: "db2" } } });
+    expect(kindOf(cluster.state.durable.phase)).toBe("collecting-natural");
+    const ahead = position("0/4000000", 2, [[1, "0/3000000"]]);
+    poll(cluster, "db3", { server: { position: ahead, receiver: { state: "ended", upstream: "db2" } } });
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 3, primary: "db3" });
+  });
+
+  test("does not wait for a member that is FAILED", () => {
+    const cluster = phases["reigning-opened"]();
+    passWithout(cluster, DEFAULT_SETTINGS.silentMs + 1_000, ["db1", "db3"]);
+    expect(cluster.state.durable.members["db3"]?.state).toBe("failed");
+    poll(cluster, "db2", releasedPatch(2));
+    cluster.state = { ...cluster.state, live: freshLive(2, 0) };
+    cluster.atMs = 0;
+    poll(cluster, "db4", { server: { receiver: { state: "ended", upstream: "db2" } } });
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 3, primary: "db4" });
+  });
+});
+
+describe("a shunned replica", () => {
+  /** db2 died, db3's promotion failed and nobody else could: db3, a replica still, is SHUNNED(FAILOVER-ABORTED). */
+  function withShunnedReplica() {
+    const cluster = phases["reigning-opening"]();
+    poll(cluster, "db4", { server: { report: STOPPED } });
+    poll(cluster, "db3", { released: 3, releaseCause: "promotion-failed", server: { report: STOPPED } });
+    pass(cluster, DEFAULT_SETTINGS.failoverMs);
+    send(cluster, { kind: "tick" });
+    return cluster;
+  }
+
+  test("stays shunned when its agent falls silent: silence undoes no shun", () => {
+    const cluster = withShunnedReplica();
+    const shunned = { role: "replica", state: "shunned", reason: { kind: "failover-aborted" } };
+    expect(cluster.state.durable.members["db3"]).toMatchObject(shunned);
+    poll(cluster, "db4", { server: { report: IN_RECOVERY, receiver: { state: "none" } } });
+    pass(cluster, 50);
+    poll(cluster, "db4", openPatch(4));
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 4, primary: "db4", opened: true });
+    pass(cluster, DEFAULT_SETTINGS.silentMs + 1);
+    poll(cluster, "db4", openPatch(4));
+    expect(cluster.state.durable.members["db3"]).toMatchObject(shunned);
+  });
+});
+
+describe("a name that every object inherits", () => {
+  test.each([
+    { kind: "datasource-fail", member: "constructor" } as const,
+    { kind: "failover", to: "constructor" } as const,
+  ])("names no member: $kind", (command) => {
+    const cluster = phases.vacant();
+    const before = cluster.state;
+    expect(send(cluster, { kind: "command", command }).answer).toMatchObject({ refusal: { code: "unknown-member" } });
+    expect(cluster.state).toBe(before);
+  });
+
+  test("names no host either", () => {
+    const cluster = createdCluster();
+    const stranger = { ...healthyPoll("constructor"), startCount: 1, seq: 1 };
+    const unbound = { ...stranger, server: stranger.server && { ...stranger.server, systemId: null } };
+    for (const sent of [stranger, unbound, { ...stranger, server: null }]) {
+      expect(send(cluster, { kind: "poll", poll: sent }).answer).toMatchObject({ refusal: { code: "unknown-member" } });
+    }
   });
 });

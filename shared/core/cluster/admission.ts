@@ -9,7 +9,8 @@ const PROTOCOL = 1;
 
 /** Why this poll is refused; null when it is admitted. */
 export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
-  const identity = state.durable.identities[poll.host];
+  // Looked up as an own name: "constructor" is a name too, and every object has one.
+  const identity = Object.hasOwn(state.durable.identities, poll.host) ? state.durable.identities[poll.host] : undefined;
   if (poll.dataservice !== state.durable.dataservice || !identity) {
     return { code: "unknown-member", detail: `host '${poll.host}' does not belong to '${state.durable.dataservice}'` };
   }
@@ -33,7 +34,7 @@ export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
       detail: `the server of '${poll.host}' has system identifier ${systemId}, enrolled was ${identity.systemId}`,
     };
   }
-  const isMember = poll.host in state.durable.members;
+  const isMember = Object.hasOwn(state.durable.members, poll.host);
   if (isMember !== (poll.server !== null)) {
     return {
       code: "unknown-member",

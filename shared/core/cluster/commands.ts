@@ -20,7 +20,7 @@ function refused(code: Refusal["code"], detail: string): ClusterStep["answer"] {
 
 function failover(work: Work, to: MemberName | null): ClusterStep["answer"] {
   const { phase, dataservice } = work.durable;
-  if (to !== null && !(to in work.durable.members)) return unknownMember(work, to);
+  if (to !== null && !Object.hasOwn(work.durable.members, to)) return unknownMember(work, to);
   switch (phase.kind) {
     case "founding":
       return refused(
@@ -48,7 +48,8 @@ function failover(work: Work, to: MemberName | null): ClusterStep["answer"] {
 
 function failDatasource(work: Work, name: MemberName): ClusterStep["answer"] {
   const { phase, dataservice } = work.durable;
-  const record = work.durable.members[name];
+  // Looked up as an own name: "constructor" is a name too, and every object has one.
+  const record = Object.hasOwn(work.durable.members, name) ? work.durable.members[name] : undefined;
   if (!record) return unknownMember(work, name);
   if (phase.kind === "founding") {
     return refused("not-founded", `dataservice '${dataservice}' is not founded yet: its agents must all report first`);

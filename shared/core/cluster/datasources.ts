@@ -65,6 +65,8 @@ function observeOne(work: Work, name: MemberName): void {
   // Whoever reigns, is being deposed or was deposed is judged by the succession alone.
   const concerned = phase.kind === "reigning" || phase.kind === "deposing" ? phase.primary : phase.deposed;
   if (name === concerned || record.role === "primary") return;
+  // A shun is left by `welcome` or `recover`; a silence in between undoes none.
+  if (record.state === "shunned") return;
   if (isSilent(work, name)) return setState(work, name, "failed", { kind: "manager-stopped" });
   const host = work.live.hosts[name];
   if (!host?.poll.server) return;
@@ -73,7 +75,6 @@ function observeOne(work: Work, name: MemberName): void {
 
 function observeReplica(work: Work, name: MemberName, host: LiveHost): void {
   const record = member(work, name);
-  if (record.state === "shunned") return;
   if (host.poll.server?.report.state === "stopped") {
     return setState(work, name, "failed", { kind: "dataserver-stopped" });
   }

@@ -222,9 +222,16 @@ function collect(work: Work, phase: PhaseOf<"collecting">): void {
   const holderMayReturn =
     phase.cause === "lease-lost" && !ready.includes(phase.deposed) && !mayNotReturn(work, phase.deposed);
   if (holderMayReturn && waited < failsafeReturnMs) return;
-  const complete = ready.length > 0 && ready.length === eligible.length;
+  const complete = ready.length > 0 && ready.length === eligible.length && !isUnheardAwaited(work, phase);
   if (complete || (ready.length > 0 && waited >= collectMs)) return decide(work, phase, ready, eligible);
   if (waited >= failoverMs) abort(work, phase, "no-candidate", []);
+}
+
+/** Whether a member that this incarnation has not heard yet may still come with more: a FAILED one is not waited for. */
+function isUnheardAwaited(work: Work, phase: PhaseOf<"collecting">): boolean {
+  return work.durable.electorate.members.some(
+    (name) => ineligible(work, phase, name) === "no-report" && member(work, name).state !== "failed",
+  );
 }
 
 /** Whether the last holder is out of the running, so that waiting for it would be waiting for nobody. */
