@@ -3,7 +3,7 @@
  * it was made from. Plain JavaScript: `node worker/build.mjs`.
  */
 import { execFile } from "node:child_process";
-import { readdir, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -28,11 +28,22 @@ async function isFresh() {
   return built.mtimeMs > Math.max(...changed);
 }
 
-if (!(await isFresh())) {
-  const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
-  await promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", OUT], {
-    cwd: ROOT,
-    timeout: TIMEOUT_MS,
-    env: { ...process.env, WRANGLER_SEND_METRICS: "false", CI: "1" },
-  });
+/** Into a folder of its own first: whoever reads the bundle meanwhile must not find half of it. */
+async function build() {
+  await mkdir(join(ROOT, OUT), { recursive: true });
+  const folder = await mkdtemp(join(ROOT, OUT, ".build-"));
+  try {
+    const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
+    await promisify(execFile)(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", folder], {
+      cwd: ROOT,
+      timeout: TIMEOUT_MS,
+      env: { ...process.env, WRANGLER_SEND_METRICS: "false", CI: "1" },
+    });
+    await rename(join(folder, "index.js.map"), join(ROOT, OUT, "index.js.map"));
+    await rename(join(folder, "index.js"), join(ROOT, OUT, "index.js"));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
+
+if (!(await isFresh())) await build();

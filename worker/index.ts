@@ -162,7 +162,7 @@ app.get("/docs", (c) => c.html(docsPage()));
 app.notFound((c) => problemResponse(c, "not-found", `${c.req.method} ${c.req.path} is no route of this API: /docs lists them`));
 
 app.onError((error, c) => {
-  if (error instanceof SyntaxError || (error instanceof HTTPException && error.status === 400)) {
+  if (error instanceof SyntaxError || (error instanceof HTTPException && error.status < 500)) {
     return problemResponse(c, "invalid-request", "the whole body: it is no JSON: send one JSON object as application/json");
   }
   // Whatever else went wrong, went wrong on the way to the object or in it: the caller cannot know what it did.
