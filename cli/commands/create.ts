@@ -1,0 +1,46 @@
+import { failure, usageFailure } from "../failure.ts";
+import { withProgress } from "../progress.ts";
+import { renderCreated } from "../render/created.ts";
+import type { CreateRequest } from "../client.ts";
+import { clientOf, writeJson } from "../session.ts";
+import { ORDINARY, usageOf, type Call, type CommandSpec } from "./command.ts";
+import { optionText, parseName, parseNames } from "./operands.ts";
+
+/** A new dataservice. */
+export const CREATE: CommandSpec = {
+  ...ORDINARY,
+  name: "create",
+  operands: "NAME",
+  summary: "create a dataservice and show its agents' tokens, once",
+  details: [
+    "The primary is the member that is writable now, or that becomes the first primary.",
+    "Nothing is touched until the agent of every member has reported.",
+  ],
+  options: [
+    { flags: "--members <names>", summary: "the hosts with a database server, between commas", isRequired: true },
+    { flags: "--primary <name>", summary: "the first primary", isRequired: true },
+    { flags: "--routers <names>", summary: "hosts that carry only a connector, between commas" },
+  ],
+  run: async (call, session) => {
+    const wanted = parseCreate(call);
+    const created = await withProgress(session, `creating ${wanted.name}`, clientOf(session).create(wanted));
+    if (session.json) writeJson(session, created);
+    else session.screen.write(renderCreated(created));
+  },
+};
+
+function parseCreate(call: Call): CreateRequest {
+  const [name, ...extra] = call.operands;
+  const [members, primary] = [optionText(call, "members"), optionText(call, "primary")];
+  if (name === undefined || extra.length > 0 || members === undefined || primary === undefined) {
+    throw usageFailure("create wants one name, --members and --primary", usageOf(CREATE));
+  }
+  const names = parseNames(members, "a name in --members");
+  if (!names.includes(primary)) throw failure("usage", `--primary is '${primary}'`, `give one of the members: ${names.join(", ")}`);
+  return {
+    name: parseName(name, "the dataservice"),
+    members: names.map((member) => ({ name: member })),
+    primary,
+    routers: parseNames(optionText(call, "routers"), "a name in --routers"),
+  };
+}
