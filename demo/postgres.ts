@@ -186,7 +186,7 @@ export function sharedMemoryOf(dataDirectory: string): SharedMemory {
 }
 
 /** Removes what killed servers have left; what is gone already is fine. */
-export async function removeSharedMemory({ files, segments }: SharedMemory): Promise<void> {
+export async function removeLeftovers({ files, segments }: SharedMemory): Promise<void> {
   for (const file of files) await unlink(file).catch(ignoreMissing);
   const present = readOrEmpty("/proc/sysvipc/shm");
   for (const segment of segments) {
