@@ -2,7 +2,6 @@
  * The agent's shell around the member's machine: it brings events in, keeps what must be kept, and only then carries
  * effects out. It decides nothing about the cluster.
  */
-import { performance } from "node:perf_hooks";
 import type { ConnectorReport, Poll, Reply } from "#shared/domain/messages.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
@@ -34,8 +33,8 @@ export interface LoopPorts {
   /** Writes the durable state; throws a StateFileError when it could not. */
   keep: (durable: MemberState["durable"], fsync: boolean) => void;
   connectorReport: () => ConnectorReport | null;
-  /** The routes of a reply; `sentMonoMs` is when its poll was sent. */
-  onRoutes: (routes: Reply["routes"], sentMonoMs: number) => void;
+  /** The routes of a reply; `sentBootMs` is when its poll was sent, on the clock that goes on in a machine that sleeps. */
+  onRoutes: (routes: Reply["routes"], sentBootMs: number) => void;
   onReason: (reason: MemberReason) => void;
   onPollOutcome: (outcome: PollOutcome) => void;
   onKeepFailure: (error: StateFileError) => void;
@@ -181,14 +180,13 @@ export class AgentLoop {
     await this.#observeBriefly();
     if (this.#stopped) return;
     const sent = readClocks();
-    const sentMonoMs = performance.now();
     this.#seq += 1;
     const outcome = await this.#ports.poll(this.#pollAt(sent));
     this.#polling = false;
     if (this.#stopped) return;
     this.#ports.onPollOutcome(outcome);
     if (outcome.kind === "reply") {
-      this.#ports.onRoutes(outcome.reply.routes, sentMonoMs);
+      this.#ports.onRoutes(outcome.reply.routes, sent.bootMs);
       this.#handle({ kind: "replied", clocks: readClocks(), sent, reply: outcome.reply });
     }
     this.#schedulePoll(outcome.kind === "reply");

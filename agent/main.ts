@@ -1,7 +1,6 @@
 /** `rex agent`: reads the configuration, takes the lock, counts the start, and lets the loop run until it is told to end. */
 import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
-import { performance } from "node:perf_hooks";
 import { pino, type Logger } from "pino";
 import { begin } from "#shared/core/member/step.ts";
 import {
@@ -12,7 +11,7 @@ import {
   type ServerView,
 } from "#shared/core/member/state.ts";
 import { checkAgent } from "./check.ts";
-import { readBootId, readClocks } from "./clocks.ts";
+import { bootNowMs, readBootId, readClocks } from "./clocks.ts";
 import { ConfigError, readConfig, type AgentConfig } from "./config.ts";
 import { Connector } from "./connector/connector.ts";
 import { CoordinatorClient, type PollOutcome } from "./coordinator-client.ts";
@@ -114,7 +113,7 @@ async function serve(parts: {
       poll: (poll) => client.poll(poll),
       keep: (durable, fsync) => file.write(durable, fsync),
       connectorReport: () => connector?.report() ?? null,
-      onRoutes: (routes, sentMonoMs) => routes.forEach((route) => connector?.setRoute(route, sentMonoMs)),
+      onRoutes: (routes, sentBootMs) => routes.forEach((route) => connector?.setRoute(route, sentBootMs)),
       onReason: (reason) => logReason(log, reason),
       onPollOutcome: tellOnce(log),
       onKeepFailure: (error) => log.error(error.message),
@@ -141,7 +140,7 @@ async function startConnector(config: AgentConfig, log: Logger, onTrouble: () =>
     listenPort: config.connector.port,
     holdTimeoutMs: config.connector.hold_timeout_ms,
     dialTimeoutMs: DIAL_TIMEOUT_MS,
-    now: () => performance.now(),
+    now: bootNowMs,
     onTrouble,
     log,
   });
