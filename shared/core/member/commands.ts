@@ -136,8 +136,18 @@ function obeyFence(work: Work, command: CommandOf<"fence">): void {
       take(work, command);
       return fence(work, { releases: phase.epoch, cause: "commanded", restart: false, command });
     case "fencing":
-      return take(work, command);
+      return joinFence(work, phase, command);
   }
+}
+
+/** A fence under way answers the newest word that asked for it. */
+function joinFence(work: Work, phase: Extract<Work["phase"], { kind: "fencing" }>, command: CommandOf<"fence">): void {
+  const { running } = phase;
+  if (running.command) {
+    answer(work, { ...running.command, outcome: "refused", code: "operation-superseded", detail: "" });
+  }
+  work.phase = { ...phase, running: { ...running, command: { id: command.id, op: command.op } } };
+  take(work, command);
 }
 
 /** A replica is founded by its first `follow` or `freeze`. False when the phase does not allow it; then it is answered. */

@@ -56,11 +56,15 @@ export function answer(work: Work, result: CommandResult): void {
 
 /**
  * Shuts the server. From here only the certainty that it cannot write leads on; `releases` is what is vouched for then.
+ * The command whose task is overtaken is answered: left "accepted", it would be waited for and never given again.
  */
 export function fence(
   work: Work,
   how: { releases: Epoch; cause: ReleaseCause; restart: boolean; command: Running["command"] },
 ): void {
+  const { phase } = work;
+  const overtaken = phase.kind === "closed" || phase.kind === "opening" ? phase.running?.command : null;
+  if (overtaken) answer(work, { ...overtaken, outcome: "failed", code: "fenced", detail: "" });
   const running = run(work, { kind: "fence", deadlineMs: Math.max(work.live.fenceMs, FENCE_DEADLINE_MS) }, how.command);
   work.phase = { kind: "fencing", releases: how.releases, cause: how.cause, running, restart: how.restart };
   work.reasons.push({ kind: "fencing", releases: how.releases, cause: how.cause });

@@ -1,0 +1,552 @@
+/**
+ * The whole table of a member's machine: every phase, everything that may happen in it, and what comes of it; and every
+ * way in which an agent may be started again. Complete by type: a cell that is missing does not compile.
+ */
+import { describe, expect, test } from "vitest";
+import type { MemberReason } from "#shared/core/member/state.ts";
+import { clocksAt, IN_RECOVERY, WRITABLE } from "./builders.ts";
+import {
+  commandOf,
+  give,
+  kindOfMember,
+  leaseOf,
+  memberEvents,
+  memberOutcomeOf,
+  memberPhases,
+  ordered,
+  observed,
+  replyWith,
+  restarted,
+  standingOf,
+  TTL_MS,
+  type MemberEventKind,
+  type MemberOutcome,
+  type MemberPhaseKind,
+  type RestartedBeside,
+  type RestartedUnder,
+} from "./member-events.ts";
+
+/** The phase after the event, the reasons, the tasks begun and polls asked for, and the commands answered. */
+function to(
+  phase: MemberPhaseKind,
+  reasons: MemberReason["kind"][],
+  effects: string[],
+  ...answers: string[]
+): MemberOutcome {
+  return { phase, reasons, effects, answers };
+}
+
+const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
+  observing: {
+    "told-to-adopt": to("observing", ["command-refused"], ["poll"], "new.adopt refused server-down"),
+    "told-to-promote": to("opening", ["opening", "command-taken"], ["promote"], "new.promote accepted"),
+    "told-to-follow": to("closed-busy", ["founded", "command-taken"], ["follow"], "new.follow accepted"),
+    "told-to-freeze": to("closed-busy", ["founded", "command-taken"], ["freeze"], "new.freeze accepted"),
+    "told-to-fence": to("observing", ["command-refused"], ["poll"], "new.fence refused not-founded"),
+    "told-to-start": to("observing", ["command-refused"], ["poll"], "new.start refused not-founded"),
+    "told-to-promote-without-a-lease": to("observing", ["command-refused"], ["poll"], "new.promote refused no-lease"),
+    "told-to-promote-in-an-attempted-epoch": to(
+      "observing",
+      ["command-refused"],
+      ["poll"],
+      "new.promote refused already-attempted",
+    ),
+    "told-to-adopt-a-writable-server": to(
+      "opening",
+      ["opening", "command-taken"],
+      ["poll", "adopt"],
+      "new.adopt accepted",
+    ),
+    "told-by-a-lower-op": to("observing", ["command-refused"], ["poll"], "new.freeze refused operation-superseded"),
+    "told-in-a-lower-epoch": to("observing", ["command-refused"], ["poll"], "new.follow refused epoch-superseded"),
+    "told-again": to("observing", [], [], "new.start refused not-founded"),
+    "lease-extended": to("observing", [], []),
+    "lease-of-another-epoch": to("observing", [], []),
+    "lease-ended": to("observing", [], []),
+    "late-reply": to("observing", ["late-reply-dropped"], []),
+    "time-is-up-by-the-monotonic-clock": to("observing", [], []),
+    "time-is-up-by-the-boot-clock": to("observing", [], []),
+    "time-is-up-by-the-wall-clock": to("observing", [], []),
+    "extension-comes-after-the-end": to("observing", [], []),
+    "server-stopped": to("observing", [], ["poll"]),
+    "server-in-recovery": to("observing", [], []),
+    "server-writable": to("observing", [], ["poll"]),
+    "server-unresponsive": to("observing", [], ["poll"]),
+    "server-unresponsive-for-long": to("observing", [], ["poll"]),
+    "task-ended-well": to("observing", [], []),
+    "task-failed": to("observing", [], []),
+    "stale-task-ended": to("observing", [], []),
+    tick: to("observing", [], []),
+  },
+  "closed-idle": {
+    "told-to-adopt": to("closed-idle", ["command-refused"], ["poll"], "new.adopt refused wrong-phase"),
+    "told-to-promote": to("opening", ["opening", "command-taken"], ["promote"], "new.promote accepted"),
+    "told-to-follow": to("closed-busy", ["command-taken"], ["follow"], "new.follow accepted"),
+    "told-to-freeze": to("closed-busy", ["command-taken"], ["freeze"], "new.freeze accepted"),
+    "told-to-fence": to("closed-idle", [], ["poll"], "new.fence done"),
+    "told-to-start": to("closed-busy", ["command-taken"], ["start"], "new.start accepted"),
+    "told-to-promote-without-a-lease": to("closed-idle", ["command-refused"], ["poll"], "new.promote refused no-lease"),
+    "told-to-promote-in-an-attempted-epoch": to(
+      "closed-idle",
+      ["command-refused"],
+      ["poll"],
+      "new.promote refused already-attempted",
+    ),
+    "told-to-adopt-a-writable-server": to(
+      "fencing",
+      ["fencing", "command-refused"],
+      ["poll", "fence"],
+      "new.adopt refused wrong-phase",
+    ),
+    "told-by-a-lower-op": to("closed-idle", ["command-refused"], ["poll"], "new.freeze refused operation-superseded"),
+    "told-in-a-lower-epoch": to("closed-idle", ["command-refused"], ["poll"], "new.follow refused epoch-superseded"),
+    "told-again": to("closed-busy", [], [], "new.start accepted"),
+    "lease-extended": to("closed-idle", [], []),
+    "lease-of-another-epoch": to("closed-idle", [], []),
+    "lease-ended": to("closed-idle", [], []),
+    "late-reply": to("closed-idle", ["late-reply-dropped"], []),
+    "time-is-up-by-the-monotonic-clock": to("closed-idle", [], []),
+    "time-is-up-by-the-boot-clock": to("closed-idle", [], []),
+    "time-is-up-by-the-wall-clock": to("closed-idle", [], []),
+    "extension-comes-after-the-end": to("closed-idle", [], []),
+    "server-stopped": to("closed-idle", [], ["poll"]),
+    "server-in-recovery": to("closed-idle", [], []),
+    "server-writable": to("fencing", ["fencing"], ["poll", "fence"]),
+    "server-unresponsive": to("closed-idle", [], ["poll"]),
+    "server-unresponsive-for-long": to("closed-idle", [], ["poll"]),
+    "task-ended-well": to("closed-idle", [], []),
+    "task-failed": to("closed-idle", [], []),
+    "stale-task-ended": to("closed-idle", [], []),
+    tick: to("closed-idle", [], []),
+  },
+  "closed-busy": {
+    "told-to-adopt": to("closed-busy", [], []),
+    "told-to-promote": to("closed-busy", [], []),
+    "told-to-follow": to("closed-busy", [], []),
+    "told-to-freeze": to("closed-busy", [], []),
+    "told-to-fence": to("closed-busy", [], []),
+    "told-to-start": to("closed-busy", [], []),
+    "told-to-promote-without-a-lease": to("closed-busy", [], []),
+    "told-to-promote-in-an-attempted-epoch": to("closed-busy", [], []),
+    "told-to-adopt-a-writable-server": to(
+      "fencing",
+      ["fencing", "command-refused"],
+      ["poll", "fence"],
+      "old.follow failed fenced",
+      "new.adopt refused wrong-phase",
+    ),
+    "told-by-a-lower-op": to("closed-busy", ["command-refused"], ["poll"], "new.freeze refused operation-superseded"),
+    "told-in-a-lower-epoch": to("closed-busy", ["command-refused"], ["poll"], "new.follow refused epoch-superseded"),
+    "told-again": to("closed-busy", [], []),
+    "lease-extended": to("closed-busy", [], []),
+    "lease-of-another-epoch": to("closed-busy", [], []),
+    "lease-ended": to("closed-busy", [], []),
+    "late-reply": to("closed-busy", ["late-reply-dropped"], []),
+    "time-is-up-by-the-monotonic-clock": to("closed-busy", [], []),
+    "time-is-up-by-the-boot-clock": to("closed-busy", [], []),
+    "time-is-up-by-the-wall-clock": to("closed-busy", [], []),
+    "extension-comes-after-the-end": to("closed-busy", [], []),
+    "server-stopped": to("closed-busy", [], ["poll"]),
+    "server-in-recovery": to("closed-busy", [], []),
+    "server-writable": to("fencing", ["fencing"], ["poll", "fence"], "old.follow failed fenced"),
+    "server-unresponsive": to("closed-busy", [], ["poll"]),
+    "server-unresponsive-for-long": to("closed-busy", [], ["poll"]),
+    "task-ended-well": to("closed-idle", ["task-ended"], ["poll"], "old.follow done"),
+    "task-failed": to("closed-idle", ["task-ended"], ["poll"], "old.follow failed engine-failed"),
+    "stale-task-ended": to("closed-busy", [], []),
+    tick: to("closed-busy", [], []),
+  },
+  opening: {
+    "told-to-adopt": to(
+      "fencing",
+      ["command-refused", "fencing"],
+      ["poll", "fence"],
+      "new.adopt refused wrong-phase",
+      "old.promote failed fenced",
+    ),
+    "told-to-promote": to(
+      "fencing",
+      ["command-refused", "fencing"],
+      ["poll", "fence"],
+      "new.promote refused wrong-phase",
+      "old.promote failed fenced",
+    ),
+    "told-to-follow": to("opening", ["command-refused"], ["poll"], "new.follow refused wrong-phase"),
+    "told-to-freeze": to("opening", ["command-refused"], ["poll"], "new.freeze refused wrong-phase"),
+    "told-to-fence": to(
+      "fencing",
+      ["command-taken", "fencing"],
+      ["poll", "fence"],
+      "new.fence accepted",
+      "old.promote failed fenced",
+    ),
+    "told-to-start": to("opening", ["command-refused"], ["poll"], "new.start refused wrong-phase"),
+    "told-to-promote-without-a-lease": to(
+      "fencing",
+      ["command-refused", "fencing"],
+      ["poll", "fence"],
+      "new.promote refused wrong-phase",
+      "old.promote failed fenced",
+    ),
+    "told-to-promote-in-an-attempted-epoch": to(
+      "opening",
+      ["lease-extended", "command-refused"],
+      ["poll"],
+      "new.promote refused wrong-phase",
+    ),
+    "told-to-adopt-a-writable-server": to(
+      "fencing",
+      ["command-refused", "fencing"],
+      ["poll", "fence"],
+      "new.adopt refused wrong-phase",
+      "old.promote failed fenced",
+    ),
+    "told-by-a-lower-op": to("opening", ["command-refused"], ["poll"], "new.freeze refused operation-superseded"),
+    "told-in-a-lower-epoch": to("opening", ["command-refused"], ["poll"], "new.follow refused epoch-superseded"),
+    "told-again": to("opening", [], []),
+    "lease-extended": to("opening", ["lease-extended"], []),
+    "lease-of-another-epoch": to("opening", [], []),
+    "lease-ended": to("fencing", ["fencing"], ["poll", "fence"], "old.promote failed fenced"),
+    "late-reply": to("opening", ["late-reply-dropped"], []),
+    "time-is-up-by-the-monotonic-clock": to("fencing", ["fencing"], ["poll", "fence"], "old.promote failed fenced"),
+    "time-is-up-by-the-boot-clock": to("fencing", ["fencing"], ["poll", "fence"], "old.promote failed fenced"),
+    "time-is-up-by-the-wall-clock": to("fencing", ["fencing"], ["poll", "fence"], "old.promote failed fenced"),
+    "extension-comes-after-the-end": to("fencing", ["fencing"], ["poll", "fence"], "old.promote failed fenced"),
+    "server-stopped": to("fencing", ["fencing"], ["poll", "fence"], "old.promote failed fenced"),
+    "server-in-recovery": to("opening", [], []),
+    "server-writable": to("opening", [], ["poll"]),
+    "server-unresponsive": to("opening", [], ["poll"]),
+    "server-unresponsive-for-long": to("opening", ["lease-extended"], ["poll"]),
+    "task-ended-well": to("open", ["task-ended", "opened"], ["poll"], "old.promote done"),
+    "task-failed": to("fencing", ["task-ended", "fencing"], ["poll", "fence"], "old.promote failed engine-failed"),
+    "stale-task-ended": to("opening", [], []),
+    tick: to("opening", [], []),
+  },
+  open: {
+    "told-to-adopt": to("fencing", ["command-refused", "fencing"], ["poll", "fence"], "new.adopt refused wrong-phase"),
+    "told-to-promote": to(
+      "fencing",
+      ["command-refused", "fencing"],
+      ["poll", "fence"],
+      "new.promote refused wrong-phase",
+    ),
+    "told-to-follow": to("open", ["command-refused"], ["poll"], "new.follow refused wrong-phase"),
+    "told-to-freeze": to("open", ["command-refused"], ["poll"], "new.freeze refused wrong-phase"),
+    "told-to-fence": to("fencing", ["command-taken", "fencing"], ["fence"], "new.fence accepted"),
+    "told-to-start": to("open", ["command-refused"], ["poll"], "new.start refused wrong-phase"),
+    "told-to-promote-without-a-lease": to(
+      "fencing",
+      ["command-refused", "fencing"],
+      ["poll", "fence"],
+      "new.promote refused wrong-phase",
+    ),
+    "told-to-promote-in-an-attempted-epoch": to(
+      "open",
+      ["lease-extended", "command-refused"],
+      ["poll"],
+      "new.promote refused wrong-phase",
+    ),
+    "told-to-adopt-a-writable-server": to(
+      "fencing",
+      ["command-refused", "fencing"],
+      ["poll", "fence"],
+      "new.adopt refused wrong-phase",
+    ),
+    "told-by-a-lower-op": to("open", ["command-refused"], ["poll"], "new.freeze refused operation-superseded"),
+    "told-in-a-lower-epoch": to("open", ["command-refused"], ["poll"], "new.follow refused epoch-superseded"),
+    "told-again": to("open", [], []),
+    "lease-extended": to("open", ["lease-extended"], []),
+    "lease-of-another-epoch": to("open", [], []),
+    "lease-ended": to("fencing", ["fencing"], ["fence"]),
+    "late-reply": to("open", ["late-reply-dropped"], []),
+    "time-is-up-by-the-monotonic-clock": to("fencing", ["fencing"], ["fence"]),
+    "time-is-up-by-the-boot-clock": to("fencing", ["fencing"], ["fence"]),
+    "time-is-up-by-the-wall-clock": to("fencing", ["fencing"], ["fence"]),
+    "extension-comes-after-the-end": to("fencing", ["fencing"], ["fence"]),
+    "server-stopped": to("fencing", ["fencing"], ["poll", "fence"]),
+    "server-in-recovery": to("fencing", ["fencing"], ["poll", "fence"]),
+    "server-writable": to("open", [], []),
+    "server-unresponsive": to("open", [], ["poll"]),
+    "server-unresponsive-for-long": to("fencing", ["lease-extended", "fencing"], ["poll", "fence"]),
+    "task-ended-well": to("open", [], []),
+    "task-failed": to("open", [], []),
+    "stale-task-ended": to("open", [], []),
+    tick: to("open", [], []),
+  },
+  fencing: {
+    "told-to-adopt": to("fencing", ["command-refused"], ["poll"], "new.adopt refused wrong-phase"),
+    "told-to-promote": to("fencing", ["command-refused"], ["poll"], "new.promote refused wrong-phase"),
+    "told-to-follow": to("fencing", ["command-refused"], ["poll"], "new.follow refused wrong-phase"),
+    "told-to-freeze": to("fencing", ["command-refused"], ["poll"], "new.freeze refused wrong-phase"),
+    "told-to-fence": to(
+      "fencing",
+      ["command-taken"],
+      ["poll"],
+      "old.fence refused operation-superseded",
+      "new.fence accepted",
+    ),
+    "told-to-start": to("fencing", ["command-refused"], ["poll"], "new.start refused wrong-phase"),
+    "told-to-promote-without-a-lease": to("fencing", ["command-refused"], ["poll"], "new.promote refused wrong-phase"),
+    "told-to-promote-in-an-attempted-epoch": to(
+      "fencing",
+      ["command-refused"],
+      ["poll"],
+      "new.promote refused wrong-phase",
+    ),
+    "told-to-adopt-a-writable-server": to("fencing", ["command-refused"], ["poll"], "new.adopt refused wrong-phase"),
+    "told-by-a-lower-op": to("fencing", ["command-refused"], ["poll"], "new.freeze refused operation-superseded"),
+    "told-in-a-lower-epoch": to("fencing", ["command-refused"], ["poll"], "new.follow refused epoch-superseded"),
+    "told-again": to("fencing", [], []),
+    "lease-extended": to("fencing", [], []),
+    "lease-of-another-epoch": to("fencing", [], []),
+    "lease-ended": to("fencing", [], []),
+    "late-reply": to("fencing", ["late-reply-dropped"], []),
+    "time-is-up-by-the-monotonic-clock": to("fencing", [], []),
+    "time-is-up-by-the-boot-clock": to("fencing", [], []),
+    "time-is-up-by-the-wall-clock": to("fencing", [], []),
+    "extension-comes-after-the-end": to("fencing", [], []),
+    "server-stopped": to("fencing", [], ["poll"]),
+    "server-in-recovery": to("fencing", [], ["poll"]),
+    "server-writable": to("fencing", [], []),
+    "server-unresponsive": to("fencing", [], ["poll"]),
+    "server-unresponsive-for-long": to("fencing", [], ["poll"]),
+    "task-ended-well": to("closed-idle", ["task-ended", "released"], ["poll"], "old.fence done"),
+    "task-failed": to("fencing", ["task-ended", "fence-failed"], ["fence"]),
+    "stale-task-ended": to("fencing", [], []),
+    tick: to("fencing", [], []),
+  },
+};
+
+const restarts: Record<MemberPhaseKind, Record<RestartedUnder, Record<RestartedBeside, string>>> = {
+  observing: {
+    "lease-valid": {
+      writable: "observing",
+      "in-recovery": "observing",
+      stopped: "observing",
+      unresponsive: "observing",
+    },
+    "lease-over": {
+      writable: "observing",
+      "in-recovery": "observing",
+      stopped: "observing",
+      unresponsive: "observing",
+    },
+    "another-kernel-boot": {
+      writable: "observing",
+      "in-recovery": "observing",
+      stopped: "observing",
+      unresponsive: "observing",
+    },
+  },
+  "closed-idle": {
+    "lease-valid": {
+      writable: "fencing unexpectedly-writable, then start",
+      "in-recovery": "closed",
+      stopped: "closed, start",
+      unresponsive: "closed",
+    },
+    "lease-over": {
+      writable: "fencing unexpectedly-writable, then start",
+      "in-recovery": "closed",
+      stopped: "closed, start",
+      unresponsive: "closed",
+    },
+    "another-kernel-boot": {
+      writable: "fencing unexpectedly-writable, then start",
+      "in-recovery": "closed",
+      stopped: "closed, start",
+      unresponsive: "closed",
+    },
+  },
+  "closed-busy": {
+    "lease-valid": {
+      writable: "fencing unexpectedly-writable, then start",
+      "in-recovery": "closed",
+      stopped: "closed, start",
+      unresponsive: "closed",
+    },
+    "lease-over": {
+      writable: "fencing unexpectedly-writable, then start",
+      "in-recovery": "closed",
+      stopped: "closed, start",
+      unresponsive: "closed",
+    },
+    "another-kernel-boot": {
+      writable: "fencing unexpectedly-writable, then start",
+      "in-recovery": "closed",
+      stopped: "closed, start",
+      unresponsive: "closed",
+    },
+  },
+  opening: {
+    "lease-valid": {
+      writable: "open",
+      "in-recovery": "fencing found-in-recovery",
+      stopped: "fencing server-died",
+      unresponsive: "fencing server-died",
+    },
+    "lease-over": {
+      writable: "fencing lease-lost, then start",
+      "in-recovery": "fencing lease-lost, then start",
+      stopped: "fencing lease-lost, then start",
+      unresponsive: "fencing lease-lost, then start",
+    },
+    "another-kernel-boot": {
+      writable: "fencing lease-lost, then start",
+      "in-recovery": "fencing lease-lost, then start",
+      stopped: "fencing lease-lost, then start",
+      unresponsive: "fencing lease-lost, then start",
+    },
+  },
+  open: {
+    "lease-valid": {
+      writable: "open",
+      "in-recovery": "fencing found-in-recovery",
+      stopped: "fencing server-died",
+      unresponsive: "fencing server-died",
+    },
+    "lease-over": {
+      writable: "fencing lease-lost, then start",
+      "in-recovery": "fencing lease-lost, then start",
+      stopped: "fencing lease-lost, then start",
+      unresponsive: "fencing lease-lost, then start",
+    },
+    "another-kernel-boot": {
+      writable: "fencing lease-lost, then start",
+      "in-recovery": "fencing lease-lost, then start",
+      stopped: "fencing lease-lost, then start",
+      unresponsive: "fencing lease-lost, then start",
+    },
+  },
+  fencing: {
+    "lease-valid": {
+      writable: "open",
+      "in-recovery": "fencing found-in-recovery",
+      stopped: "fencing server-died",
+      unresponsive: "fencing server-died",
+    },
+    "lease-over": {
+      writable: "fencing lease-lost, then start",
+      "in-recovery": "fencing lease-lost, then start",
+      stopped: "fencing lease-lost, then start",
+      unresponsive: "fencing lease-lost, then start",
+    },
+    "another-kernel-boot": {
+      writable: "fencing lease-lost, then start",
+      "in-recovery": "fencing lease-lost, then start",
+      stopped: "fencing lease-lost, then start",
+      unresponsive: "fencing lease-lost, then start",
+    },
+  },
+};
+
+describe.each(Object.keys(table) as MemberPhaseKind[])("%s", (phase) => {
+  test("is reached through the machine", () => {
+    expect(kindOfMember(memberPhases[phase]().state.phase)).toBe(phase);
+  });
+
+  test.each(Object.keys(table[phase]) as MemberEventKind[])("%s", (event) => {
+    const member = memberPhases[phase]();
+    const before = member.state;
+    const steps = memberEvents[event](member);
+    expect(memberOutcomeOf(before, member.state, steps)).toEqual(table[phase][event]);
+  });
+});
+
+describe.each(Object.keys(restarts) as MemberPhaseKind[])("an agent started again after it was %s", (phase) => {
+  test.each(Object.keys(restarts[phase]) as RestartedUnder[])("%s", (under) => {
+    for (const beside of Object.keys(restarts[phase][under]) as RestartedBeside[]) {
+      expect([beside, standingOf(restarted(phase, under, beside))]).toEqual([beside, restarts[phase][under][beside]]);
+    }
+  });
+});
+
+describe("what a member vouches for", () => {
+  test("is said when the fence is done and not before", () => {
+    const member = memberPhases.fencing();
+    expect(member.state.durable).toMatchObject({ attempted: 4, released: 1 });
+    const ended = memberEvents["task-ended-well"](member);
+    expect(member.state.durable).toMatchObject({ released: 4, releaseCause: "commanded", lease: null });
+    expect(ended[0]?.fsync).toBe(true);
+  });
+
+  test("is not said by a fence that failed", () => {
+    const member = memberPhases.fencing();
+    memberEvents["task-failed"](member);
+    expect(member.state.durable.released).toBe(1);
+  });
+
+  test("covers an epoch whose opening it refused while closed", () => {
+    const member = memberPhases["closed-idle"]();
+    give(member, replyWith(member, { commands: [commandOf(member, "promote")] }));
+    expect(member.state.durable).toMatchObject({ released: 4, attempted: 1, releaseCause: "promotion-failed" });
+  });
+
+  test("covers an epoch whose opening it refused while open, once it is fenced", () => {
+    const member = memberPhases.open();
+    give(member, ordered(member, commandOf(member, "promote", { epoch: 7 })));
+    expect(member.state.durable.released).toBe(1);
+    memberEvents["task-ended-well"](member);
+    expect(member.state.durable.released).toBe(7);
+  });
+});
+
+describe("a command that had to wait", () => {
+  test("is taken when the task under way has ended", () => {
+    const member = memberPhases["closed-busy"]();
+    give(member, ordered(member, commandOf(member, "promote")));
+    const [ended] = memberEvents["task-ended-well"](member);
+    expect(kindOfMember(member.state.phase)).toBe("opening");
+    expect(ended?.effects.map((effect) => effect.kind)).toContain("run");
+  });
+
+  test("is refused when a newer one overtakes it", () => {
+    const member = memberPhases["closed-busy"]();
+    give(member, ordered(member, commandOf(member, "freeze")));
+    give(member, ordered(member, commandOf(member, "start")));
+    expect(member.state.live.results).toContainEqual(
+      expect.objectContaining({ id: "new.freeze", outcome: "refused", code: "operation-superseded" }),
+    );
+  });
+
+  test("opens nothing on a lease that ran out while it waited", () => {
+    const member = memberPhases["closed-busy"]();
+    give(member, ordered(member, commandOf(member, "promote")));
+    member.atMs += TTL_MS;
+    memberEvents["task-ended-well"](member);
+    expect(kindOfMember(member.state.phase)).toBe("closed-idle");
+    expect(member.state.durable).toMatchObject({ attempted: 1, released: 4 });
+  });
+});
+
+describe("a fence that is joined by a command", () => {
+  test("answers it when it is done: nobody waits for it for ever", () => {
+    const member = memberPhases.open();
+    give(member, replyWith(member, { leaseEnded: { epoch: 4, mac: "" }, commands: [commandOf(member, "fence")] }));
+    memberEvents["task-ended-well"](member);
+    expect(member.state.live.results).toContainEqual(expect.objectContaining({ id: "new.fence", outcome: "done" }));
+  });
+});
+
+describe("time", () => {
+  test("a lease counts from the sending of the poll, not from the reply", () => {
+    const member = memberPhases["closed-idle"]();
+    const event = replyWith(member, { commands: [commandOf(member, "promote")], lease: leaseOf(4) }, clocksAt(TTL_MS));
+    give(member, event);
+    expect(member.state.live.results.at(-1)).toMatchObject({ outcome: "refused", code: "no-lease" });
+  });
+
+  test("a promotion that ends after the lease opens nothing", () => {
+    const member = memberPhases.opening();
+    member.atMs += TTL_MS;
+    memberEvents["task-ended-well"](member);
+    expect(member.state.phase).toMatchObject({ kind: "fencing", releases: 4, cause: "lease-lost" });
+  });
+
+  test("a primary that comes back in recovery is fenced, and its server stays down until it is told to start", () => {
+    const member = memberPhases.open();
+    give(member, observed(member, WRITABLE));
+    give(member, observed(member, IN_RECOVERY));
+    expect(member.state.phase).toMatchObject({ kind: "fencing", cause: "found-in-recovery", restart: false });
+  });
+});
