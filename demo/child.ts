@@ -40,7 +40,8 @@ export class OwnedChild {
     try {
       const child = spawn(options.command, options.args, {
         cwd: options.cwd,
-        env: options.env ?? process.env,
+        // Temporary files of a child that is killed must not outlive the directory it works in.
+        env: { ...(options.env ?? process.env), TMPDIR: options.cwd },
         detached: true,
         stdio: ["ignore", log, log],
       });

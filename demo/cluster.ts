@@ -54,6 +54,7 @@ export class DemoCluster {
   readonly client: Client;
   readonly #ended: AbortController;
   readonly #notes: NodeJS.Timeout;
+  #end: Promise<string[]> | null = null;
 
   private constructor(parts: Pick<DemoCluster, "directory" | "hosts" | "coordinator" | "connectorPort">) {
     this.directory = parts.directory;
@@ -109,23 +110,30 @@ export class DemoCluster {
     return this.client.status(DATASERVICE);
   }
 
-  /** Waits until a primary lives, and returns its name. `not` is passed over: it was the primary before. */
-  untilPrimary(not: string | null, deadlineMs = ONLINE_MS): Promise<string> {
-    return this.#untilStatus("a primary", deadlineMs, ({ primary }) =>
-      primary !== null && primary !== not ? { found: primary } : { missing: primary === null ? "there is none" : `it is still '${primary}'` },
-    );
+  /** Waits until a primary lives in an epoch after `afterEpoch`. */
+  untilPrimary({ afterEpoch, deadlineMs = ONLINE_MS }: { afterEpoch: number; deadlineMs?: number }): Promise<Status> {
+    return this.#untilStatus("a primary", deadlineMs, (status) => {
+      if (status.primary === null) return { missing: "there is none" };
+      if (status.epoch <= afterEpoch) return { missing: `it is still '${status.primary}' of epoch ${status.epoch}` };
+      return { found: status };
+    });
   }
 
-  /** Waits until all but `except` are ONLINE: a primary, replicas that stream from it, and the connector. */
-  untilOnline(except: readonly string[] = [], deadlineMs = ONLINE_MS): Promise<Status> {
+  /** Waits until all but the excused are ONLINE: a primary, replicas that stream from it, and the connector. */
+  untilOnline(excused: (status: Status) => readonly string[] = () => [], deadlineMs = ONLINE_MS): Promise<Status> {
     return this.#untilStatus("the whole dataservice ONLINE", deadlineMs, (status) => {
-      const missing = missingOf(status, except);
+      const missing = missingOf(status, excused(status));
       return missing.length === 0 ? { found: status } : { missing: missing.join("; ") };
     });
   }
 
-  /** Ends everything and removes it. Returns what is left in spite of that. */
-  async end(): Promise<string[]> {
+  /** Ends everything and removes it, once. Returns what is left in spite of that. */
+  end(): Promise<string[]> {
+    this.#end ??= this.#takeDown();
+    return this.#end;
+  }
+
+  async #takeDown(): Promise<string[]> {
     clearInterval(this.#notes);
     this.#ended.abort();
     this.#noteSharedMemory();
@@ -218,6 +226,7 @@ function missingOf(status: Status, except: readonly string[]): string[] {
     .filter(({ member }) => !except.includes(member))
     .filter(({ state, replicator }) => state !== "online" || replicator.state !== "online")
     .map(({ member, state, replicator }) => `${member} is ${state}, its replicator ${replicator.state}`);
-  const router = status.routers.find(({ host }) => host === ROUTER);
-  return [...members, ...(router?.state === "online" ? [] : [`the connector of ${ROUTER} is ${router?.state ?? "not heard of"}`])];
+  const router = status.routers.find(({ host }) => host === ROUTER)?.state ?? "not heard of";
+  const isRouterMissing = router !== "online" && !except.includes(ROUTER);
+  return isRouterMissing ? [...members, `the connector of ${ROUTER} is ${router}`] : members;
 }

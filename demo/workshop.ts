@@ -5,7 +5,7 @@
 import { accessSync, chmodSync, constants, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { removeSharedMemory, sharedMemoryOf, type SharedMemory } from "./postgres.ts";
+import { removeLeftovers, sharedMemoryOf, type SharedMemory } from "./postgres.ts";
 import { until } from "./until.ts";
 
 const NAME = /^interrex-demo-(\d+)-(\d+)-[A-Za-z0-9]+$/;
@@ -41,7 +41,7 @@ export async function clearDirectory(directory: string, known: SharedMemory): Pr
     for (const pid of pids) killProcess(pid);
     return pids.length === 0 ? { found: true } : { missing: `processes ${pids.join(", ")} are still there` };
   });
-  for (const memory of memories) await removeSharedMemory(memory);
+  for (const memory of memories) await removeLeftovers(memory);
   rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
   return leftoversOf(directory, memories);
 }

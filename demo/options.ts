@@ -1,0 +1,74 @@
+/** What the demo was asked for on its command line. */
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import { SCENARIOS, type ScenarioName } from "./scenario.ts";
+
+export type DemoOptions =
+  | { kind: "help" }
+  | { kind: "console" }
+  | { kind: "script"; file: string; json: boolean }
+  | { kind: "scenario"; scenario: ScenarioName; runs: number; json: boolean; timeline: boolean };
+
+/** An argument that cannot be used; the message names it, its value and the remedy. */
+export class OptionsError extends Error {}
+
+export const USAGE = `Usage: npm run demo [-- OPTIONS]
+
+A whole dataservice on this machine: a coordinator, three PostgreSQL servers with their agents, a connector, and two
+applications that write through it. Everything lies in one temporary directory and is gone when the demo ends.
+
+  (no options)          a console to play at
+  --script FILE         run the console commands of FILE, and end with 0 or 1
+  --scenario NAME       measure a failover: ${SCENARIOS.join(" or ")}
+  --runs N              so many times, each on a fresh cluster (default 1)
+  --timeline            show where the milliseconds of each run go
+  --json                nothing but JSON on stdout
+  --help                this text
+`;
+
+const MAX_RUNS = 1_000;
+const SPEC = {
+  scenario: { type: "string" },
+  runs: { type: "string" },
+  script: { type: "string" },
+  json: { type: "boolean" },
+  timeline: { type: "boolean" },
+  help: { type: "boolean" },
+} as const satisfies ParseArgsConfig["options"];
+
+/** Reads the arguments; throws an OptionsError. */
+export function parseOptions(args: readonly string[]): DemoOptions {
+  const { scenario, script, json = false, timeline = false, help, runs } = valuesOf(args);
+  if (help) return { kind: "help" };
+  if (scenario !== undefined && script !== undefined) throw new OptionsError("--scenario and --script: give one of them");
+  if (scenario === undefined && (runs !== undefined || timeline)) {
+    throw new OptionsError(`${runs === undefined ? "--timeline" : "--runs"} belongs to --scenario: add ${SCENARIOS.join(" or ")}`);
+  }
+  if (script !== undefined) return { kind: "script", file: script, json };
+  if (scenario === undefined) {
+    if (json) throw new OptionsError("--json belongs to --scenario or --script: add one of them");
+    return { kind: "console" };
+  }
+  return { kind: "scenario", scenario: scenarioOf(scenario), runs: runsOf(runs ?? "1"), json, timeline };
+}
+
+function valuesOf(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: SPEC, strict: true, allowPositionals: false }).values;
+  } catch (error) {
+    throw new OptionsError(`${(error as Error).message.split(". ")[0]}: see --help`);
+  }
+}
+
+function scenarioOf(text: string): ScenarioName {
+  const scenario = SCENARIOS.find((name) => name === text);
+  if (!scenario) throw new OptionsError(`--scenario is '${text}': give ${SCENARIOS.join(" or ")}`);
+  return scenario;
+}
+
+function runsOf(text: string): number {
+  const runs = Number(text);
+  if (!/^\d+$/.test(text) || runs < 1 || runs > MAX_RUNS) {
+    throw new OptionsError(`--runs is '${text}': give a whole number, 1 to ${MAX_RUNS}`);
+  }
+  return runs;
+}

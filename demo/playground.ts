@@ -1,0 +1,157 @@
+/** A running demo to play with, and the commands that the console does not have: they strike hosts, not datasources. */
+import type { Status } from "#shared/protocol/api.ts";
+import { type CommandSpec, ORDINARY, usageOf } from "../cli/commands/command.ts";
+import { failure, usageFailure } from "../cli/failure.ts";
+import { writeJson } from "../cli/session.ts";
+import type { DemoClients } from "./clients.ts";
+import type { DemoCluster } from "./cluster.ts";
+import { longestGapMs } from "./figures.ts";
+import { until } from "./until.ts";
+
+const ACTIONS = ["kill", "crash", "start"] as const;
+type Action = (typeof ACTIONS)[number];
+const GOALS = ["primary", "online"] as const;
+
+const NOTICED_MS = 10_000;
+const LOOK_EVERY_MS = 20;
+
+export class Playground {
+  readonly cluster: DemoCluster;
+  readonly clients: DemoClients;
+  /** The epoch whose primary was struck last: a primary to wait for reigns in a later one. */
+  #struckEpoch = 0;
+  #struckAtMs = 0;
+
+  constructor(cluster: DemoCluster, clients: DemoClients) {
+    this.cluster = cluster;
+    this.clients = clients;
+  }
+
+  /** The demo's own commands, in the console's manner. */
+  get commands(): CommandSpec[] {
+    return [this.#hostCommand(), this.#waitCommand(), this.#clientsCommand()];
+  }
+
+  #hostCommand(): CommandSpec {
+    const spec: CommandSpec = {
+      ...ORDINARY,
+      name: "host",
+      operands: `HOST {${ACTIONS.join("|")}}`,
+      summary: "strike a host of the demo, or bring it back",
+      details: [
+        "kill: SIGKILL to every process of its database server.",
+        "crash: the same to its agent and its server, as if the host had lost power.",
+        "start: brings back what is down; the server comes up read-only.",
+      ],
+      next: (before) => (before.length === 0 ? [...this.cluster.hosts.keys()] : before.length === 1 ? ACTIONS : []),
+      run: async ({ operands }, session) => {
+        const [name, word, ...rest] = operands;
+        const action = ACTIONS.find((each) => each === word);
+        if (name === undefined || !action || rest.length > 0) throw usageFailure(`'${["host", ...operands].join(" ")}'`, usageOf(spec));
+        if (!this.cluster.hosts.has(name)) {
+          throw failure("usage", `there is no host '${name}'`, `give one of ${[...this.cluster.hosts.keys()].join(", ")}`);
+        }
+        const text = await this.#strike(name, action);
+        if (session.json) writeJson(session, { host: name, action, done: text });
+        else session.screen.write(`${text}\n`);
+      },
+    };
+    return spec;
+  }
+
+  async #strike(name: string, action: Action): Promise<string> {
+    const host = this.cluster.host(name);
+    if (action === "start") return host.start();
+    const before = await this.cluster.status();
+    if (before.primary === name) [this.#struckEpoch, this.#struckAtMs] = [before.epoch, performance.now()];
+    const wasUp = host.isAgentRunning;
+    const killed = action === "kill" ? await host.kill() : await host.crash();
+    const agent = action === "crash" && wasUp ? "the agent and " : "";
+    if (host.isAgentRunning && killed > 0) await this.#untilNoticed(name);
+    return `killed ${agent}${killed} process${killed === 1 ? "" : "es"} of the server of ${name}`;
+  }
+
+  /** A living agent tells at once: after this, `ls` and `wait` see the world as it is. */
+  async #untilNoticed(name: string): Promise<void> {
+    await until(`the coordinator hears of ${name}`, { deadlineMs: NOTICED_MS, everyMs: LOOK_EVERY_MS }, async () => {
+      const status = await this.cluster.status();
+      const datasource = status.datasources.find(({ member }) => member === name);
+      const isNews = datasource?.state !== "online" || datasource.dataserver.state !== "online";
+      return isNews ? { found: true } : { missing: "it still shows the server ONLINE" };
+    });
+  }
+
+  #waitCommand(): CommandSpec {
+    const spec: CommandSpec = {
+      ...ORDINARY,
+      name: "wait",
+      operands: `{${GOALS.join("|")}}`,
+      summary: "wait until the dataservice has recovered, at most a minute",
+      details: [
+        "primary: until a primary lives that is not the one that was struck.",
+        "online: until every member is ONLINE, but for crashed hosts and shunned datasources.",
+      ],
+      next: (before) => (before.length === 0 ? GOALS : []),
+      run: async ({ operands }, session) => {
+        const goal = GOALS.find((each) => each === operands[0]);
+        if (!goal || operands.length > 1) throw usageFailure(`'${["wait", ...operands].join(" ")}'`, usageOf(spec));
+        const status = await this.#wait(goal);
+        const text = goal === "primary" ? `'${status.primary}' is primary in epoch ${status.epoch}` : "all that can be is ONLINE";
+        if (session.json) writeJson(session, { wait: goal, primary: status.primary, epoch: status.epoch });
+        else session.screen.write(`${text}\n`);
+      },
+    };
+    return spec;
+  }
+
+  async #wait(goal: (typeof GOALS)[number]): Promise<Status> {
+    try {
+      const status = await this.cluster.untilPrimary({ afterEpoch: this.#struckEpoch });
+      return goal === "primary" ? status : await this.cluster.untilOnline((now) => this.#excused(now));
+    } catch (error) {
+      throw failure("timed-out", (error as Error).message, "see `ls` and `events`");
+    }
+  }
+
+  /** Whom nobody needs to wait for: hosts that are down, and datasources that only an operator brings back. */
+  #excused(status: Status): string[] {
+    const down = [...this.cluster.hosts.values()].filter((host) => !host.isAgentRunning).map(({ name }) => name);
+    return [...down, ...status.datasources.filter(({ state }) => state === "shunned").map(({ member }) => member)];
+  }
+
+  #clientsCommand(): CommandSpec {
+    return {
+      ...ORDINARY,
+      name: "clients",
+      summary: "show what the two writing applications have met with",
+      details: ["The longest pause is counted from the last strike at a primary, or from the start."],
+      run: async (_call, session) => {
+        const rows = this.#clientRows();
+        if (session.json) return writeJson(session, rows);
+        for (const { client, acked, errors, longestPauseMs } of rows) {
+          const pause = longestPauseMs === null ? "none yet" : `${longestPauseMs} ms`;
+          session.screen.write(`${client}: ${acked} writes acknowledged, ${errors} errors, longest pause ${pause}\n`);
+        }
+      },
+    };
+  }
+
+  #clientRows() {
+    const { perWrite, kept } = this.clients;
+    const journals = [
+      { client: "a connection per write", journal: perWrite },
+      { client: "one kept connection", journal: kept },
+    ];
+    return journals.map(({ client, journal }) => {
+      // The pause that a strike makes begins with the last acknowledgement before it.
+      const gap = longestGapMs(journal.acks, this.#struckAtMs - 1_000);
+      return { client, acked: journal.acks.length, errors: journal.errors.length, longestPauseMs: gap === null ? null : Math.round(gap) };
+    });
+  }
+}
+
+/** The text of `help` for the demo's own commands. */
+export function renderDemoHelp(commands: readonly CommandSpec[]): string {
+  const lines = commands.map((spec) => `  ${usageOf(spec).padEnd(32)} ${spec.summary}`);
+  return ["", "The demo adds:", ...lines, ""].join("\n");
+}
