@@ -11,7 +11,7 @@ export type CreateRequest = z.input<typeof zCreate>;
 
 export interface Client {
   status(service: string): Promise<Status>;
-  /** The events after the one numbered `after`. */
+  /** The next events after the one numbered `after`, a page at most; `last` is the newest there is. */
   events(service: string, after: number): Promise<Events>;
   operations(service: string): Promise<OperationStatus[]>;
   operation(service: string, op: number): Promise<OperationStatus>;
@@ -19,6 +19,9 @@ export interface Client {
   command(service: string, command: OperatorCommand): Promise<OperationStatus>;
   create(dataservice: CreateRequest): Promise<Created>;
 }
+
+/** The most that the coordinator gives at once. */
+const EVENTS_PAGE = 1_000;
 
 const zOperations = z.strictObject({ operations: z.array(zOperation) });
 
@@ -29,17 +32,12 @@ export function createClient(settings: Settings, signal: AbortSignal): Client {
   const service = (name: string) => `/v1/dataservices/${name}`;
   return {
     status: async (name) => checked(zStatus, await get(service(name))),
-    events: async (name, after) => checked(zEvents, await get(`${service(name)}/events?after=${after}`)),
+    events: async (name, after) => checked(zEvents, await get(`${service(name)}/events?after=${after}&limit=${EVENTS_PAGE}`)),
     operations: async (name) => checked(zOperations, await get(`${service(name)}/operations`)).operations,
-    operation: async (name, op) => checked(zOperation, unwrapped(await get(`${service(name)}/operations/${op}`))),
+    operation: async (name, op) => checked(zOperation, await get(`${service(name)}/operations/${op}`)),
     command: async (name, command) => checked(zAccepted, await post(`${service(name)}/commands`, command)).operation,
     create: async (dataservice) => checked(zCreated, await post("/v1/dataservices", dataservice)),
   };
-}
-
-/** An operation comes alone or in the envelope that acceptances use. */
-function unwrapped(body: unknown): unknown {
-  return typeof body === "object" && body !== null && "operation" in body ? body.operation : body;
 }
 
 interface Request {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { EventLine, Events } from "#shared/protocol/api.ts";
+import type { EventLine } from "#shared/protocol/api.ts";
 import { Failure } from "../failure.ts";
 import { withProgress } from "../progress.ts";
 import { renderEvent } from "../render/events.ts";
@@ -22,28 +22,39 @@ export const EVENTS: CommandSpec = {
   run: async (call, session) => {
     expectNoOperands(call, EVENTS);
     const after = parseCount(optionText(call, "after") ?? "0", "--after");
-    const first = await withProgress(session, "asking the coordinator", clientOf(session).events(serviceOf(session), after));
-    print(session, first.events);
-    if (call.options["follow"]) await follow(session, first.last);
+    const reached = await printAll(session, after);
+    if (call.options["follow"]) await follow(session, reached);
   },
 };
 
+/** Prints what there is after `from`, page by page; answers how far it came. */
+async function printAll(session: Session, from: number): Promise<number> {
+  let reached = from;
+  for (;;) {
+    const page = clientOf(session).events(serviceOf(session), reached);
+    const { events, last } = await withProgress(session, "asking the coordinator", page);
+    print(session, events);
+    reached = events.at(-1)?.id ?? reached;
+    if (events.length === 0 || reached >= last) return reached;
+  }
+}
+
 async function follow(session: Session, from: number): Promise<void> {
-  let last = from;
+  let reached = from;
   while (!session.signal.aborted) {
     await delay(ASK_EVERY_MS, undefined, { signal: session.signal }).catch(() => {});
-    const news = await ask(session, last);
-    print(session, news.events);
-    last = Math.max(last, news.last);
+    reached = await printNews(session, reached);
   }
 }
 
 /** A coordinator that is away for a while has its events afterwards. */
-async function ask(session: Session, after: number): Promise<Events> {
+async function printNews(session: Session, from: number): Promise<number> {
   try {
-    return await clientOf(session).events(serviceOf(session), after);
+    const { events } = await clientOf(session).events(serviceOf(session), from);
+    print(session, events);
+    return events.at(-1)?.id ?? from;
   } catch (error) {
-    if (session.signal.aborted || (error instanceof Failure && error.parts.retryable)) return { events: [], last: after };
+    if (session.signal.aborted || (error instanceof Failure && error.parts.retryable)) return from;
     throw error;
   }
 }

@@ -80,7 +80,11 @@ async function start(folder: string, { host, port }: CoordinatorOptions, secrets
 }
 
 /** workerd reads its configuration and the bundle once, at its start: they need no place in the data folder. */
-async function serveFromScratch(folder: string, at: { host: string; port: number }, secrets: Secrets): Promise<Serving> {
+async function serveFromScratch(
+  folder: string,
+  at: { host: string; port: number },
+  secrets: Secrets,
+): Promise<Serving> {
   const scratch = mkdtempSync(join(tmpdir(), "rex-coordinator-"));
   try {
     copyFileSync(BUNDLE, join(scratch, "worker.js"));
@@ -101,7 +105,9 @@ async function untilEnd(child: ChildProcess, folder: string, asked: Promise<void
     await stop(child);
     return 0;
   }
-  process.stderr.write(`rex coordinator: workerd ended by itself (${first}); the data in ${folder} is as it last answered: start again\n`);
+  process.stderr.write(
+    `rex coordinator: workerd ended by itself (${first}); the data in ${folder} is as it last answered: start again\n`,
+  );
   return 1;
 }
 
@@ -117,7 +123,9 @@ async function assertPortFree(host: string, port: number): Promise<void> {
   try {
     await once(probe, "listening");
   } catch (error) {
-    throw new CannotStart(`--host ${host} --port ${port} cannot be listened on (${(error as Error).message}): use another, or 0 for any free port`);
+    throw new CannotStart(
+      `--host ${host} --port ${port} cannot be listened on (${(error as Error).message}): use another, or 0 for any free port`,
+    );
   } finally {
     probe.close();
   }

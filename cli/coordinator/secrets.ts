@@ -33,7 +33,9 @@ export function secretsOf(folder: string, given: Given): Secrets {
   for (const name of ["REX_ADMIN_TOKEN", "REX_SECRET"] as const) {
     const value = given[name];
     if (value !== undefined && value.length < MIN_LENGTH) {
-      throw new CannotStart(`${name} has ${value.length} characters: give it at least ${MIN_LENGTH}, or leave it unset`);
+      throw new CannotStart(
+        `${name} has ${value.length} characters: give it at least ${MIN_LENGTH}, or leave it unset`,
+      );
     }
   }
   const path = join(folder, "secrets.json");
@@ -46,7 +48,9 @@ export function secretsOf(folder: string, given: Given): Secrets {
     );
   }
   if (adminToken === undefined) {
-    throw new CannotStart(`REX_ADMIN_TOKEN is not set and ${path} keeps none, because it was given at the first start: give one`);
+    throw new CannotStart(
+      `REX_ADMIN_TOKEN is not set and ${path} keeps none, because it was given at the first start: give one`,
+    );
   }
   return { adminToken, secret, adminTokenIn: given.REX_ADMIN_TOKEN === undefined ? path : "REX_ADMIN_TOKEN" };
 }
@@ -61,7 +65,9 @@ function create(path: string, given: Given): Kept {
   try {
     writeFileSync(path, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600, flag: "wx", flush: true });
   } catch (error) {
-    throw new CannotStart(`${path} cannot be made (${String(error)}): another coordinator may be starting there just now`);
+    throw new CannotStart(
+      `${path} cannot be made (${String(error)}): another coordinator may be starting there just now`,
+    );
   }
   return kept;
 }

@@ -24,9 +24,13 @@ export function workerdBinary(): string {
 
 /** Whether some process holds the lock; asking changes nothing. */
 export function isLocked(lock: string): boolean {
-  const { status, error } = spawnSync("flock", ["--nonblock", "--conflict-exit-code", String(LOCK_HELD), lock, "true"], {
-    timeout: 5_000,
-  });
+  const { status, error } = spawnSync(
+    "flock",
+    ["--nonblock", "--conflict-exit-code", String(LOCK_HELD), lock, "true"],
+    {
+      timeout: 5_000,
+    },
+  );
   if (error) throw new CannotStart(`flock cannot be run (${error.message}): install util-linux`);
   return status === LOCK_HELD;
 }
@@ -41,7 +45,11 @@ export interface Serving {
  * Starts workerd under the lock and waits until it listens. `--no-fork` makes flock become workerd, which so inherits
  * the lock: it is free again only when workerd itself is gone, whatever happens to us. Throws `CannotStart`.
  */
-export async function serve(config: string, lock: string, options: { secrets: NodeJS.ProcessEnv; deadlineMs: number }): Promise<Serving> {
+export async function serve(
+  config: string,
+  lock: string,
+  options: { secrets: NodeJS.ProcessEnv; deadlineMs: number },
+): Promise<Serving> {
   const args = ["--no-fork", "--nonblock", "--conflict-exit-code", String(LOCK_HELD), lock];
   const child = spawn("flock", [...args, workerdBinary(), "serve", "--control-fd=3", config], {
     stdio: ["ignore", "inherit", "inherit", "pipe"],
@@ -70,9 +78,15 @@ export async function stop(child: ChildProcess): Promise<void> {
 async function listeningPort(child: ChildProcess, deadline: AbortSignal): Promise<number> {
   const control = createInterface({ input: child.stdio[3] as Readable });
   const gone = once(child, "exit", { signal: deadline }).then(([code]) => {
-    throw new CannotStart(code === LOCK_HELD ? "another coordinator took the lock just now" : `workerd ended at once (exit ${code}): its own words are above`);
+    throw new CannotStart(
+      code === LOCK_HELD
+        ? "another coordinator took the lock just now"
+        : `workerd ended at once (exit ${code}): its own words are above`,
+    );
   });
-  const listening = once(control, "line", { signal: deadline }).then(([line]) => (JSON.parse(String(line)) as { port: number }).port);
+  const listening = once(control, "line", { signal: deadline }).then(
+    ([line]) => (JSON.parse(String(line)) as { port: number }).port,
+  );
   // The loser of the race would otherwise be an unhandled rejection later.
   gone.catch(() => {});
   listening.catch(() => {});
