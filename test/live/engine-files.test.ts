@@ -89,6 +89,7 @@ describe("the end of the log", () => {
     replayed: "0/4000000",
     controlTimeline: 1,
     stream: { timeline: 2, lsn: "0/5000000" },
+    startupWaitsFor: null,
   };
   const silent = { ...standby, identified: null };
 

@@ -285,6 +285,36 @@ describe("a cluster of three", () => {
     }
     await eventually("the thawed server answers", async () => (await engine.observe()).report.state === "running");
   });
+  test("a replica that starts names no position before it has read its own log to the end", async () => {
+    const [primary, replica] = [node(0), node(1)];
+    const { engine, member } = replica;
+    await untilCaughtUp(replica, primary);
+    await withClient(replica, (client) => client.query("SELECT pg_wal_replay_pause()"));
+    await withClient(primary, (client) => client.query("CREATE TABLE bulk AS SELECT g, repeat('x', 400) FROM generate_series(1, 100000) g"));
+    await untilCaughtUp(replica, primary);
+    expect(await timed("freeze with the replay paused", () => engine.freeze(STEP_MS))).toEqual({ ok: true });
+    const before = await positionOf(replica);
+    leftovers.push(sharedMemoryOf(member.dataDirectory));
+    killServer(member.dataDirectory);
+    await eventually("it is dead", () => serverProcesses(member.dataDirectory).length === 0);
+    let isStarting = true;
+    const start = engine.start(STEP_MS).finally(() => {
+      isStarting = false;
+    });
+    const named: Position[] = [];
+    const unnamed: Observation[] = [];
+    while (isStarting || named.length === 0) {
+      const seen = await engine.observe();
+      if (seen.position && seen.report.state === "running") named.push(seen.position);
+      else if (seen.report.state === "running") unnamed.push(seen);
+      await pause(1);
+    }
+    expect(await start).toEqual({ ok: true });
+    expect(named.filter((position) => comparePositions(position, before) !== "equal")).toEqual([]);
+    expect(unnamed.length).toBeGreaterThan(0);
+    expect(await engine.follow(primary.engine.endpoint, STEP_MS)).toEqual({ ok: true });
+    await untilCaughtUp(replica, primary);
+  });
 });
 
 describe("a killed primary", () => {

@@ -26,7 +26,21 @@ export interface LogFacts {
   controlTimeline: number;
   /** The receiver's row, while there is one. */
   stream: LogPoint | null;
+  /** The wait event of a standby's startup process; null while it is at work. */
+  startupWaitsFor: string | null;
 }
+
+/**
+ * Whether a server has read its own log to the end since it started. A standby takes connections long before that, most of
+ * all after a crash, and until then what it has replayed says nothing about what it has.
+ */
+export function hasReadItsLog({ inRecovery, received, startupWaitsFor }: LogFacts): boolean {
+  if (!inRecovery || received !== null) return true;
+  return startupWaitsFor !== null && WAITS_AT_THE_END.has(startupWaitsFor);
+}
+
+/** For more log, or, because somebody paused the replay, for ever: then what is replayed is all that can be known. */
+const WAITS_AT_THE_END = new Set(["RecoveryRetrieveRetryInterval", "RecoveryWalStream", "RecoveryPause"]);
 
 /** The end of the log; null when the server cannot say. */
 export function endOfLog(facts: LogFacts): LogPoint | null {

@@ -17,6 +17,7 @@ import { UpstreamWatch } from "./upstream-watch.ts";
 /** How long, and how often, the end of a postmaster is waited for that is nobody's child of ours. */
 const END_PATIENCE_MS = 10_000;
 const END_LOOK_MS = 10;
+const POSITION_PATIENCE_MS = 1_000;
 /** What one question about the receiver may take while the loss of the upstream is settled. */
 const RECEIVER_QUESTION_MS = 300;
 const CHECKPOINT_DEADLINE_MS = 600_000;
@@ -74,8 +75,7 @@ export class PostgresEngine implements Engine {
       if (!outcome.ok) throw new Refusal(outcome.code, outcome.detail);
       const [row] = await this.#control.askWithin("SELECT pg_is_in_recovery() AS in_recovery", control.deadline.remainingMs);
       if (row?.["in_recovery"] !== true) throw new Refusal("writable", "the server runs and accepts writes: fence it first");
-      // From here on the server's end is noticed by the end of this connection.
-      await this.observe();
+      await this.#untilPositioned();
     });
   }
 
@@ -134,6 +134,12 @@ export class PostgresEngine implements Engine {
     this.#probe.close();
     this.#control.discard();
     this.#checkpoint.discard();
+  }
+
+  /** A short log is read within milliseconds; then the first report after the start is complete. Connects the probe, too. */
+  async #untilPositioned(): Promise<void> {
+    const deadline = new Deadline(POSITION_PATIENCE_MS);
+    while (!(await this.observe()).position && !deadline.isOver) await pause(END_LOOK_MS);
   }
 
   #hint(hint: EngineHint): void {

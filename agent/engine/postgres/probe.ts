@@ -6,7 +6,7 @@ import { configuredConninfo } from "./configuration.ts";
 import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
 import { endpointOfConninfo } from "./conninfo.ts";
 import { OutOfTime, within } from "./deadline.ts";
-import { endOfLog, type LogFacts, type LogPoint } from "./end-of-log.ts";
+import { endOfLog, hasReadItsLog, type LogFacts, type LogPoint } from "./end-of-log.ts";
 import { TimelineHistories } from "./history.ts";
 import { livingPostmaster } from "./processes.ts";
 
@@ -23,6 +23,7 @@ const PROBE_SQL = `
     greatest(0, extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000)::float8 AS replay_age_ms,
     greatest((SELECT timeline_id FROM pg_control_checkpoint()),
              (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS control_timeline,
+    (SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup' LIMIT 1) AS startup_waits_for,
     r.status AS stream_status, r.received_tli AS stream_timeline, r.flushed_lsn::text AS stream_lsn
   FROM (SELECT 1) one LEFT JOIN pg_stat_wal_receiver r ON true`;
 
@@ -36,6 +37,8 @@ export class Probe {
   readonly #histories: TimelineHistories;
   #pending: Promise<Answer> | null = null;
   #last: Observation | null = null;
+  /** Since this server was connected to: its startup process is not always caught waiting. */
+  #hasReadItsLog = false;
 
   /** `onLost` is called when the server ends the connection. */
   constructor(options: { dataDirectory: string; target: ConnectionTarget; timeoutMs: number; onLost: () => void }) {
@@ -44,6 +47,7 @@ export class Probe {
     this.#histories = new TimelineHistories(options.dataDirectory);
     const onLost = () => {
       this.#histories.forget();
+      this.#hasReadItsLog = false;
       options.onLost();
     };
     this.#withReplication = new ServerConnection({ ...options.target, replication: "database" }, onLost);
@@ -111,7 +115,8 @@ export class Probe {
 
   #observationOf(row: Row, identified: LogPoint | null): Observation {
     const facts = factsOf(row, identified);
-    const end = endOfLog(facts);
+    this.#hasReadItsLog ||= hasReadItsLog(facts);
+    const end = this.#hasReadItsLog ? endOfLog(facts) : null;
     const systemId = String(row["system_id"]);
     const streaming = row["stream_status"] === "streaming";
     return {
@@ -172,6 +177,7 @@ function factsOf(row: Row, identified: LogPoint | null): LogFacts {
     received: textOrNull(row["received"]),
     replayed: textOrNull(row["replayed"]),
     controlTimeline: Number(row["control_timeline"]),
+    startupWaitsFor: textOrNull(row["startup_waits_for"]),
     stream: streamLsn ? { timeline: Number(row["stream_timeline"]), lsn: streamLsn } : null,
   };
 }
