@@ -50,7 +50,14 @@ export class Agent {
     this.#ports = ports;
     this.#host = host;
     const { world, random, scenario } = ports;
-    this.engine = new Engine({ world, random, server: host.server, taskFailureP: scenario.taskFailureP });
+    this.engine = new Engine({
+      world,
+      random,
+      server: host.server,
+      taskFailureP: scenario.taskFailureP,
+      // One number for each epoch: a timeline then names one branch of the log, whoever opened it unseen.
+      reservedTimeline: () => (scenario.reservesTimelines ? host.disk.written.attempted : 0),
+    });
   }
 
   get state(): MemberState | null {

@@ -17,6 +17,8 @@ export interface EnginePorts {
   random: Random;
   server: Server;
   taskFailureP: number;
+  /** The timeline number below which nothing is opened now; 0 where none are reserved. */
+  reservedTimeline: () => number;
 }
 
 interface RunningTask {
@@ -118,12 +120,13 @@ export class Engine {
     const { random, server, world } = this.#ports;
     server.follow(null);
     const { life } = server;
+    const reservedTimeline = this.#ports.reservedTimeline();
     const isSlow = world.chaos && random.chance(0.1);
     const opensMs = random.between(20, isSlow ? 12_000 : 400);
     let isOpen = false;
     if (life !== null && (!fails || random.chance(0.5))) {
       this.#later(running, opensMs, () => {
-        isOpen = server.promote(life);
+        isOpen = server.promote(life, reservedTimeline);
       });
     }
     const failure: Outcome = { ok: false, code: "promotion-failed", detail: "" };

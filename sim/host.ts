@@ -47,6 +47,8 @@ export class Host {
     if (!this.isOn || this.agent?.isAlive) return;
     this.backlog = [];
     this.isPaused = false;
+    // What was opened when the last agent died may lack what makes its next start read-only.
+    if (this.isManaged) this.server.standbySignal = true;
     const agent = new Agent(this.#ports, this);
     this.agent = agent;
     agent.act(() => agent.start());
@@ -134,8 +136,12 @@ export class Host {
   /** The guardian reads the lease from the disk and looks again when it ends. */
   guard(): void {
     if (!this.#ports.scenario.hasGuardian) return;
-    const leftMs = this.#leaseLeftMs();
-    this.#ports.world.after(this.clock.trueMs(Math.max(0, leftMs)), () => {
+    const { lease } = this.disk.written;
+    if (!lease || !this.isOn) return;
+    this.#ports.world.after(this.clock.trueMs(Math.max(1, this.#leaseLeftMs())), () => {
+      // An extension has written another lease, and is watched by another look.
+      if (this.disk.written.lease !== lease) return;
+      if (this.#leaseLeftMs() > 0) return this.guard();
       if (!this.#isOverdue()) return;
       const patienceMs = this.agent?.isAlive && !this.isPaused ? GUARDIAN_PATIENCE_MS : 0;
       const killMs = this.#ports.random.between(1, GUARDIAN_KILL_MS);

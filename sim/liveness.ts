@@ -20,8 +20,8 @@ export type Rest =
 /** Where the dataservice stands, by what is stored and what the servers do. */
 export function restOf(durable: DurableState, hosts: Host[]): Rest {
   const { phase } = durable;
-  if (phase.kind === "vacant") return vacancy(durable, phase.code);
-  if (phase.kind === "collecting" && !hasEligible(durable)) return { kind: "needs-a-person", code: "nobody-left" };
+  if (phase.kind === "vacant") return vacancy(durable, hosts, phase.code);
+  if (phase.kind === "collecting" && !hasEligible(durable, hosts)) return { kind: "needs-a-person", code: "nobody-left" };
   if (phase.kind !== "reigning" || !phase.opened) return { kind: "unsettled", why: `phase ${phase.kind}` };
   const primary = hosts.find((host) => host.name === phase.primary);
   if (!primary?.server.accepts) return { kind: "unsettled", why: `${phase.primary} reigns and accepts no writes` };
@@ -36,28 +36,33 @@ export function restOf(durable: DurableState, hosts: Host[]): Rest {
   return { kind: "reigning", aside };
 }
 
-function vacancy(durable: DurableState, code: AbortCode): Rest {
+function vacancy(durable: DurableState, hosts: Host[], code: AbortCode): Rest {
   if (NEEDS_A_PERSON.includes(code)) return { kind: "needs-a-person", code };
-  if (!hasEligible(durable)) return { kind: "needs-a-person", code: "nobody-left" };
+  if (!hasEligible(durable, hosts)) return { kind: "needs-a-person", code: "nobody-left" };
   // An operator named somebody who could not: the operator has been told, and decides.
   if (code === "target-not-eligible" || code === "target-behind") return { kind: "needs-a-person", code };
   return { kind: "unsettled", why: `vacant: ${code}` };
 }
 
-/** Whether somebody is neither shunned for having been followed nor put aside by an operator. */
-function hasEligible(durable: DurableState): boolean {
-  return Object.values(durable.members).some(
-    (record) => !isOperatorsWord(record.reason) && record.reason.kind !== "failed-over-to",
-  );
+/** Whether somebody is of this line, and neither shunned for having been followed nor put aside by an operator. */
+function hasEligible(durable: DurableState, hosts: Host[]): boolean {
+  return hosts.some((host) => {
+    const { reason } = durable.members[host.name] as MemberRecord;
+    return !isOperatorsWord(reason) && reason.kind !== "failed-over-to" && isOfThisLine(durable, host);
+  });
+}
+
+/** Whether the last epoch in which a member may have written is an ancestor of the current one. */
+function isOfThisLine(durable: DurableState, host: Host): boolean {
+  const { attempted } = host.disk.written;
+  return attempted === 0 || ancestry(durable.reigns, durable.epoch).some((reign) => reign.epoch === attempted);
 }
 
 function whyNotStreaming(durable: DurableState, host: Host, primary: Host): { why: string; isAccepted: boolean } | null {
   const record = durable.members[host.name] as MemberRecord;
   if (record.state === "shunned") return { why: "shunned", isAccepted: true };
   if (isOperatorsWord(record.reason)) return { why: "operators-word", isAccepted: true };
-  const { attempted } = host.disk.written;
-  const isOfThisLine = attempted === 0 || ancestry(durable.reigns, durable.epoch).some((reign) => reign.epoch === attempted);
-  if (!isOfThisLine) return { why: "off-lineage", isAccepted: true };
+  if (!isOfThisLine(durable, host)) return { why: "off-lineage", isAccepted: true };
   if (!host.server.isPrefixOf(primary.server) && host.server.stream === null) return { why: "diverged", isAccepted: true };
   if (host.server.stream?.upstream !== primary.server) return { why: `${record.state}, ${record.reason.kind}`, isAccepted: false };
   if (record.state !== "online") return { why: `streams, and is ${record.state}`, isAccepted: false };

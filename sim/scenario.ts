@@ -48,6 +48,8 @@ export interface Scenario {
   hasGuardian: boolean;
   /** Whether a reply that comes after the poll's timeout still reaches the machine. */
   hasLateReplies: boolean;
+  /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
+  reservesTimelines: boolean;
 }
 
 export function scenarioOf(seed: number): Scenario {
@@ -71,6 +73,7 @@ export function scenarioOf(seed: number): Scenario {
     coordinatorCrashP: random.chance(0.5) ? 0 : random.between(0, 0.02),
     hasGuardian: random.chance(0.7),
     hasLateReplies: random.chance(0.5),
+    reservesTimelines: true,
   };
 }
 

@@ -3,7 +3,8 @@
  * that write as long as anyone lets them.
  *
  * It behaves as the real one where that is inconvenient: two promotions from one position draw the same timeline
- * number, a replica compares nothing but those numbers, and a killed server takes the unsent end of its log along.
+ * number unless one reserves it, a replica compares nothing but those numbers, and a killed server takes the unsent end
+ * of its log along.
  */
 import type { Endpoint } from "#shared/domain/messages.ts";
 import type { Position } from "#shared/domain/position.ts";
@@ -165,11 +166,14 @@ export class Server {
     });
   }
 
-  /** Opens the server on a new timeline. False when this life of it is over or not in recovery. */
-  promote(life: number): boolean {
+  /**
+   * Opens the server on a new timeline, numbered above those that it knows of and those that are reserved. False when
+   * this life of it is over or not in recovery.
+   */
+  promote(life: number, reservedTimeline: number): boolean {
     if (this.process.kind !== "running" || this.process.life !== life || !this.process.inRecovery) return false;
     this.stream = null;
-    const timeline = Math.max(...this.segments.map((segment) => segment.timeline)) + 1;
+    const timeline = Math.max(reservedTimeline, ...this.segments.map((segment) => segment.timeline)) + 1;
     this.segments = [...this.segments, { branch: this.#ports.nextBranch(), timeline, from: this.endLsn }];
     this.process = { ...this.process, inRecovery: false };
     this.#advance(this.endLsn + 0x70);
