@@ -67,6 +67,16 @@ export function lastOpenedEpoch(reigns: readonly Reign[], epoch: Epoch): Epoch {
   return lastOpenedEpoch(reigns, reign.parent);
 }
 
+/**
+ * The epochs since the last opened one, on the line that ends in `epoch`: minted, never seen open. A member may have
+ * opened in any of them unseen, and its own log goes on there.
+ */
+export function unseenEpochs(reigns: readonly Reign[], epoch: Epoch): Epoch[] {
+  const line = ancestry(reigns, epoch);
+  const opened = line.findIndex((reign) => reign.opened);
+  return line.slice(0, opened === -1 ? line.length : opened).map((reign) => reign.epoch);
+}
+
 /** Whether `position` lies on a timeline that began at or after `fork`: it has followed the successor since. */
 function continues(position: Position, fork: Position): boolean {
   return comparePositions(position, fork) === "covers" && position.timeline > fork.timeline;

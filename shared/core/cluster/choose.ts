@@ -6,7 +6,7 @@
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { comparePositions, coversPosition, type Position } from "../../domain/position.ts";
-import { lastOpenedEpoch, onLineage } from "../../domain/reign.ts";
+import { lastOpenedEpoch, onLineage, unseenEpochs } from "../../domain/reign.ts";
 import type { Ineligible } from "./reason.ts";
 import type { ClusterState, Phase } from "./state.ts";
 
@@ -49,8 +49,8 @@ export function ineligible(state: ClusterState, phase: Pick<Collecting, "epoch">
   if (!server.report.inRecovery || server.report.writable || !isShut) return "server-writable";
   if (!server.position) return "no-position";
   const { attempted } = host.poll;
-  // Whoever attempted the very epoch that is being succeeded may have opened in it unseen: its own log then goes on.
-  if (attempted === phase.epoch) return null;
+  // Whoever attempted an epoch that nobody was seen to open in may have opened in it unseen: its own log then goes on.
+  if (unseenEpochs(durable.reigns, phase.epoch).includes(attempted)) return null;
   return onLineage(durable.reigns, lastOpened, { attempted, position: server.position }) ? null : "not-on-lineage";
 }
 

@@ -155,8 +155,9 @@ function commandOf(work: Work, name: MemberName, goal: Goal): Command | null {
     const result = host?.poll.results.find((entry) => entry.id === known.id);
     const isOver = result !== undefined && result.outcome !== "accepted";
     const sentAt = host?.sent?.id === known.id ? host.sent.at : work.live.phaseAt;
-    // A promotion is never given twice: its epoch was attempted, and the next attempt needs the next epoch.
-    if (!isOver || isPromotion(known)) return known;
+    // A promotion is never given twice: its epoch was attempted, and the next attempt needs the next epoch. A member that
+    // refused to be adopted attempted nothing.
+    if (!isOver || known.kind === "promote") return known;
     if (goal.kind !== "start" && work.live.at - sentAt < RETRY_MS) return null;
   }
   return issue(work, name, goal);

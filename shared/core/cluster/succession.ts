@@ -9,7 +9,7 @@
  */
 import type { MemberName } from "../../domain/names.ts";
 import { coversPosition, lsnDistance } from "../../domain/position.ts";
-import { lastOpenedEpoch, type ProofKind } from "../../domain/reign.ts";
+import { lastOpenedEpoch, unseenEpochs, type ProofKind } from "../../domain/reign.ts";
 import { choose, freezeMode, ineligible, notFinal, type Candidate } from "./choose.ts";
 import { judgeFounding } from "./founding.ts";
 import { expiryAt, isExpired } from "./lease.ts";
@@ -77,7 +77,10 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
   if (identity(work, phase.primary).released >= phase.epoch) {
     return endReign(work, phase, "released", causeOfRelease(work, phase));
   }
-  if (isExpired(work, phase.epoch))
+  // A server that serves already was writable before its lease and stays so until its agent has taken it over: no time
+  // that passes ends that.
+  const mayTimeOut = phase.opened || phase.how === "promote";
+  if (mayTimeOut && isExpired(work, phase.epoch))
     return endReign(work, phase, "expired", phase.opened ? "agent-silent" : "promotion-timed-out");
   if (phase.opened) return;
   const server = host?.poll.server;
@@ -87,7 +90,7 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
     server.report.writable &&
     host?.poll.attempted === phase.epoch;
   if (isOpen) return opened(work, phase);
-  if (work.live.at - work.live.phaseAt >= work.durable.settings.promoteMs) {
+  if (mayTimeOut && work.live.at - work.live.phaseAt >= work.durable.settings.promoteMs) {
     setPhase(work, {
       kind: "deposing",
       epoch: phase.epoch,
@@ -304,8 +307,9 @@ function crown(work: Work, phase: PhaseOf<"collecting">, best: Candidate, candid
 
 /** The epoch whose log the winner continues. */
 function parentOf(work: Work, epoch: number, winner: MemberName): number {
-  const attempted = work.live.hosts[winner]?.poll.attempted;
-  return attempted === epoch ? epoch : lastOpenedEpoch(work.durable.reigns, epoch);
+  const { reigns } = work.durable;
+  const attempted = work.live.hosts[winner]?.poll.attempted ?? 0;
+  return unseenEpochs(reigns, epoch).includes(attempted) ? attempted : lastOpenedEpoch(reigns, epoch);
 }
 
 /** How many bytes of the old primary's log, as last heard or last kept with its lease, the winner lacks. */
