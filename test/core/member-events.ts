@@ -53,19 +53,26 @@ export function liveOf(report: ServerReport, bootId = "boot-1"): MemberLive {
   };
 }
 
-/** What is on the disk of a member that was founded and has released all it attempted: epoch 3, operation 30. */
-export function closedDurable(): MemberDurable {
+/** The highest epoch and operation that a member has seen. */
+export interface Seen {
+  epoch: number;
+  op: number;
+}
+
+const LONG_IN_SERVICE: Seen = { epoch: 3, op: 30 };
+
+/** What is on the disk of a member that was founded and has released all it attempted. */
+export function closedDurable(seen: Seen): MemberDurable {
   return {
     ...freshDurable({ dataservice: "alpha", host: "db1" }, "incarnation-db1"),
     startCount: 1,
     systemId: SYSTEM_ID,
     founded: true,
-    epochSeen: 3,
-    opSeen: 30,
-    attempted: 1,
-    released: 1,
+    epochSeen: seen.epoch,
+    opSeen: seen.op,
+    attempted: Math.min(1, seen.epoch),
+    released: Math.min(1, seen.epoch),
     releaseCause: "server-died",
-    version: 100,
   };
 }
 
@@ -161,35 +168,38 @@ export function kindOfMember(phase: MemberPhase): MemberPhaseKind {
   return phase.running ? "closed-busy" : "closed-idle";
 }
 
-/** How a member comes into each phase. */
-export const memberPhases: Record<MemberPhaseKind, () => Member> = {
+/** How a member comes into each phase, after it has seen an epoch and an operation. */
+export const memberPhases: Record<MemberPhaseKind, (seen?: Seen) => Member> = {
   /** An agent that was just installed beside a replica. */
   observing: () => {
     const durable = { ...freshDurable({ dataservice: "alpha", host: "db1" }, "incarnation-db1"), startCount: 1 };
     return { state: begin(durable, liveOf(IN_RECOVERY), clocksAt(0)).state, atMs: 0 };
   },
-  "closed-idle": () => ({ state: begin(closedDurable(), liveOf(IN_RECOVERY), clocksAt(0)).state, atMs: 0 }),
+  "closed-idle": (seen = LONG_IN_SERVICE) => ({
+    state: begin(closedDurable(seen), liveOf(IN_RECOVERY), clocksAt(0)).state,
+    atMs: 0,
+  }),
   /** On the way to follow db2. */
-  "closed-busy": () => {
-    const member = memberPhases["closed-idle"]();
+  "closed-busy": (seen) => {
+    const member = memberPhases["closed-idle"](seen);
     give(member, ordered(member, commandOf(member, "follow", { id: "old.follow" })));
     return member;
   },
-  opening: () => {
-    const member = memberPhases["closed-idle"]();
+  opening: (seen) => {
+    const member = memberPhases["closed-idle"](seen);
     give(member, ordered(member, commandOf(member, "promote", { id: "old.promote" })));
     return member;
   },
-  open: () => {
-    const member = memberPhases.opening();
+  open: (seen) => {
+    const member = memberPhases.opening(seen);
     member.atMs += 100;
     give(member, observed(member, WRITABLE));
     give(member, finished(member, true));
     return member;
   },
   /** Told to fence while it was open. */
-  fencing: () => {
-    const member = memberPhases.open();
+  fencing: (seen) => {
+    const member = memberPhases.open(seen);
     give(member, ordered(member, commandOf(member, "fence", { id: "old.fence" })));
     return member;
   },
