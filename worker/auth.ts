@@ -61,7 +61,14 @@ export function isSameToken(storedSha256: string, presented: PresentedToken): bo
 function presentedToken(text: string, macs: Macs): PresentedToken | null {
   const parts = /^(rex_([a-z]+)_([a-z0-9-]+)_([0-9a-f]{12})_[0-9a-f]{40})([0-9a-f]{24})$/.exec(text);
   if (!parts) return null;
-  const [, publicPart, kind, dataservice, id, check] = parts as unknown as [string, string, string, string, string, string];
+  const [, publicPart, kind, dataservice, id, check] = parts as unknown as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
   if (!equalInConstantTime(check, macs.token(publicPart))) return null;
   if (!isTokenKind(kind) || !isName(dataservice)) return null;
   return { kind, dataservice, id, sha256: sha256(text) };

@@ -64,14 +64,17 @@ export class Coordinator extends DurableObject<Env> {
   create(create: Create): Answer<Created> {
     if (this.#loaded) return refuse("dataservice-exists", `dataservice '${create.name}' exists: choose another name`);
     const hosts = [...create.members.map((member) => member.name), ...create.routers];
-    const minted = hosts.map((host) => ({ host, ...mintToken(this.#macs, "agent", create.name) }));
+    const agents = hosts.map((host) => ({ host, minted: mintToken(this.#macs, "agent", create.name) }));
     this.#loaded = this.ctx.storage.transactionSync(() => {
       migrate(this.ctx.storage.sql, MIGRATIONS, this.#now());
       this.#store.found(firstState(create, this.#wallMs));
-      for (const { token, host } of minted) this.#store.addToken(token, host, this.#wallMs);
+      for (const { host, minted } of agents) this.#store.addToken(minted.token, host, this.#wallMs);
       return this.#begin();
     });
-    return { ok: true, value: { name: create.name, tokens: minted.map(({ host, text }) => ({ host, token: text })) } };
+    return {
+      ok: true,
+      value: { name: create.name, tokens: agents.map(({ host, minted }) => ({ host, token: minted.text })) },
+    };
   }
 
   /** Answers an agent's poll. */
@@ -197,7 +200,10 @@ export class Coordinator extends DurableObject<Env> {
     if (caller.kind === "admin") return null;
     const stored = this.#store.token(caller.token.id);
     if (!stored || stored.kind !== caller.token.kind || !isSameToken(stored.sha256, caller.token)) {
-      return refuse("unauthorized", `token ${caller.token.id} is not valid here: it was revoked, or is of another creation`);
+      return refuse(
+        "unauthorized",
+        `token ${caller.token.id} is not valid here: it was revoked, or is of another creation`,
+      );
     }
     if (hasRight(stored.kind, right)) return null;
     return refuse("forbidden", `token ${caller.token.id} is of kind '${stored.kind}', which has no right to ${right}`);
@@ -208,7 +214,10 @@ export class Coordinator extends DurableObject<Env> {
     if (caller.kind === "admin") return null;
     const own = this.#store.token(caller.token.id)?.host ?? null;
     if (own === host) return null;
-    return refuse("forbidden", `host: '${host}' is not the host of token ${caller.token.id}: that one speaks for '${own}'`);
+    return refuse(
+      "forbidden",
+      `host: '${host}' is not the host of token ${caller.token.id}: that one speaks for '${own}'`,
+    );
   }
 
   /**
@@ -225,13 +234,16 @@ export class Coordinator extends DurableObject<Env> {
     const { leaseEndedEpoch, ...reply } = body;
     const mac = this.#macs.version(dataservice, body.version);
     const leaseEnded =
-      leaseEndedEpoch === null ? null : { epoch: leaseEndedEpoch, mac: this.#macs.leaseEnded(dataservice, leaseEndedEpoch) };
+      leaseEndedEpoch === null
+        ? null
+        : { epoch: leaseEndedEpoch, mac: this.#macs.leaseEnded(dataservice, leaseEndedEpoch) };
     return { ...reply, mac, leaseEnded };
   }
 
   #operationStatus(op: number, dataservice: string): Answer<OperationStatus> {
     const record = this.#store.operation(op);
-    if (!record) return refuse("unknown-operation", `op: ${op} is no operation of '${dataservice}', or one too old to be kept`);
+    if (!record)
+      return refuse("unknown-operation", `op: ${op} is no operation of '${dataservice}', or one too old to be kept`);
     return { ok: true, value: this.#withTranscript(record, dataservice) };
   }
 

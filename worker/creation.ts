@@ -16,7 +16,9 @@ export function refuseCreation(create: Create): Refused | null {
     return refuse("invalid-request", `primary: '${create.primary}' is no member: name one of ${members.join(", ")}`);
   }
   const [problem] = checkSettings(settingsOf(create));
-  return problem ? refuse("invalid-settings", `settings.${problem.key}: ${problem.value} cannot stand: ${problem.remedy}`) : null;
+  return problem
+    ? refuse("invalid-settings", `settings.${problem.key}: ${problem.value} cannot stand: ${problem.remedy}`)
+    : null;
 }
 
 export function settingsOf(create: Create): Settings {

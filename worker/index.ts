@@ -41,7 +41,11 @@ const app = new OpenAPIHono<App>({
     const input = await inputOf(result.target, c);
     const unknownCommand = result.target === "json" ? unsupportedCommand(c, input) : null;
     if (unknownCommand !== null) return problemResponse(c, "not-supported", unknownCommand);
-    return problemResponse(c, "invalid-request", issue ? issueDetail(issue, input) : "the request is not of the documented shape");
+    return problemResponse(
+      c,
+      "invalid-request",
+      issue ? issueDetail(issue, input) : "the request is not of the documented shape",
+    );
   },
 });
 
@@ -58,7 +62,11 @@ const authenticated: MiddlewareHandler<App> = async (c, next) => {
   if (missing !== null) return problemResponse(c, "coordinator-unavailable", missing);
   const caller = callerOf(c.req.header("Authorization"), c.env.ADMIN_TOKEN, macsFor(c.env.SECRET));
   if (!caller) {
-    return problemResponse(c, "unauthorized", "Authorization: no valid token: send 'Bearer' and a token of this coordinator");
+    return problemResponse(
+      c,
+      "unauthorized",
+      "Authorization: no valid token: send 'Bearer' and a token of this coordinator",
+    );
   }
   const refused = refuseScope(caller, c.req.path);
   if (refused !== null) return problemResponse(c, "forbidden", refused);
@@ -79,7 +87,8 @@ function refuseScope(caller: Caller, path: string): string | null {
 
 const limited = bodyLimit({
   maxSize: BODY_LIMIT_BYTES,
-  onError: (c) => problemResponse(c, "payload-too-large", `the body is larger than ${BODY_LIMIT_BYTES} bytes: send less`),
+  onError: (c) =>
+    problemResponse(c, "payload-too-large", `the body is larger than ${BODY_LIMIT_BYTES} bytes: send less`),
 });
 
 /** Before the schema, because another version may well have another shape. */
@@ -159,11 +168,17 @@ app.doc31("/openapi.json", {
 });
 app.get("/docs", (c) => c.html(docsPage()));
 
-app.notFound((c) => problemResponse(c, "not-found", `${c.req.method} ${c.req.path} is no route of this API: /docs lists them`));
+app.notFound((c) =>
+  problemResponse(c, "not-found", `${c.req.method} ${c.req.path} is no route of this API: /docs lists them`),
+);
 
 app.onError((error, c) => {
   if (error instanceof SyntaxError || (error instanceof HTTPException && error.status < 500)) {
-    return problemResponse(c, "invalid-request", "the whole body: it is no JSON: send one JSON object as application/json");
+    return problemResponse(
+      c,
+      "invalid-request",
+      "the whole body: it is no JSON: send one JSON object as application/json",
+    );
   }
   // Whatever else went wrong, went wrong on the way to the object or in it: the caller cannot know what it did.
   console.error(JSON.stringify({ message: "request failed", path: c.req.path, error: String(error) }));

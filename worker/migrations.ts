@@ -39,10 +39,13 @@ export function isSetUp(sql: SqlStorage): boolean {
  * storage is newer than this code: old code must not write into tables whose meaning it does not know.
  */
 export function migrate(sql: SqlStorage, migrations: readonly Migration[], wallMs: number): number {
-  sql.exec("CREATE TABLE IF NOT EXISTS migrations (id INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_wall_ms INTEGER NOT NULL)");
+  sql.exec(
+    "CREATE TABLE IF NOT EXISTS migrations (id INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_wall_ms INTEGER NOT NULL)",
+  );
   const { applied } = sql.exec<{ applied: number }>("SELECT coalesce(max(id), 0) AS applied FROM migrations").one();
   const known = migrations.at(-1)?.id ?? 0;
-  if (applied > known) throw new Error(`storage is at migration ${applied}, this code knows ${known}: deploy the newer Worker`);
+  if (applied > known)
+    throw new Error(`storage is at migration ${applied}, this code knows ${known}: deploy the newer Worker`);
   const missing = migrations.filter((migration) => migration.id > applied);
   for (const { id, name, statements } of missing) {
     for (const statement of statements) sql.exec(statement);

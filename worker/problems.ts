@@ -13,7 +13,9 @@ const SHOWN_LENGTH = 80;
 export function problemResponse(c: Context, code: ErrorCode, detail: string): Response {
   const body = problem(code, detail);
   if (code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
-  return c.body(JSON.stringify(body), body.status as ContentfulStatusCode, { "Content-Type": "application/problem+json" });
+  return c.body(JSON.stringify(body), body.status as ContentfulStatusCode, {
+    "Content-Type": "application/problem+json",
+  });
 }
 
 /** The first issue of a refused input in words: the field's path, its value, what is allowed. */
@@ -24,14 +26,9 @@ export function issueDetail(issue: z.core.$ZodIssue, input: unknown): string {
 }
 
 function allowed(issue: z.core.$ZodIssue): string {
-  switch (issue.code) {
-    case "unrecognized_keys":
-      return "there is no such field: leave it out";
-    case "invalid_value":
-      return `use one of ${issue.values.map(shown).join(", ")}`;
-    default:
-      return issue.message;
-  }
+  if (issue.code === "unrecognized_keys") return "there is no such field: leave it out";
+  if (issue.code === "invalid_value") return `use one of ${issue.values.map(shown).join(", ")}`;
+  return issue.message;
 }
 
 function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
@@ -42,7 +39,7 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
 }
 
 function shown(value: unknown): string {
-  if (value === undefined) return "nothing";
-  const text = JSON.stringify(value) ?? String(value);
+  // What is not JSON (nothing, a symbol, a bigint of a schema's own) cannot have come from a body.
+  const text = typeof value === "bigint" ? `${value}` : (JSON.stringify(value) ?? "nothing");
   return text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}...` : text;
 }

@@ -93,7 +93,13 @@ export const listEvents = createRoute({
   request: {
     params: zPath,
     query: z.object({
-      after: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe("only events with a greater id"),
+      after: z.coerce
+        .number()
+        .int()
+        .min(0)
+        .max(Number.MAX_SAFE_INTEGER)
+        .default(0)
+        .describe("only events with a greater id"),
       limit: z.coerce.number().int().min(1).max(1_000).default(100),
     }),
   },

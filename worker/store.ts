@@ -67,7 +67,10 @@ export class Store {
       .exec<{ body: string }>("SELECT body FROM reigns ORDER BY epoch")
       .toArray()
       .map(({ body }) => JSON.parse(body) as Reign);
-    const state = JSON.parse(this.#sql.exec<{ body: string }>("SELECT body FROM state").one().body) as Omit<DurableState, "reigns">;
+    const state = JSON.parse(this.#sql.exec<{ body: string }>("SELECT body FROM state").one().body) as Omit<
+      DurableState,
+      "reigns"
+    >;
     const { body } = this.#sql.exec<{ body: string | null }>("SELECT body FROM lease").one();
     return { durable: { ...state, reigns }, lease: body === null ? null : (JSON.parse(body) as LeaseRecord) };
   }

@@ -6,7 +6,7 @@
  * not kept. What is always kept is a fingerprint of the second: another secret would silently void every agent's token.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CannotStart } from "./cannot-start.ts";
 
@@ -39,6 +39,12 @@ export function secretsOf(folder: string, given: Given): Secrets {
     }
   }
   const path = join(folder, "secrets.json");
+  const objects = join(folder, "objects");
+  if (!existsSync(path) && given.REX_SECRET === undefined && existsSync(objects) && readdirSync(objects).length > 0) {
+    throw new CannotStart(
+      `${path} is missing, but ${objects} holds dataservices whose tokens derive from it: restore it from a copy, or give REX_SECRET`,
+    );
+  }
   const kept = existsSync(path) ? read(path) : create(path, given);
   const secret = given.REX_SECRET ?? kept.secret;
   const adminToken = given.REX_ADMIN_TOKEN ?? kept.adminToken;

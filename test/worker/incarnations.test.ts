@@ -49,7 +49,7 @@ describe.each(Object.entries(ENDINGS))("%s of the object", (_, end) => {
   it("after every single round of a founding delays it and changes nothing else", async () => {
     const service = await createService();
     const watch = watcher(service);
-    await roundsUntil(service, () => isWhole(service), {
+    await roundsUntil(service, () => isWhole(1), {
       between: async () => {
         watch();
         await end();
@@ -65,7 +65,7 @@ describe.each(Object.entries(ENDINGS))("%s of the object", (_, end) => {
     const service = await foundedService();
     killPrimary(service);
     const watch = watcher(service);
-    await roundsUntil(service, () => isWhole(service, ["db1"]), {
+    await roundsUntil(service, () => isWhole(2, ["db1"]), {
       between: async () => {
         watch();
         await end();
@@ -80,7 +80,7 @@ describe.each(Object.entries(ENDINGS))("%s of the object", (_, end) => {
     for (const at of [0, 1, 2, 3]) {
       const service = await foundedService();
       killPrimary(service);
-      await roundsUntil(service, () => isWhole(service, ["db1"]), {
+      await roundsUntil(service, () => isWhole(2, ["db1"]), {
         between: async (count) => {
           if (count === at) await end();
         },
@@ -185,7 +185,9 @@ it("believes a member that remembers more only with this coordinator's own word 
   const { db2 } = service.members;
   db2.poll = { ...db2.poll, version: 999_999, mac: "f".repeat(64) };
   await db2.speak(send);
-  const { events } = await (await ask("/v1/dataservices/alpha/events?limit=1000")).json<{ events: { kind: string }[] }>();
+  const { events } = await (
+    await ask("/v1/dataservices/alpha/events?limit=1000")
+  ).json<{ events: { kind: string }[] }>();
   expect(events.map(({ kind }) => kind)).not.toContain("coordinator-behind-members");
 });
 
@@ -193,7 +195,7 @@ it("recognises that its storage was restored to the past", async () => {
   const service = await foundedService();
   const past = await stored();
   killPrimary(service);
-  await roundsUntil(service, () => isWhole(service, ["db1"]));
+  await roundsUntil(service, () => isWhole(2, ["db1"]));
   await runInDurableObject(stub(), (_, { storage }) => {
     const [state] = past["state"] as { body: string }[];
     const [lease] = past["lease"] as { body: string }[];
@@ -204,7 +206,9 @@ it("recognises that its storage was restored to the past", async () => {
   await evictDurableObject(stub());
   for (const member of Object.values(service.members)) member.obeyed = [];
   for (let count = 0; count < 5; count += 1) await round(service);
-  const { events } = await (await ask("/v1/dataservices/alpha/events?limit=1000")).json<{ events: { kind: string }[] }>();
+  const { events } = await (
+    await ask("/v1/dataservices/alpha/events?limit=1000")
+  ).json<{ events: { kind: string }[] }>();
   expect(events.map(({ kind }) => kind)).toContain("coordinator-behind-members");
   expect(Object.values(service.members).flatMap((member) => member.obeyed)).toEqual([]);
   expect((await status()).epoch).toBe(1);

@@ -43,7 +43,13 @@ export class ScriptedMember {
   /** Sends the next poll; obeys what a reply commands. Returns the response as it came. */
   async speak(send: Send): Promise<Response> {
     const sentMs = Date.now();
-    this.poll = { ...this.poll, seq: this.poll.seq + 1, server: this.server, clocks: clocks(), leaseRemainingMs: this.leaseLeftMs() };
+    this.poll = {
+      ...this.poll,
+      seq: this.poll.seq + 1,
+      server: this.server,
+      clocks: clocks(),
+      leaseRemainingMs: this.leaseLeftMs(),
+    };
     const response = await send(this.poll, this.token);
     if (response.ok) this.#hear(await response.clone().json<Reply>(), sentMs);
     return response;
@@ -83,7 +89,11 @@ export class ScriptedMember {
         this.#open(command.epoch);
         break;
       case "follow":
-        this.server = { ...this.server, phase: "closed", receiver: { state: "streaming", upstream: command.upstream.member } };
+        this.server = {
+          ...this.server,
+          phase: "closed",
+          receiver: { state: "streaming", upstream: command.upstream.member },
+        };
         break;
       case "freeze":
         this.server = { ...this.server, receiver: { state: "frozen", op: command.op } };
@@ -107,7 +117,10 @@ export class ScriptedMember {
 
   #close(how: "stopped" | "recovery"): void {
     this.#leaseUntilMs = null;
-    const report = how === "stopped" ? ({ state: "stopped" } as const) : ({ state: "running", inRecovery: true, writable: false } as const);
+    const report =
+      how === "stopped"
+        ? ({ state: "stopped" } as const)
+        : ({ state: "running", inRecovery: true, writable: false } as const);
     this.server = { ...this.server, phase: "closed", report, receiver: { state: "none" } };
   }
 

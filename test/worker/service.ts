@@ -45,7 +45,8 @@ export async function createService(): Promise<Service> {
   return { members: { db1: member("db1"), db2: member("db2"), db3: member("db3") }, tokens };
 }
 
-export const send: Send = (poll: Poll, token: string) => ask(`/v1/dataservices/${poll.dataservice}/poll`, { token, body: poll });
+export const send: Send = (poll: Poll, token: string) =>
+  ask(`/v1/dataservices/${poll.dataservice}/poll`, { token, body: poll });
 
 /** Lets time pass on every clock there is: the object and the members share it. */
 export function pass(ms: number): void {
@@ -81,20 +82,20 @@ export async function status(): Promise<Status> {
 }
 
 export async function operations(): Promise<OperationStatus[]> {
-  const { operations } = await (await ask("/v1/dataservices/alpha/operations")).json<{ operations: OperationStatus[] }>();
-  return operations;
+  const response = await ask("/v1/dataservices/alpha/operations");
+  return (await response.json<{ operations: OperationStatus[] }>()).operations;
 }
 
-/** All replicas stream from a writable primary. */
-export async function isWhole(service: Service, without: string[] = []): Promise<boolean> {
-  const { primary, datasources } = await status();
-  if (primary === null) return false;
-  return datasources.every(({ member, state }) => without.includes(member) || state === "online");
+/** All members but those left out are online, under the primary of this epoch. */
+export async function isWhole(epoch: number, without: string[] = []): Promise<boolean> {
+  const seen = await status();
+  if (seen.primary === null || seen.epoch !== epoch) return false;
+  return seen.datasources.every(({ member, state }) => without.includes(member) || state === "online");
 }
 
 export async function foundedService(): Promise<Service> {
   const service = await createService();
-  await roundsUntil(service, () => isWhole(service));
+  await roundsUntil(service, () => isWhole(1));
   return service;
 }
 
@@ -120,7 +121,8 @@ export function stored(): Promise<Record<string, unknown[]>> {
 
 /** How many rows this object's connection has changed so far, the alarm's included. */
 export function rowsChanged(): Promise<number> {
-  return runInDurableObject(stub(), (_, { storage }) =>
-    storage.sql.exec<{ changes: number }>("SELECT total_changes() AS changes").one().changes,
+  return runInDurableObject(
+    stub(),
+    (_, { storage }) => storage.sql.exec<{ changes: number }>("SELECT total_changes() AS changes").one().changes,
   );
 }

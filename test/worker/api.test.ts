@@ -1,0 +1,375 @@
+import { env, exports } from "cloudflare:workers";
+import { reset, runInDurableObject } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { zCreated, zEvents, zOperation, zStatus, type OperationStatus } from "#shared/protocol/api.ts";
+import { ERRORS, type ErrorCode, type Problem } from "#shared/protocol/errors.ts";
+import { zReply } from "#shared/protocol/wire.ts";
+import { mintToken, type TokenKind } from "../../worker/auth.ts";
+import { macsOf } from "../../worker/mac.ts";
+import { Store } from "../../worker/store.ts";
+import {
+  ADMIN,
+  ask,
+  CREATE,
+  createService,
+  foundedService,
+  isWhole,
+  killPrimary,
+  operations,
+  roundsUntil,
+  send,
+  stored,
+  stub,
+} from "./service.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+});
+
+afterEach(async () => {
+  vi.useRealTimers();
+  await reset();
+});
+
+const ALPHA = "/v1/dataservices/alpha";
+
+/** The response is this refusal, in the documented shape; returns its detail. */
+async function refusedWith(response: Response, code: ErrorCode): Promise<string> {
+  const problem = await response.json<Problem>();
+  expect(problem).toMatchObject({ code, status: ERRORS[code].status, type: `urn:interrex:error:${code}` });
+  expect(response.status).toBe(ERRORS[code].status);
+  expect(response.headers.get("Content-Type")).toBe("application/problem+json");
+  return problem.detail;
+}
+
+/** A token of a kind that no creation mints. */
+async function mint(kind: TokenKind, dataservice = "alpha"): Promise<string> {
+  const { text, token } = mintToken(macsOf(env.SECRET), kind, dataservice);
+  await runInDurableObject(stub(), (_, { storage }) => new Store(storage.sql).addToken(token, null, 0));
+  return text;
+}
+
+describe("routes", () => {
+  it("answer in the documented shapes from creation to failover", async () => {
+    const created = await ask("/v1/dataservices", { body: { ...CREATE, name: "beta" } });
+    expect(created.status).toBe(201);
+    expect(zCreated.parse(await created.json()).tokens.map(({ host }) => host)).toEqual(["db1", "db2", "db3", "app1"]);
+
+    const service = await foundedService();
+    killPrimary(service);
+    await roundsUntil(service, () => isWhole(2, ["db1"]));
+    const shown = zStatus.parse(await (await ask(ALPHA)).json());
+    expect(shown).toMatchObject({ founded: true, primary: "db2", epoch: 2 });
+    expect(zReply.safeParse(service.members.db2.reply).success).toBe(true);
+
+    const events = zEvents.parse(await (await ask(`${ALPHA}/events?limit=1000`)).json());
+    expect(events.events.map(({ id }) => id)).toEqual(events.events.map((_, index) => index + 1));
+    const rest = zEvents.parse(await (await ask(`${ALPHA}/events?after=${events.last - 1}`)).json());
+    expect(rest.events).toEqual([events.events.at(-1)]);
+
+    const [failover] = await operations();
+    const one = zOperation.parse(await (await ask(`${ALPHA}/operations/${failover?.op}`)).json());
+    expect(one).toEqual(failover);
+    expect(one.transcript).toEqual(expect.arrayContaining(["SELECTED SLAVE: db2@alpha"]));
+    expect(one.transcript.slice(-3)).toEqual([
+      "SHUNNING PREVIOUS MASTER 'db1@alpha'",
+      "PUT THE NEW MASTER 'db2@alpha' ONLINE",
+      "FAILOVER TO 'db2' WAS COMPLETED",
+    ]);
+  });
+
+  it("accept an operator's command with the operation to follow", async () => {
+    const service = await foundedService();
+    const response = await ask(`${ALPHA}/commands`, { body: { command: "datasource-fail", member: "db1" } });
+    expect(response.status).toBe(202);
+    const { operation } = await response.json<{ operation: OperationStatus }>();
+    expect(operation).toMatchObject({ kind: "datasource-fail", requestedBy: "operator", state: "running" });
+    await roundsUntil(service, () => isWhole(2, ["db1"]));
+    expect(service.members.db1.obeyed.map(({ kind }) => kind)).toContain("fence");
+  });
+
+  it("describe themselves without a token", async () => {
+    const openapi = await (
+      await ask("/openapi.json", { token: null })
+    ).json<{ openapi: string; paths: Record<string, unknown> }>();
+    expect(openapi.openapi).toBe("3.1.0");
+    expect(Object.keys(openapi.paths)).toEqual([
+      "/v1/dataservices",
+      "/v1/dataservices/{s}",
+      "/v1/dataservices/{s}/poll",
+      "/v1/dataservices/{s}/commands",
+      "/v1/dataservices/{s}/operations",
+      "/v1/dataservices/{s}/operations/{op}",
+      "/v1/dataservices/{s}/events",
+      "/healthz",
+    ]);
+    const page = await (await ask("/docs", { token: null })).text();
+    for (const code of Object.keys(ERRORS)) expect(page).toContain(code);
+    expect(await (await ask("/healthz", { token: null })).json()).toEqual({ status: "ok", protocol: 1 });
+  });
+});
+
+describe("tokens", () => {
+  const macs = macsOf(env.SECRET);
+  const forged = mintToken(macsOf("another secret, not ours"), "agent", "alpha").text;
+  const genuine = mintToken(macs, "agent", "alpha").text;
+
+  it.each([
+    ["none", null],
+    ["an empty one", ""],
+    ["junk", "x".repeat(500)],
+    ["the administrator's with a letter more", `${ADMIN}x`],
+    ["a forged one", forged],
+    ["a truncated one", genuine.slice(0, -1)],
+    ["one with another kind", genuine.replace("agent", "operator")],
+    ["one with another dataservice", genuine.replace("alpha", "gamma")],
+  ])("%s: refused before any object is reached", async (_, token) => {
+    const reached = vi.spyOn(Object.getPrototypeOf(env.COORDINATOR) as typeof env.COORDINATOR, "getByName");
+    for (const path of [ALPHA, `${ALPHA}/events`, `${ALPHA}/operations`, "/v1/dataservices/gamma", "/v1/nothing"]) {
+      await refusedWith(await ask(path, { token }), "unauthorized");
+    }
+    await refusedWith(await ask("/v1/dataservices", { token, body: CREATE }), "unauthorized");
+    expect(reached).not.toHaveBeenCalled();
+    // The very spy that saw nothing sees what does reach an object.
+    await ask(ALPHA);
+    expect(reached).toHaveBeenCalledTimes(1);
+    reached.mockRestore();
+  });
+
+  it("that were minted by us but are unknown to the object are refused by it", async () => {
+    await createService();
+    await refusedWith(await ask(`${ALPHA}/poll`, { token: genuine, body: {} }), "invalid-request");
+    const unknown = mintToken(macs, "viewer", "alpha");
+    const detail = await refusedWith(await ask(ALPHA, { token: unknown.text }), "unauthorized");
+    expect(detail).toContain(unknown.token.id);
+  });
+
+  it("open nothing outside their own dataservice", async () => {
+    const { tokens } = await createService();
+    await ask("/v1/dataservices", { body: { ...CREATE, name: "beta" } });
+    const elsewhere = await ask("/v1/dataservices/beta/poll", { token: tokens["db1"] ?? "", body: {} });
+    expect(await refusedWith(elsewhere, "forbidden")).toContain("'alpha', not to 'beta'");
+    await refusedWith(
+      await ask("/v1/dataservices", { token: tokens["db1"] ?? "", body: { ...CREATE, name: "delta" } }),
+      "forbidden",
+    );
+  });
+
+  it("of an agent speak for its own host only, and only poll", async () => {
+    const { members, tokens } = await createService();
+    const before = await stored();
+    const response = await send({ ...members.db1.poll, seq: 1 }, tokens["db2"] ?? "");
+    expect(await refusedWith(response, "forbidden")).toContain("'db1'");
+    await refusedWith(await ask(ALPHA, { token: tokens["db1"] ?? "" }), "forbidden");
+    await refusedWith(
+      await ask(`${ALPHA}/commands`, { token: tokens["db1"] ?? "", body: { command: "failover" } }),
+      "forbidden",
+    );
+    expect(await stored()).toEqual(before);
+  });
+
+  it("of a viewer read and of an operator command as well", async () => {
+    await foundedService();
+    const viewer = await mint("viewer");
+    const operator = await mint("operator");
+    expect((await ask(ALPHA, { token: viewer })).status).toBe(200);
+    await refusedWith(await ask(`${ALPHA}/commands`, { token: viewer, body: { command: "failover" } }), "forbidden");
+    expect((await ask(ALPHA, { token: operator })).status).toBe(200);
+    await refusedWith(
+      await ask(`${ALPHA}/commands`, { token: operator, body: { command: "failover" } }),
+      "primary-is-healthy",
+    );
+  });
+
+  it("are stored as their SHA-256 only", async () => {
+    const { tokens } = await createService();
+    const everything = JSON.stringify(await stored());
+    for (const token of Object.values(tokens)) {
+      expect(everything).not.toContain(token);
+      expect(everything).not.toContain(token.split("_").at(-1));
+    }
+  });
+});
+
+describe("bad input", () => {
+  const valid = CREATE;
+
+  it.each<[string, ErrorCode, unknown, string[]]>([
+    ["a name with capitals", "invalid-request", { ...valid, name: "Alpha" }, ["name", "Alpha", "lower-case letter"]],
+    ["no members", "invalid-request", { ...valid, members: [] }, ["members", "[]"]],
+    ["a member without a name", "invalid-request", { ...valid, members: [{}] }, ["members.0.name", "nothing"]],
+    ["an unknown field", "invalid-request", { ...valid, colour: "red" }, ["colour", "red", "leave it out"]],
+    ["a durability we lack", "invalid-request", { ...valid, durability: "sync" }, ["durability", "sync", "async"]],
+    [
+      "a primary that is no member",
+      "invalid-request",
+      { ...valid, primary: "db9" },
+      ["primary", "db9", "db1, db2, db3"],
+    ],
+    [
+      "a member named twice",
+      "invalid-request",
+      { ...valid, members: [{ name: "db1" }, { name: "db1" }] },
+      ["db1", "twice"],
+    ],
+    ["a router named as a member", "invalid-request", { ...valid, routers: ["db2"] }, ["db2", "twice"]],
+    [
+      "a lease too short for its polls",
+      "invalid-settings",
+      { ...valid, settings: { ttlMs: 1_000 } },
+      ["settings.ttlMs", "1000", "more than"],
+    ],
+    [
+      "a pace faster than allowed",
+      "invalid-settings",
+      { ...valid, settings: { pollInOperationMs: 1 } },
+      ["settings.pollInOperationMs", "1", "at least 50"],
+    ],
+    [
+      "a fraction of a millisecond",
+      "invalid-request",
+      { ...valid, settings: { ttlMs: 1.5 } },
+      ["settings.ttlMs", "1.5"],
+    ],
+    ["half a JSON", "invalid-request", '{"name":', ["no JSON"]],
+    ["nothing", "invalid-request", "", ["no JSON"]],
+    ["a list", "invalid-request", [], ["the whole body"]],
+  ])("to a creation: %s", async (_, code, body, words) => {
+    const detail = await refusedWith(await ask("/v1/dataservices", { body }), code);
+    for (const word of words) expect(detail).toContain(word);
+    await refusedWith(await ask(ALPHA), "unknown-dataservice");
+  });
+
+  it("to a creation: a name that is taken", async () => {
+    await createService();
+    const before = await stored();
+    const detail = await refusedWith(
+      await ask("/v1/dataservices", { body: { ...CREATE, primary: "db2" } }),
+      "dataservice-exists",
+    );
+    expect(detail).toContain("'alpha'");
+    expect(await stored()).toEqual(before);
+  });
+
+  it("to a poll, each with its own code, changes nothing", async () => {
+    const service = await foundedService();
+    const { db1, db2 } = service.members;
+    const good = { ...db2.poll, seq: db2.poll.seq + 1 };
+    const cases: [ErrorCode, unknown, string[]][] = [
+      ["unsupported-protocol", { ...good, protocol: 2 }, ["protocol", "2", "1 to 1"]],
+      ["unsupported-protocol", { protocol: 0, quite: "another shape" }, ["0"]],
+      ["invalid-request", { ...good, protocol: "1" }, ["protocol"]],
+      ["invalid-request", { ...good, seq: -1 }, ["seq", "-1"]],
+      [
+        "invalid-request",
+        { ...good, server: { ...good.server, position: { ...db1.server.position, lsn: "0x1" } } },
+        ["server.position.lsn", "0x1", "LSN"],
+      ],
+      [
+        "invalid-request",
+        { ...good, server: { ...good.server, report: { state: "asleep" } } },
+        ["server.report.state", "asleep"],
+      ],
+      ["invalid-request", { ...good, dataservice: "beta" }, ["dataservice", "beta"]],
+      ["forbidden", { ...good, host: "db3" }, ["db3", "db2"]],
+      ["stale-poll", { ...good, seq: db2.poll.seq }, ["db2"]],
+      ["second-agent", { ...good, startCount: 0 }, ["db2"]],
+      ["second-agent", { ...good, incarnation: "another" }, ["db2"]],
+      ["wrong-incarnation", { ...good, startCount: 2, incarnation: "another" }, ["db2"]],
+      ["wrong-system", { ...good, server: { ...good.server, systemId: "1" } }, ["db2"]],
+      ["unknown-member", { ...good, server: null }, ["db2", "[server]"]],
+    ];
+    const before = await stored();
+    for (const [code, body, words] of cases) {
+      const detail = await refusedWith(await ask(`${ALPHA}/poll`, { token: db2.token, body }), code);
+      for (const word of words) expect(detail).toContain(word);
+    }
+    await refusedWith(await ask(`${ALPHA}/poll`, { body: { ...good, host: "db9" } }), "unknown-member");
+    expect(await stored()).toEqual(before);
+    expect((await ask(`${ALPHA}/poll`, { token: db2.token, body: good })).status).toBe(200);
+  });
+
+  it("to a command, each with its own code, changes nothing", async () => {
+    await createService();
+    await refusedWith(await ask(`${ALPHA}/commands`, { body: { command: "failover" } }), "not-founded");
+    await reset();
+    await foundedService();
+    const before = await stored();
+    const cases: [ErrorCode, unknown, string][] = [
+      ["not-supported", { command: "switch", to: "db2" }, "'switch'"],
+      ["invalid-request", { command: 7 }, "command"],
+      ["invalid-request", { command: "failover", to: "DB2" }, "to"],
+      ["invalid-request", { command: "datasource-fail" }, "member"],
+      ["invalid-request", { command: "failover", force: true }, "force"],
+      ["primary-is-healthy", { command: "failover" }, "db1"],
+      ["unknown-member", { command: "datasource-fail", member: "db9" }, "db9"],
+    ];
+    for (const [code, body, word] of cases) {
+      expect(await refusedWith(await ask(`${ALPHA}/commands`, { body }), code)).toContain(word);
+    }
+    expect(await stored()).toEqual(before);
+  });
+
+  it("to what is read: unknown things and impossible numbers", async () => {
+    await createService();
+    expect(await refusedWith(await ask(`${ALPHA}/operations/99`), "unknown-operation")).toContain("99");
+    await refusedWith(await ask(`${ALPHA}/operations/first`), "invalid-request");
+    await refusedWith(await ask(`${ALPHA}/events?after=-1`), "invalid-request");
+    await refusedWith(await ask(`${ALPHA}/events?limit=5000`), "invalid-request");
+    await refusedWith(await ask("/v1/dataservices/No_Name"), "invalid-request");
+    await refusedWith(await ask(`${ALPHA}/policy`), "not-found");
+    await refusedWith(await ask("/elsewhere", { token: null }), "not-found");
+  });
+
+  it("that is too large is not read", async () => {
+    const { tokens } = await createService();
+    const huge = `{"protocol":1,"x":"${"x".repeat(262_144)}"}`;
+    await refusedWith(await ask(`${ALPHA}/poll`, { token: tokens["db1"] ?? "", body: huge }), "payload-too-large");
+    await refusedWith(await ask(`${ALPHA}/poll`, { token: "junk", body: huge }), "unauthorized");
+    const streamed = new Request(`http://coordinator${ALPHA}/poll`, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${tokens["db1"]}`, "Content-Type": "application/json" },
+      body: new Blob([huge]).stream(),
+    });
+    expect(await refusedWith(await exports.default.fetch(streamed), "payload-too-large")).toContain("262144");
+  });
+
+  it("of another content type names the one to use", async () => {
+    await createService();
+    const response = await exports.default.fetch(`http://coordinator${ALPHA}/commands`, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${ADMIN}`, "Content-Type": "text/plain" },
+      body: '{"command":"failover"}',
+    });
+    expect(await refusedWith(response, "invalid-request")).toContain("application/json");
+  });
+});
+
+it("of a dataservice that was never created leaves nothing in storage", async () => {
+  await refusedWith(await ask("/v1/dataservices/never"), "unknown-dataservice");
+  await refusedWith(
+    await ask("/v1/dataservices/never/commands", { body: { command: "failover" } }),
+    "unknown-dataservice",
+  );
+  const never = env.COORDINATOR.getByName("never");
+  const tables = await runInDurableObject(never, (_, { storage }) =>
+    storage.sql.exec("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf\\_%' ESCAPE '\\'").toArray(),
+  );
+  expect(tables).toEqual([]);
+});
+
+it("refuses everything with a remedy while a secret is missing", async () => {
+  const worker = (await import("../../worker/index.ts")).default;
+  const request = new Request(`http://coordinator${ALPHA}`, { headers: { Authorization: "Bearer undefined" } });
+  for (const lacking of [{ ADMIN_TOKEN: "" }, { SECRET: "short" }]) {
+    const response = await worker.fetch(request, { ...env, ...lacking });
+    expect(await refusedWith(response, "coordinator-unavailable")).toContain(Object.keys(lacking)[0]);
+  }
+});
+
+it("grants a lease whose version and end are authenticated by keys that storage does not hold", async () => {
+  const service = await foundedService();
+  const { reply } = service.members.db1;
+  expect(reply?.mac).toBe(macsOf(env.SECRET).version("alpha", reply?.version ?? -1));
+  expect(JSON.stringify(await stored())).not.toContain(reply?.mac);
+});

@@ -1,0 +1,279 @@
+import {
+  abortAllDurableObjects,
+  evictDurableObject,
+  reset,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { isSetUp, migrate, MIGRATIONS, type Migration } from "../../worker/migrations.ts";
+import { EVENTS_KEPT, OPERATIONS_KEPT, Store } from "../../worker/store.ts";
+import {
+  ask,
+  createService,
+  foundedService,
+  isWhole,
+  killPrimary,
+  pass,
+  round,
+  roundsUntil,
+  rowsChanged,
+  send,
+  stored,
+  stub,
+} from "./service.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+});
+
+afterEach(async () => {
+  vi.useRealTimers();
+  await reset();
+});
+
+interface LeaseRow {
+  body: string | null;
+  confirmations: number;
+}
+
+async function lease(): Promise<{ serial: number; confirmations: number }> {
+  const [row] = (await stored())["lease"] as LeaseRow[];
+  const body = row?.body ? (JSON.parse(row.body) as { serial: number }) : { serial: 0 };
+  return { serial: body.serial, confirmations: row?.confirmations ?? -1 };
+}
+
+describe("rows written", () => {
+  it("are at rest one per lease extension and nothing else", async () => {
+    const service = await foundedService();
+    await round(service, { apartMs: 333 });
+    const before = { rows: await rowsChanged(), ...(await lease()) };
+    for (let second = 0; second < 40; second += 1) await round(service, { apartMs: 333 });
+    const after = { rows: await rowsChanged(), ...(await lease()) };
+    const extensions = after.serial - before.serial;
+    // A third of 5 s is used at the second poll after each grant: every 2 s.
+    expect(extensions).toBeGreaterThanOrEqual(18);
+    expect(extensions).toBeLessThanOrEqual(22);
+    expect(after.rows - before.rows).toBe(extensions);
+  });
+
+  it("count one for an extension by the platform's own measure", async () => {
+    await foundedService();
+    const written = await runInDurableObject(
+      stub(),
+      (_, { storage }) => storage.sql.exec("UPDATE lease SET confirmations = confirmations + 1").rowsWritten,
+    );
+    expect(written).toBe(1);
+  });
+
+  it("are none for a poll that is refused", async () => {
+    const service = await foundedService();
+    const before = await stored();
+    const { db2 } = service.members;
+    db2.poll = { ...db2.poll, seq: db2.poll.seq - 1 };
+    const response = await db2.speak(send);
+    expect(response.status).toBe(409);
+    expect(await response.json()).toMatchObject({ code: "stale-poll" });
+    expect(await stored()).toEqual(before);
+  });
+
+  it("are measured by a count that sees an alarm being armed", async () => {
+    await createService();
+    const before = await rowsChanged();
+    await runInDurableObject(stub(), (_, { storage }) => storage.setAlarm(Date.now() + 100_000));
+    expect((await rowsChanged()) - before).toBe(1);
+  });
+
+  it("are few for an alarm at rest, which arms the next by itself", async () => {
+    const service = await foundedService();
+    pass(1_000);
+    await round(service);
+    const before = await rowsChanged();
+    expect(await runDurableObjectAlarm(stub())).toBe(true);
+    expect((await rowsChanged()) - before).toBeLessThanOrEqual(4);
+    const armed = await runInDurableObject(stub(), (_, { storage }) => storage.getAlarm());
+    expect(armed).toBeGreaterThan(Date.now());
+  });
+});
+
+describe("an answer with authority", () => {
+  it("is confirmed by a write of its own event: leases, commands and ends of leases, and no other answer", async () => {
+    const service = await foundedService();
+    const seen = { authoritative: 0, other: 0 };
+    const speakAndCompare = async (member: (typeof service.members)["db1"]): Promise<void> => {
+      pass(250);
+      const before = await lease();
+      const version = member.poll.version;
+      await member.speak(send);
+      const confirmed = (await lease()).confirmations - before.confirmations;
+      const { lease: granted, commands, leaseEnded } = member.reply ?? { lease: null, commands: [], leaseEnded: null };
+      const hasAuthority = granted !== null || commands.length > 0 || leaseEnded !== null;
+      seen[hasAuthority ? "authoritative" : "other"] += 1;
+      // Of the others, those that tell the member of a durable change may have made it.
+      const mustBe = hasAuthority ? 1 : member.reply?.version === version ? 0 : confirmed;
+      expect({ hasAuthority, confirmed }).toEqual({ hasAuthority, confirmed: mustBe });
+    };
+    for (let count = 0; count < 4; count += 1) {
+      for (const member of Object.values(service.members)) await speakAndCompare(member);
+    }
+    killPrimary(service);
+    for (let count = 0; count < 8; count += 1) {
+      for (const member of Object.values(service.members)) await speakAndCompare(member);
+    }
+    expect(await isWhole(2, ["db1"])).toBe(true);
+    expect(seen.authoritative).toBeGreaterThanOrEqual(5);
+    expect(seen.other).toBeGreaterThanOrEqual(5);
+  });
+
+  it("repeats a command with a write although nothing else changed", async () => {
+    const service = await foundedService();
+    killPrimary(service);
+    const { db1, db2, db3 } = service.members;
+    await db1.speak(send);
+    // db2 is told, but the answer is lost on its way; only the repetition reaches it.
+    for (const member of [db3, db2]) {
+      pass(20);
+      await send({ ...member.poll, seq: member.poll.seq + 1, server: member.server }, member.token);
+      member.poll = { ...member.poll, seq: member.poll.seq + 1 };
+    }
+    const before = { ...(await lease()), reigns: (await stored())["reigns"] };
+    pass(600);
+    await db2.speak(send);
+    expect(db2.obeyed.at(-1)).toMatchObject({ kind: "promote", epoch: 2 });
+    expect((await stored())["reigns"]).toEqual(before.reigns);
+    expect((await lease()).confirmations).toBe(before.confirmations + 1);
+  });
+});
+
+describe("migrations", () => {
+  const scratch = () => env.COORDINATOR.getByName("scratch");
+  const second: Migration = {
+    id: 2,
+    name: "notes",
+    statements: ["CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)"],
+  };
+  const broken: Migration = {
+    id: 3,
+    name: "broken",
+    statements: ["CREATE TABLE half (id INTEGER)", "CREATE NONSENSE"],
+  };
+
+  it("run once each, in order, and leave what was stored", async () => {
+    await runInDurableObject(scratch(), (_, { storage }) => {
+      expect(isSetUp(storage.sql)).toBe(false);
+      expect(migrate(storage.sql, MIGRATIONS, 1)).toBe(MIGRATIONS.length);
+      storage.sql.exec("INSERT INTO meta (id, generation) VALUES (1, 7)");
+      expect(isSetUp(storage.sql)).toBe(true);
+      expect(migrate(storage.sql, [...MIGRATIONS, second], 2)).toBe(1);
+      expect(migrate(storage.sql, [...MIGRATIONS, second], 3)).toBe(0);
+      expect(storage.sql.exec("SELECT generation FROM meta").one()).toEqual({ generation: 7 });
+      const applied = storage.sql.exec("SELECT id, applied_wall_ms FROM migrations ORDER BY id").toArray();
+      expect(applied).toEqual([
+        { id: 1, applied_wall_ms: 1 },
+        { id: 2, applied_wall_ms: 2 },
+      ]);
+    });
+  });
+
+  it("that fail leave nothing behind", async () => {
+    await runInDurableObject(scratch(), (_, { storage }) => {
+      storage.transactionSync(() => migrate(storage.sql, MIGRATIONS, 1));
+      expect(() => storage.transactionSync(() => migrate(storage.sql, [...MIGRATIONS, second, broken], 2))).toThrow(
+        /NONSENSE/,
+      );
+      const tables = storage.sql.exec("SELECT name FROM sqlite_master WHERE name IN ('notes', 'half')").toArray();
+      expect(tables).toEqual([]);
+    });
+  });
+
+  it("of a newer Worker are refused by an older one", async () => {
+    await runInDurableObject(scratch(), (_, { storage }) => {
+      migrate(storage.sql, [...MIGRATIONS, second], 1);
+      expect(() => migrate(storage.sql, MIGRATIONS, 2)).toThrow(/deploy the newer Worker/);
+    });
+  });
+});
+
+describe("what only grows is capped", () => {
+  it("events: the newest are kept, their ids go on", async () => {
+    await createService();
+    const { events, last } = await runInDurableObject(stub(), (_, { storage }) => {
+      const store = new Store(storage.sql);
+      storage.transactionSync(() => {
+        for (let count = 0; count < EVENTS_KEPT + 250; count += 1)
+          store.appendEvent({ kind: "agent-started", host: "db1", startCount: count }, count);
+      });
+      return {
+        events: storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM events").one().n,
+        last: store.events(0, 1).last,
+      };
+    });
+    expect(events).toBeGreaterThanOrEqual(EVENTS_KEPT);
+    expect(events).toBeLessThan(EVENTS_KEPT + 100);
+    expect(last).toBe(EVENTS_KEPT + 251);
+    const page = await (
+      await ask(`/v1/dataservices/alpha/events?after=${last - 2}&limit=10`)
+    ).json<{ events: { id: number }[] }>();
+    expect(page.events.map(({ id }) => id)).toEqual([last - 1, last]);
+  });
+
+  it("operations and their transcripts: the newest are kept", async () => {
+    const service = await foundedService();
+    const [record] = (await stored())["operations"] as { body: string }[];
+    const counts = await runInDurableObject(stub(), (_, { storage }) => {
+      const store = new Store(storage.sql);
+      const { durable, lease: leaseRecord } = store.load();
+      const founding = JSON.parse(record?.body ?? "") as { op: number };
+      storage.transactionSync(() => {
+        for (let op = 2; op <= OPERATIONS_KEPT + 5; op += 1) {
+          const step = { state: { durable, lease: leaseRecord } } as Parameters<Store["save"]>[1];
+          store.save(
+            { durable, lease: leaseRecord },
+            {
+              ...step,
+              effects: [{ kind: "operation", record: { ...founding, op } as never }],
+              reasons: [],
+              confirm: false,
+            },
+            0,
+          );
+        }
+      });
+      return storage.sql
+        .exec("SELECT (SELECT count(*) FROM operations) AS operations, (SELECT count(*) FROM transcript) AS transcript")
+        .one();
+    });
+    expect(counts).toEqual({ operations: OPERATIONS_KEPT, transcript: 0 });
+    expect(service.members.db1.isOpen()).toBe(true);
+  });
+});
+
+it("counts one generation per incarnation and tells each in the events", async () => {
+  await createService();
+  await evictDurableObject(stub());
+  await ask("/v1/dataservices/alpha");
+  await abortAllDurableObjects();
+  await ask("/v1/dataservices/alpha");
+  const { events } = await (
+    await ask("/v1/dataservices/alpha/events")
+  ).json<{ events: { kind: string; data: unknown }[] }>();
+  expect(events.map(({ kind, data }) => ({ kind, data }))).toEqual(
+    [1, 2, 3].map((generation) => ({ kind: "coordinator-started", data: { generation } })),
+  );
+});
+
+it("carries state over a restart: the same picture, the same tokens", async () => {
+  const service = await foundedService();
+  const before = await stored();
+  await abortAllDurableObjects();
+  expect(await stored()).toMatchObject({
+    state: before["state"],
+    lease: before["lease"],
+    reigns: before["reigns"],
+    tokens: before["tokens"],
+  });
+  pass(50);
+  expect((await service.members.db3.speak(send)).status).toBe(200);
+  await roundsUntil(service, () => isWhole(1));
+});
