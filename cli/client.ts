@@ -1,7 +1,7 @@
 /** The HTTP API, asked with deadlines; every refusal and every silence becomes a Failure that says what to do. */
 import { z } from "zod";
-import { zAccepted, zCreate, zCreated, zEvents, zOperation, zStatus } from "#shared/protocol/api.ts";
-import type { Created, Events, OperationStatus, OperatorCommand, Status } from "#shared/protocol/api.ts";
+import { zAccepted, zCreated, zEvents, zOperation, zStatus } from "#shared/protocol/api.ts";
+import type { Created, Events, OperationStatus, OperatorCommand, Status, zCreate } from "#shared/protocol/api.ts";
 import { ERRORS, type ErrorCode } from "#shared/protocol/errors.ts";
 import { Failure, failure, REMEDIES } from "./failure.ts";
 import type { Settings } from "./settings.ts";
@@ -32,7 +32,8 @@ export function createClient(settings: Settings, signal: AbortSignal): Client {
   const service = (name: string) => `/v1/dataservices/${name}`;
   return {
     status: async (name) => checked(zStatus, await get(service(name))),
-    events: async (name, after) => checked(zEvents, await get(`${service(name)}/events?after=${after}&limit=${EVENTS_PAGE}`)),
+    events: async (name, after) =>
+      checked(zEvents, await get(`${service(name)}/events?after=${after}&limit=${EVENTS_PAGE}`)),
     operations: async (name) => checked(zOperations, await get(`${service(name)}/operations`)).operations,
     operation: async (name, op) => checked(zOperation, await get(`${service(name)}/operations/${op}`)),
     command: async (name, command) => checked(zAccepted, await post(`${service(name)}/commands`, command)).operation,
@@ -50,7 +51,11 @@ interface Request {
 async function send(settings: Settings, signal: AbortSignal, request: Request): Promise<unknown> {
   const { url } = settings;
   if (!url) {
-    throw failure("invalid-configuration", "no coordinator is named", "give --url, REX_URL, or url in ~/.config/rex.toml");
+    throw failure(
+      "invalid-configuration",
+      "no coordinator is named",
+      "give --url, REX_URL, or url in ~/.config/rex.toml",
+    );
   }
   const deadline = AbortSignal.timeout(settings.requestTimeoutMs);
   try {
@@ -66,7 +71,9 @@ async function send(settings: Settings, signal: AbortSignal, request: Request): 
     if (!response.ok) throw refusal(response.status, text, url);
     return parseJson(text, url);
   } catch (error) {
-    throw error instanceof Failure ? error : silence(error, { settings, request, url, isInterrupted: signal.aborted, isLate: deadline.aborted });
+    throw error instanceof Failure
+      ? error
+      : silence(error, { settings, request, url, isInterrupted: signal.aborted, isLate: deadline.aborted });
   }
 }
 
@@ -85,7 +92,8 @@ function refusal(status: number, text: string, url: URL): Failure {
     return new Failure({
       code: "unexpected-answer",
       detail: `${url.origin} answered with status ${status} and no problem details`,
-      remedy: status >= 500 ? "try again; see the coordinator's log" : "check --url: it must be a coordinator's address",
+      remedy:
+        status >= 500 ? "try again; see the coordinator's log" : "check --url: it must be a coordinator's address",
       retryable: status >= 500,
     });
   }
@@ -111,7 +119,8 @@ interface Silence {
 
 /** The Failure for no answer at all. A command that got none may have been heard all the same. */
 function silence(error: unknown, { settings, request, url, isInterrupted, isLate }: Silence): Failure {
-  const maybe = request.method === "POST" ? "; it may have been carried out all the same: look before you repeat it" : "";
+  const maybe =
+    request.method === "POST" ? "; it may have been carried out all the same: look before you repeat it" : "";
   if (isInterrupted) {
     return failure("interrupted", `interrupted while asking ${url.origin}`, maybe.slice(2));
   }
@@ -142,7 +151,11 @@ function causeOf(error: unknown): string {
 function parseJson(text: string, url: URL): unknown {
   const value = jsonOrNull(text);
   if (value === null) {
-    throw failure("unexpected-answer", `${url.origin} answered with something that is no JSON`, "check --url: it must be a coordinator's address");
+    throw failure(
+      "unexpected-answer",
+      `${url.origin} answered with something that is no JSON`,
+      "check --url: it must be a coordinator's address",
+    );
   }
   return value;
 }
@@ -165,5 +178,9 @@ function checked<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
   const offence = result.error.issues.find(({ code }) => code !== "unrecognized_keys");
   if (!offence) return value as z.output<S>;
   const place = offence.path.join(".") || "the answer";
-  throw failure("unexpected-answer", `the coordinator's answer is not of the documented shape: ${place}: ${offence.message}`, "upgrade rex or the coordinator");
+  throw failure(
+    "unexpected-answer",
+    `the coordinator's answer is not of the documented shape: ${place}: ${offence.message}`,
+    "upgrade rex or the coordinator",
+  );
 }

@@ -82,7 +82,8 @@ export function operationRemedy(code: string, op: number): string {
 }
 
 const OPERATION_REMEDIES: Record<string, string> = {
-  "candidates-diverged": "the candidates hold different transactions: decide which may be lost, and name it with `failover to MEMBER`",
+  "candidates-diverged":
+    "the candidates hold different transactions: decide which may be lost, and name it with `failover to MEMBER`",
   "loss-exceeds-limit": "bring back a more advanced member, or accept the loss with a higher maxLossBytes",
   "failover-budget-spent": "find out why the primary keeps failing; `rex failover` works regardless of the budget",
   "target-not-eligible": "see `rex events` for why, or leave out the target",

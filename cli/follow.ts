@@ -71,10 +71,18 @@ async function pause(session: Session, current: OperationStatus): Promise<void> 
 }
 
 function interrupted({ op, kind }: OperationStatus): Failure {
-  return failure("interrupted", `operation ${op} (${kind}) goes on without this console`, `see it with \`rex operations ${op}\``);
+  return failure(
+    "interrupted",
+    `operation ${op} (${kind}) goes on without this console`,
+    `see it with \`rex operations ${op}\``,
+  );
 }
 
 function stillRunning(session: Session, { op, kind }: OperationStatus): Failure {
   const waitedS = session.settings().followMs / 1_000;
-  return failure("operation-still-running", `operation ${op} (${kind}) has not ended within ${waitedS} s; it goes on`, `see it with \`rex operations ${op}\``);
+  return failure(
+    "operation-still-running",
+    `operation ${op} (${kind}) has not ended within ${waitedS} s; it goes on`,
+    `see it with \`rex operations ${op}\``,
+  );
 }

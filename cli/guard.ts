@@ -17,7 +17,11 @@ export async function confirmExpert(session: Session, what: string): Promise<voi
   if (session.state.isExpert || session.isAssumingYes) return;
   const { ask, write } = session.screen;
   if (!ask) {
-    throw failure("needs-confirmation", `'${what}' is an expert-level command and nobody can be asked`, "add --yes, or put `expert` first in the script");
+    throw failure(
+      "needs-confirmation",
+      `'${what}' is an expert-level command and nobody can be asked`,
+      "add --yes, or put `expert` first in the script",
+    );
   }
   write(WARNING);
   const answer = await ask("Do you want to continue? (y/n)> ");

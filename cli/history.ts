@@ -18,7 +18,14 @@ export function readHistory(): string[] {
 export function writeHistory(history: readonly string[]): void {
   const kept = history.filter((line) => !/--token\b(?!-)/.test(line)).slice(0, HISTORY_LINES);
   try {
-    writeFileSync(historyPath(), kept.toReversed().map((line) => `${line}\n`).join(""), { mode: 0o600 });
+    writeFileSync(
+      historyPath(),
+      kept
+        .toReversed()
+        .map((line) => `${line}\n`)
+        .join(""),
+      { mode: 0o600 },
+    );
   } catch {
     return;
   }

@@ -3,11 +3,11 @@ import type { Interface } from "node:readline";
 
 export interface Lines {
   /** Shows `prompt` and answers the next line; null at the end of the input. Lines typed ahead come first. */
-  next(prompt: string): Promise<string | null>;
+  next: (prompt: string) => Promise<string | null>;
   /** Asks. Only what is typed after the question counts; null when it was interrupted or the input ended. */
-  ask(question: string): Promise<string | null>;
+  ask: (question: string) => Promise<string | null>;
   /** Ends a question that waits, unanswered; false when none waits. */
-  dismiss(): boolean;
+  dismiss: () => boolean;
 }
 
 /** Takes over the lines of `input`. */

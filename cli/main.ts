@@ -1,4 +1,5 @@
 /** `rex`: what the command line asks for is a command, a script, or a session. */
+import { isatty } from "node:tty";
 import { parseWords, type Parsed } from "./program.ts";
 import { fail, runCommand, runScript, type Console } from "./run.ts";
 import { parseScript } from "./script.ts";
@@ -37,7 +38,7 @@ async function runParsed(console: Console, parsed: Parsed): Promise<number> {
 
 async function runSession(console: Console, script: string | null): Promise<number> {
   if (script !== null) return runScript(console, parseScript(script), interruption());
-  if (process.stdin.isTTY !== true) return runScript(console, commandsOf(inputLines()), interruption());
+  if (!isatty(0)) return runScript(console, commandsOf(inputLines()), interruption());
   await runShell(console);
   return 0;
 }

@@ -30,7 +30,8 @@ export function parseWords(words: readonly string[], place: Place): Parsed {
     program.parse(words, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode !== 0) throw failure("usage", error.message.replace(/^error: /, ""), "`help COMMAND` shows the options");
+    if (error.exitCode !== 0)
+      throw failure("usage", error.message.replace(/^error: /, ""), "`help COMMAND` shows the options");
     return { kind: "text", text };
   }
   return parsed ?? { kind: "text", text };
@@ -38,7 +39,11 @@ export function parseWords(words: readonly string[], place: Place): Parsed {
 
 function buildProgram(place: Place, found: (parsed: Parsed) => void): Command {
   // Positional options: `rex agent --config F` means the agent's, `rex --config F ls` the console's.
-  const program = new Command("rex").enablePositionalOptions().allowUnknownOption().helpCommand(false).argument("[words...]");
+  const program = new Command("rex")
+    .enablePositionalOptions()
+    .allowUnknownOption()
+    .helpCommand(false)
+    .argument("[words...]");
   program.configureHelp({ formatHelp: () => renderHelp(commandsIn(place), place) });
   addOptions(program, place === "command-line" ? [...COMMON_OPTIONS, EXECUTE] : COMMON_OPTIONS);
   if (place === "command-line") program.version(version(), "-V, --version");
@@ -62,7 +67,10 @@ function addCommand(program: Command, spec: CommandSpec, found: (parsed: Parsed)
   command.action((operands: string[], options: Record<string, string | true>) => {
     const isOwn = ([key]: [string, unknown]) => own.has(key);
     const call = { operands, options: Object.fromEntries(Object.entries(options).filter(isOwn)) };
-    const flags = { ...program.opts(), ...Object.fromEntries(Object.entries(options).filter((entry) => !isOwn(entry))) };
+    const flags = {
+      ...program.opts(),
+      ...Object.fromEntries(Object.entries(options).filter((entry) => !isOwn(entry))),
+    };
     found({ kind: "command", spec, call, flags });
   });
 }
@@ -77,6 +85,6 @@ function longName(flags: string): string {
 }
 
 function version(): string {
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
-  return version;
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
 }

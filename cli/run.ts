@@ -17,7 +17,11 @@ export interface Console {
 type Command = Extract<Parsed, { kind: "command" }>;
 
 /** Runs what one line asks for and answers the exit status; prints failures. */
-export async function runWords(console: Console, words: readonly string[], how: Pick<Session, "input" | "signal">): Promise<number> {
+export async function runWords(
+  console: Console,
+  words: readonly string[],
+  how: Pick<Session, "input" | "signal">,
+): Promise<number> {
   try {
     const parsed = parseWords(words, how.input === "command-line" ? "command-line" : "session");
     return await runParsed(console, parsed, how);
@@ -39,7 +43,11 @@ async function runParsed(console: Console, parsed: Parsed, how: Pick<Session, "i
 }
 
 /** Runs a parsed command and answers the exit status; prints failures. */
-export async function runCommand(console: Console, { spec, call, flags }: Command, how: Pick<Session, "input" | "signal">): Promise<number> {
+export async function runCommand(
+  console: Console,
+  { spec, call, flags }: Command,
+  how: Pick<Session, "input" | "signal">,
+): Promise<number> {
   const merged = { ...console.flags, ...flags };
   try {
     const session: Session = {
@@ -57,7 +65,11 @@ export async function runCommand(console: Console, { spec, call, flags }: Comman
 }
 
 /** Runs the commands in turn up to the first that fails: what follows a failure may depend on it. */
-export async function runScript(console: Console, commands: AsyncIterable<string[]> | Iterable<string[]>, signal: AbortSignal): Promise<number> {
+export async function runScript(
+  console: Console,
+  commands: AsyncIterable<string[]> | Iterable<string[]>,
+  signal: AbortSignal,
+): Promise<number> {
   for await (const words of commands) {
     const status = await runWords(console, words, { input: "script", signal });
     if (status !== 0 || console.state.isOver || signal.aborted) return status;

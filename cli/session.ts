@@ -6,9 +6,9 @@ import type { Settings } from "./settings.ts";
 /** The terminal or pipe in front of the operator. */
 export interface Screen {
   /** Answers, for people and scripts. */
-  write(text: string): void;
+  write: (text: string) => void;
   /** Remarks that no script should have to skip. */
-  note(text: string): void;
+  note: (text: string) => void;
   isTerminal: boolean;
   /** Whether remarks appear on a terminal. */
   isNoteTerminal: boolean;
@@ -46,7 +46,8 @@ export function clientOf(session: Session): Client {
 /** The dataservice that commands are about; a Failure when none is named. */
 export function serviceOf(session: Session): string {
   const { service } = session.settings();
-  if (service === null) throw failure("usage", "no dataservice is named", "give --service, REX_SERVICE, or service in ~/.config/rex.toml");
+  if (service === null)
+    throw failure("usage", "no dataservice is named", "give --service, REX_SERVICE, or service in ~/.config/rex.toml");
   return service;
 }
 

@@ -39,11 +39,18 @@ const DEFAULT_WAIT_S = 120;
 /** Resolves the settings; throws a Failure that names the field, its value and the remedy. */
 export function resolveSettings(flags: Flags, environment: Environment): Settings {
   const file = readConfig(flags.config);
-  const token = flags.token ?? fromFile(flags.tokenFile) ?? nonEmpty(environment["REX_TOKEN"]) ?? file.token ?? fromFile(file.token_file);
+  const token =
+    flags.token ??
+    fromFile(flags.tokenFile) ??
+    nonEmpty(environment["REX_TOKEN"]) ??
+    file.token ??
+    fromFile(file.token_file);
   return {
     url: parseUrl(flags.url ?? nonEmpty(environment["REX_URL"]) ?? file.url),
     token: token ?? null,
-    service: parseService(flags.service ?? nonEmpty(environment["REX_SERVICE"]) ?? file.service ?? serviceOfToken(token)),
+    service: parseService(
+      flags.service ?? nonEmpty(environment["REX_SERVICE"]) ?? file.service ?? serviceOfToken(token),
+    ),
     requestTimeoutMs: parseSeconds("--timeout", flags.timeout, DEFAULT_TIMEOUT_S),
     followMs: parseSeconds("--wait", flags.wait, DEFAULT_WAIT_S),
   };
@@ -88,7 +95,7 @@ function readConfig(named: string | undefined): ConfigFile {
       throw failure("invalid-configuration", `${key} in ${path} is no text`, `write ${key} = "..."`);
     }
   }
-  return table as ConfigFile;
+  return table;
 }
 
 function parseToml(path: string, text: string): Record<string, unknown> {
@@ -97,7 +104,11 @@ function parseToml(path: string, text: string): Record<string, unknown> {
   } catch (error) {
     // The parser quotes the faulty line, which may hold the token: only the place is told.
     const { line } = error as { line?: number };
-    throw failure("invalid-configuration", `${path} is no TOML${line === undefined ? "" : ` (line ${line})`}`, "correct the line");
+    throw failure(
+      "invalid-configuration",
+      `${path} is no TOML${line === undefined ? "" : ` (line ${line})`}`,
+      "correct the line",
+    );
   }
 }
 
@@ -111,7 +122,11 @@ function readText(path: string, isRequired: boolean): string | null {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" && !isRequired) return null;
-    throw failure("invalid-configuration", `${path} cannot be read (${code ?? "unknown"})`, "name a file that exists and that you may read");
+    throw failure(
+      "invalid-configuration",
+      `${path} cannot be read (${code ?? "unknown"})`,
+      "name a file that exists and that you may read",
+    );
   }
 }
 
@@ -119,7 +134,11 @@ function parseUrl(text: string | undefined): URL | null {
   if (text === undefined) return null;
   const url = URL.parse(text);
   if (!url || !["http:", "https:"].includes(url.protocol)) {
-    throw failure("invalid-configuration", `the coordinator's url is '${text}'`, "give one such as https://rex.example.com");
+    throw failure(
+      "invalid-configuration",
+      `the coordinator's url is '${text}'`,
+      "give one such as https://rex.example.com",
+    );
   }
   return url;
 }

@@ -1,17 +1,18 @@
 /** The process's own terminal or pipes as a Screen. */
 import { createInterface } from "node:readline/promises";
+import { isatty } from "node:tty";
 import type { Screen } from "./session.ts";
 
 export function processScreen(environment: Record<string, string | undefined>): Screen {
-  const isTerminal = process.stdout.isTTY === true;
+  const isTerminal = isatty(1);
   endQuietlyWithTheReader();
   return {
     write: (text) => void process.stdout.write(text),
     note: (text) => void process.stderr.write(text),
     isTerminal,
-    isNoteTerminal: process.stderr.isTTY === true,
+    isNoteTerminal: isatty(2),
     hasColour: isTerminal && !environment["NO_COLOR"] && environment["TERM"] !== "dumb",
-    ask: process.stdin.isTTY === true && isTerminal ? askOnce : null,
+    ask: isTerminal && isatty(0) ? askOnce : null,
   };
 }
 

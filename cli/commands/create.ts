@@ -36,7 +36,8 @@ function parseCreate(call: Call): CreateRequest {
     throw usageFailure("create wants one name, --members and --primary", usageOf(CREATE));
   }
   const names = parseNames(members, "a name in --members");
-  if (!names.includes(primary)) throw failure("usage", `--primary is '${primary}'`, `give one of the members: ${names.join(", ")}`);
+  if (!names.includes(primary))
+    throw failure("usage", `--primary is '${primary}'`, `give one of the members: ${names.join(", ")}`);
   return {
     name: parseName(name, "the dataservice"),
     members: names.map((member) => ({ name: member })),

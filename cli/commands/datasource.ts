@@ -28,8 +28,14 @@ export const DATASOURCE: CommandSpec = {
 
 function parseFail({ operands }: Call): string {
   const [member, action] = operands;
-  if (member === undefined || action === undefined) throw usageFailure("datasource wants a member and what to do with it", usageOf(DATASOURCE));
-  if (action !== "fail") throw notCarried(`datasource ${action}`) ?? usageFailure(`'${action}' is not understood after 'datasource ${member}'`, usageOf(DATASOURCE));
-  if (operands.length > 2) throw usageFailure(`'${operands[2]}' is not understood after 'datasource ${member} fail'`, usageOf(DATASOURCE));
+  if (member === undefined || action === undefined)
+    throw usageFailure("datasource wants a member and what to do with it", usageOf(DATASOURCE));
+  if (action !== "fail")
+    throw (
+      notCarried(`datasource ${action}`) ??
+      usageFailure(`'${action}' is not understood after 'datasource ${member}'`, usageOf(DATASOURCE))
+    );
+  if (operands.length > 2)
+    throw usageFailure(`'${operands[2]}' is not understood after 'datasource ${member} fail'`, usageOf(DATASOURCE));
   return parseName(member, "the member");
 }

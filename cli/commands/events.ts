@@ -14,7 +14,9 @@ export const EVENTS: CommandSpec = {
   ...ORDINARY,
   name: "events",
   summary: "show what happened and why, oldest first",
-  details: ["One line an event: number, time, kind, then the particulars as key=value in order. With --json: one event a line."],
+  details: [
+    "One line an event: number, time, kind, then the particulars as key=value in order. With --json: one event a line.",
+  ],
   options: [
     { flags: "--after <n>", summary: "only the events after number n (default 0)" },
     { flags: "--follow", summary: "go on with new events as they happen, until Ctrl-C" },

@@ -20,7 +20,10 @@ export const FAILOVER: CommandSpec = {
   run: async (call, session) => {
     const to = parseTarget(call);
     await confirmExpert(session, "failover");
-    const accepted = await clientOf(session).command(serviceOf(session), { command: "failover", ...(to === null ? {} : { to }) });
+    const accepted = await clientOf(session).command(serviceOf(session), {
+      command: "failover",
+      ...(to === null ? {} : { to }),
+    });
     await followOperation(session, accepted);
   },
 };

@@ -12,7 +12,8 @@ export const OPERATIONS: CommandSpec = {
   operands: "[N]",
   summary: "list the operations, or show number N with its transcript",
   run: async ({ operands }, session) => {
-    if (operands.length > 1) throw usageFailure(`'${operands[1]}' is not understood after 'operations'`, usageOf(OPERATIONS));
+    if (operands.length > 1)
+      throw usageFailure(`'${operands[1]}' is not understood after 'operations'`, usageOf(OPERATIONS));
     const [wanted] = operands;
     const client = clientOf(session);
     if (wanted === undefined) {

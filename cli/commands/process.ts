@@ -61,6 +61,10 @@ async function load<Main>(module: string, name: string): Promise<Main> {
     return loaded[name] as Main;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
-    throw failure("not-installed", `this installation cannot run it: ${(error as Error).message}`, "install the whole of Interrex");
+    throw failure(
+      "not-installed",
+      `this installation cannot run it: ${(error as Error).message}`,
+      "install the whole of Interrex",
+    );
   }
 }

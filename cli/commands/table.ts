@@ -43,11 +43,17 @@ export function findCommand(word: string, place: Place): CommandSpec | null {
 export function noSuchCommand(word: string, place: Place): Failure {
   const elsewhere = COMMANDS.find((spec) => spec.name === word || spec.aliases.includes(word));
   if (elsewhere) {
-    const remedy = place === "session" ? `run it from the command line: rex ${word}` : `use it at the prompt or in a script; from here: --yes`;
+    const remedy =
+      place === "session"
+        ? `run it from the command line: rex ${word}`
+        : `use it at the prompt or in a script; from here: --yes`;
     return failure("unknown-command", `'${word}' does not work here`, remedy);
   }
-  const known = commandsIn(place).flatMap(({ name, aliases }) => [name, ...aliases]);
+  const known = commandsIn(place)
+    .flatMap(({ name, aliases }) => [name, aliases])
+    .flat();
   const suggestion = nearest(word, [...known, ...WORDS_NOT_CARRIED]);
-  const remedy = suggestion === null ? "`help` lists the commands" : `did you mean '${suggestion}'? \`help\` lists the commands`;
+  const remedy =
+    suggestion === null ? "`help` lists the commands" : `did you mean '${suggestion}'? \`help\` lists the commands`;
   return notCarried(word) ?? failure("unknown-command", `'${word}' is no command`, remedy);
 }

@@ -2,7 +2,8 @@
 import { failure, type Failure } from "../failure.ts";
 
 const FAIL_OVER = "`datasource PRIMARY fail` and then `failover` move the primary, and cut the sessions that are open";
-const BY_ITSELF = "a replica that failed comes back by itself once its server answers; what an operator failed or a failover shunned must be rebuilt";
+const BY_ITSELF =
+  "a replica that failed comes back by itself once its server answers; what an operator failed or a failover shunned must be rebuilt";
 const POLICY = "the policy is always AUTOMATIC: a primary that stops is failed over";
 const KEEP_OUT = "`datasource MEMBER fail` keeps a replica out";
 const OWN_TOOLS = "use the database's own tools";

@@ -23,11 +23,11 @@ export const WATCH: CommandSpec = {
   run: async (call, session) => {
     expectNoOperands(call, WATCH);
     const intervalMs = parseSeconds("--interval", optionText(call, "interval"), DEFAULT_INTERVAL_S);
-    let last = "";
+    let last: Frame = { text: "", trouble: "" };
     while (!session.signal.aborted) {
       const frame = await nextFrame(session, last);
-      if (frame.text !== last || frame.trouble !== "") show(session, frame);
-      last = frame.text;
+      show(session, frame, last);
+      last = frame;
       await delay(intervalMs, undefined, { signal: session.signal }).catch(() => {});
     }
   },
@@ -39,20 +39,22 @@ interface Frame {
   trouble: string;
 }
 
-async function nextFrame(session: Session, last: string): Promise<Frame> {
+async function nextFrame(session: Session, last: Frame): Promise<Frame> {
   try {
     const status = await fetchStatus(session);
     return { text: session.json ? `${JSON.stringify(status)}\n` : draw(status, session), trouble: "" };
   } catch (error) {
-    if (session.signal.aborted) return { text: last, trouble: "" };
+    if (session.signal.aborted) return last;
     if (!(error instanceof Failure) || !error.parts.retryable) throw error;
-    return { text: last, trouble: session.json ? renderFailureJson(error.parts) : renderFailure(error.parts) };
+    return { text: last.text, trouble: session.json ? renderFailureJson(error.parts) : renderFailure(error.parts) };
   }
 }
 
-function show(session: Session, { text, trouble }: Frame): void {
+/** Shows what differs from the frame before. */
+function show(session: Session, { text, trouble }: Frame, last: Frame): void {
   const { screen } = session;
+  if (text === last.text && trouble === last.trouble) return;
   if (screen.isTerminal && !session.json) screen.write(`${CLEAR_SCREEN}${text}`);
-  else if (trouble === "") screen.write(text);
-  if (trouble !== "") screen.note(trouble);
+  else if (text !== last.text) screen.write(text);
+  if (trouble !== last.trouble) screen.note(trouble);
 }

@@ -16,7 +16,9 @@ function renderValue(value: unknown): string {
   if (typeof value !== "object" || value === null) return String(value);
   const { kind, ...rest } = value as Record<string, unknown>;
   const isTyped = typeof kind === "string";
-  const parts = sortedEntries(isTyped ? rest : (value as Record<string, unknown>)).map(([key, each]) => `${plain(key)}=${renderValue(each)}`);
+  const parts = sortedEntries(isTyped ? rest : (value as Record<string, unknown>)).map(
+    ([key, each]) => `${plain(key)}=${renderValue(each)}`,
+  );
   if (!isTyped) return `{${parts.join(",")}}`;
   return parts.length === 0 ? renderText(kind) : `${renderText(kind)}(${parts.join(",")})`;
 }

@@ -27,7 +27,9 @@ export function renderHelp(commands: readonly CommandSpec[], place: "command-lin
 /** One command: usage, what it does, its options. Ends in a newline. */
 export function renderCommandHelp(spec: CommandSpec): string {
   const aliases = spec.aliases.length === 0 ? [] : [`also: ${spec.aliases.join(", ")}`];
-  const expert = spec.isExpert ? ["Expert-level: asks first; without a terminal it needs --yes, or `expert` first in the script."] : [];
+  const expert = spec.isExpert
+    ? ["Expert-level: asks first; without a terminal it needs --yes, or `expert` first in the script."]
+    : [];
   return [
     `usage: ${usageOf(spec)}`,
     ...aliases,

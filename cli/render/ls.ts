@@ -96,7 +96,8 @@ const NOT_AVAILABLE = "STATUS NOT AVAILABLE";
 
 function replicatorParts(replicator: DatasourceStatus["replicator"]): string[] {
   if (replicator.state === "unknown") return [`state=${NOT_AVAILABLE}`];
-  const upstream = replicator.role === "replica" && replicator.upstream !== null ? [`master=${replicator.upstream}`] : [];
+  const upstream =
+    replicator.role === "replica" && replicator.upstream !== null ? [`master=${replicator.upstream}`] : [];
   return [`role=${roleWord(replicator.role)}`, ...upstream, `state=${replicator.state.toUpperCase()}`];
 }
 

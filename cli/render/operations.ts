@@ -12,5 +12,7 @@ export function renderOperation(operation: OperationStatus): string {
 
 /** The line and the transcript below it, ending in a newline. */
 export function renderOperationWhole(operation: OperationStatus): string {
-  return [renderOperation(operation), ...operation.transcript.map((line) => `  ${plain(line)}`)].map((line) => `${line}\n`).join("");
+  return [renderOperation(operation), ...operation.transcript.map((line) => `  ${plain(line)}`)]
+    .map((line) => `${line}\n`)
+    .join("");
 }

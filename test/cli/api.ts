@@ -3,6 +3,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { zCreate, zOperatorCommand, type EventLine, type OperationStatus, type Status } from "#shared/protocol/api.ts";
 import { problem } from "#shared/protocol/errors.ts";
@@ -57,7 +60,11 @@ async function handle(api: ApiServer, request: IncomingMessage, response: Server
   const override = api.override?.(line);
   if (override === null) return;
   const isAllowed = request.headers.authorization === `Bearer ${TOKEN}`;
-  const answer = override ?? (isAllowed ? route(api, `${request.method} ${request.url}`, body) : refuse("unauthorized", "the token is not known"));
+  const answer =
+    override ??
+    (isAllowed
+      ? route(api, `${request.method} ${request.url}`, body)
+      : refuse("unauthorized", "the token is not known"));
   response.writeHead(answer.status, { "content-type": "application/json" });
   response.end(typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body));
 }
@@ -87,7 +94,13 @@ function route(api: ApiServer, request: string, body: string): Answer {
       return { status: 202, body: { operation: api.operation.shift() } };
     case "POST /v1/dataservices": {
       const { name, members } = zCreate.parse(JSON.parse(body));
-      return { status: 201, body: { name, tokens: members.map((member) => ({ host: member.name, token: `rex_agent_${name}_${member.name}_s3cret` })) } };
+      return {
+        status: 201,
+        body: {
+          name,
+          tokens: members.map((member) => ({ host: member.name, token: `rex_agent_${name}_${member.name}_s3cret` })),
+        },
+      };
     }
     default:
       return refuse("not-found", `there is no ${request}`);
@@ -110,6 +123,13 @@ export interface RexOptions {
   home?: string;
 }
 
+/** One compile cache for all: most of a short command's time is compiling. */
+const CACHE = mkdtempSync(join(tmpdir(), "rex-cache-"));
+
+export function removeCache(): void {
+  rmSync(CACHE, { recursive: true, force: true });
+}
+
 const ENTRY = fileURLToPath(new URL("../../cli/rex.mjs", import.meta.url));
 const DEADLINE_MS = 20_000;
 
@@ -117,14 +137,15 @@ const DEADLINE_MS = 20_000;
 export async function rex(args: string[], options: RexOptions = {}): Promise<Ended> {
   const { PATH = "" } = process.env;
   const child = spawn(options.node ?? process.execPath, [ENTRY, ...args], {
-    env: { PATH, HOME: options.home ?? "/nonexistent", ...options.environment },
+    env: { PATH, HOME: options.home ?? "/nonexistent", XDG_CACHE_HOME: CACHE, ...options.environment },
     timeout: DEADLINE_MS,
     killSignal: "SIGKILL",
   });
   const ended: Ended = { status: null, out: "", err: "" };
   let isInterrupted = false;
   const heard = () => {
-    if (isInterrupted || options.interruptAt === undefined || !`${ended.out}${ended.err}`.includes(options.interruptAt)) return;
+    if (isInterrupted || options.interruptAt === undefined || !`${ended.out}${ended.err}`.includes(options.interruptAt))
+      return;
     isInterrupted = true;
     child.kill("SIGINT");
   };

@@ -97,7 +97,9 @@ describe("the rows of a datasource", () => {
   });
 
   it("keeps every row within the frame, also when a word is longer than it", () => {
-    const lines = renderLs(statuses.FAILOVER_ABORTED, { ...PLAIN_LS, width: 20 }).split("\n").filter((line) => /^[|+]/.test(line));
+    const lines = renderLs(statuses.FAILOVER_ABORTED, { ...PLAIN_LS, width: 20 })
+      .split("\n")
+      .filter((line) => /^[|+]/.test(line));
     expect(lines.length).toBeGreaterThan(20);
     expect(new Set(lines.map((line) => line.length))).toEqual(new Set([22]));
   });

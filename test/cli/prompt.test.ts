@@ -25,7 +25,11 @@ describe("completion", () => {
 
 describe("a script", () => {
   it("is commands between lines and semicolons, without comments", () => {
-    expect(parseScript("ls;  failover to db2 ;\n# ls; ls\n\nevents # --follow\n")).toEqual([["ls"], ["failover", "to", "db2"], ["events"]]);
+    expect(parseScript("ls;  failover to db2 ;\n# ls; ls\n\nevents # --follow\n")).toEqual([
+      ["ls"],
+      ["failover", "to", "db2"],
+      ["events"],
+    ]);
   });
 });
 
