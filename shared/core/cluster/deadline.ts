@@ -1,5 +1,6 @@
 /** When the coordinator's machine must be woken though nobody speaks. */
-import type { ClusterState } from "./state.ts";
+import { isOperatorsWord } from "../../domain/datasource.ts";
+import type { ClusterState, MemberRecord } from "./state.ts";
 import { phaseDeadline } from "./succession.ts";
 
 /** The next moment, in `at`, at which a tick can change something; null when only events can. */
@@ -13,8 +14,13 @@ export function nextDeadlineAt(state: ClusterState): number | null {
 function silences(state: ClusterState): number[] {
   if (state.durable.phase.kind === "founding") return [];
   return Object.values(state.durable.members)
-    .filter((record) => record.role === "replica" && record.state === "online")
+    .filter((record) => record.role === "replica" && mayFallSilent(record))
     .map((record) => (state.live.hosts[record.name]?.handledAt ?? 0) + state.durable.settings.silentMs);
+}
+
+/** Whether a silence would change the record: a shun, an operator's word and a silence already told stay as they are. */
+function mayFallSilent({ state, reason }: MemberRecord): boolean {
+  return state !== "shunned" && !isOperatorsWord(reason) && reason.kind !== "manager-stopped";
 }
 
 function restarts(state: ClusterState): number[] {
