@@ -109,7 +109,8 @@ export class Engine {
         return fixed(takesMs + 1);
       }
       case "fence": {
-        const killMs = server.life === null ? 1 : random.between(5, world.chaos ? FENCE_LONGEST_MS : 500);
+        const slowestMs = random.chance(0.3) ? FENCE_LONGEST_MS : random.between(5, FENCE_LONGEST_MS);
+        const killMs = server.life === null ? 1 : world.chaos ? slowestMs : 200;
         this.#later(running, killMs, () => server.kill());
         return fixed(killMs + random.between(1, 60));
       }

@@ -21,9 +21,13 @@ export function unleash(ports: FaultPorts): void {
   if (scenario.faults.length === 0) return;
   const next = (): void => {
     if (!world.chaos) return;
-    const kind = random.pick(scenario.faults);
-    world.note("fault", kind);
-    strike(ports, kind);
+    const host = victim(ports);
+    strike(ports, random.pick(scenario.faults), host);
+    // Misfortunes that come together break what each alone does not.
+    if (random.chance(0.3)) {
+      const another = random.pick(scenario.faults);
+      world.after(random.between(0, 500), () => world.chaos && strike(ports, another, host));
+    }
     world.after(random.between(0, 2 * scenario.faultEveryMs), next);
   };
   world.after(random.between(0, scenario.faultEveryMs), next);
@@ -41,20 +45,22 @@ function victim({ random, hosts, coordinator }: FaultPorts): Host {
   return reigning && random.chance(0.5) ? reigning : random.pick(hosts);
 }
 
-function strike(ports: FaultPorts, kind: FaultKind): void {
-  const { random, network, coordinator, hosts } = ports;
-  const host = victim(ports);
+function strike(ports: FaultPorts, kind: FaultKind, host: Host): void {
+  const { world, random, network, coordinator, hosts } = ports;
   const forMs = spell(random);
+  world.note("fault", `${kind} ${host.name}`);
   switch (kind) {
     case "agent-partition":
       return cut(network, random, { a: host.name, b: "coordinator", forMs });
+    case "last-word":
+      return delayLastWord(ports, host);
     case "server-partition":
       return cut(network, random, { a: host.name, b: random.pick(hosts).name, forMs });
     case "server-crash":
       return crashServer(ports, host);
     case "server-hang":
       host.server.setHung(true);
-      ports.world.after(forMs, () => host.server.setHung(false));
+      world.after(forMs, () => host.server.setHung(false));
       return;
     case "agent-crash":
       if (host.agent?.isAlive && host.mayBeWithoutAgent(forMs)) host.crashAgent(forMs);
@@ -90,6 +96,20 @@ function cut(network: Network, random: Random, line: { a: string; b: string; for
   const way = random.pick(["both", "there", "back"]);
   if (way !== "back") network.block(line.a, line.b, line.forMs);
   if (way !== "there") network.block(line.b, line.a, line.forMs);
+}
+
+/** The last that a host hears is an answer of long ago: once it is on its way, slowly, no poll gets through any more. */
+function delayLastWord({ world, random, network, coordinator }: FaultPorts, host: Host): void {
+  network.holdUp("coordinator", host.name, { byMs: random.between(300, 3_500), forMs: 4_000 });
+  if (random.chance(0.3)) return;
+  const serial = coordinator.stored.lease?.serial;
+  const untilMs = world.nowMs + 4_000;
+  const watch = (): void => {
+    if (!world.chaos || world.nowMs > untilMs) return;
+    if (coordinator.stored.lease?.serial === serial) return void world.after(10, watch);
+    network.block(host.name, "coordinator", random.between(6_000, 15_000));
+  };
+  watch();
 }
 
 /** A server dies; now and then somebody starts it by hand, knowing nothing of Interrex. */

@@ -21,6 +21,8 @@ export class Network {
   #random: Random;
   /** Until when a direction carries nothing. */
   #blockedUntilMs = new Map<string, number>();
+  /** Directions in which everything is held up, by how much and until when. */
+  #slowUntilMs = new Map<string, { byMs: number; untilMs: number }>();
 
   constructor(world: World, random: Random, weather: Weather) {
     this.#world = world;
@@ -45,8 +47,14 @@ export class Network {
     this.#blockedUntilMs.set(key, Math.max(this.#blockedUntilMs.get(key) ?? 0, this.#world.nowMs + forMs));
   }
 
+  /** Holds up what is sent in one direction during the next `forMs`. */
+  holdUp(from: string, to: string, slow: { byMs: number; forMs: number }): void {
+    this.#slowUntilMs.set(`${from}>${to}`, { byMs: slow.byMs, untilMs: this.#world.nowMs + slow.forMs });
+  }
+
   healAll(): void {
     this.#blockedUntilMs.clear();
+    this.#slowUntilMs.clear();
     this.weather = FAIR_WEATHER;
   }
 
@@ -54,7 +62,9 @@ export class Network {
     const { lossP, minMs, maxMs, slowP, slowMs } = this.weather;
     const isLost = this.#random.chance(lossP) || !this.reaches(from, to);
     const heldUpMs = this.#random.chance(slowP) ? this.#random.between(0, slowMs) : 0;
-    const delayMs = this.#random.between(minMs, maxMs) + heldUpMs;
+    const slow = this.#slowUntilMs.get(`${from}>${to}`);
+    const slowedMs = slow && this.#world.nowMs < slow.untilMs ? slow.byMs : 0;
+    const delayMs = this.#random.between(minMs, maxMs) + heldUpMs + slowedMs;
     if (isLost) return;
     this.#world.after(delayMs, () => {
       // A message on its way when the line is cut does not arrive either.

@@ -8,6 +8,7 @@ import { seededRandom, type Random } from "./random.ts";
 
 export const FAULT_KINDS = [
   "agent-partition",
+  "last-word",
   "server-partition",
   "server-crash",
   "server-hang",
@@ -71,8 +72,8 @@ export function scenarioOf(seed: number): Scenario {
     taskFailureP: random.chance(0.5) ? 0 : random.between(0, 0.3),
     crashAtEffectP: random.chance(0.5) ? 0 : random.between(0, 0.02),
     coordinatorCrashP: random.chance(0.5) ? 0 : random.between(0, 0.02),
-    hasGuardian: random.chance(0.7),
-    hasLateReplies: random.chance(0.5),
+    hasGuardian: random.chance(0.5),
+    hasLateReplies: random.chance(0.7),
     reservesTimelines: true,
   };
 }

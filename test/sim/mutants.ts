@@ -1,0 +1,118 @@
+/** Machines with one rule less. What they break, the checkers must see. */
+import type { ClusterState } from "#shared/core/cluster/state.ts";
+import type { MemberDurable, MemberState } from "#shared/core/member/state.ts";
+import { REAL_MACHINES, type Machines } from "../../sim/machines.ts";
+
+const { cluster, member } = REAL_MACHINES;
+
+function withCluster(alter: (state: ClusterState) => ClusterState): Machines {
+  return { member, cluster: { ...cluster, step: (state, event) => cluster.step(alter(state), event) } };
+}
+
+/** Every host has been a witness for ever: the coordinator's own clock alone decides what has expired. */
+function isWitnessedAlways(state: ClusterState): ClusterState {
+  const serial = state.lease?.serial ?? 0;
+  const base = { monoMs: -1e15, bootMs: -1e15, wallMs: -1e15 };
+  const hosts = Object.fromEntries(
+    Object.entries(state.live.hosts).map(([name, host]) => [
+      name,
+      { ...host, witness: { startCount: host.poll.startCount, serial, base } },
+    ]),
+  );
+  return { ...state, live: { ...state.live, hosts } };
+}
+
+function forgetWhatBinds(state: MemberState): MemberState {
+  return {
+    ...state,
+    durable: { ...state.durable, opSeen: 0, epochSeen: state.durable.attempted },
+    live: { ...state.live, answeredSeq: 0 },
+  };
+}
+
+function keepWhatBinds(before: MemberDurable, after: MemberDurable): MemberDurable {
+  return {
+    ...after,
+    opSeen: Math.max(before.opSeen, after.opSeen),
+    epochSeen: Math.max(before.epochSeen, after.epochSeen),
+  };
+}
+
+export const MUTANTS: Record<string, Machines> = {
+  "the coordinator believes its own clock alone": withCluster(isWitnessedAlways),
+
+  "the coordinator waits for the lease, not for the fence": {
+    member,
+    cluster: {
+      ...cluster,
+      step: (state, event) => {
+        const settings = { ...state.durable.settings, fenceMs: 0, marginMs: 0 };
+        const lease = state.lease && { ...state.lease, fenceMs: 0 };
+        const durable = { ...state.durable, settings };
+        const result = cluster.step({ ...state, durable, lease }, event);
+        const isUnchanged = result.state.durable === durable;
+        const kept = isUnchanged ? state.durable : { ...result.state.durable, settings: state.durable.settings };
+        const sameLease = result.state.lease === lease ? state.lease : result.state.lease;
+        return { ...result, state: { ...result.state, durable: kept, lease: sameLease } };
+      },
+    },
+  },
+
+  "the holder counts its lease from the receipt of the reply": {
+    cluster,
+    member: {
+      ...member,
+      step: (state, event) => member.step(state, event.kind === "replied" ? { ...event, sent: event.clocks } : event),
+    },
+  },
+
+  "the holder takes the smallest of its clocks": {
+    cluster,
+    member: {
+      ...member,
+      step: (state, event) => {
+        const lease = state.durable.lease;
+        if (!lease) return member.step(state, event);
+        const { monoMs, bootMs, wallMs } = event.clocks;
+        const { base } = lease;
+        const elapsedMs = Math.min(monoMs - base.monoMs, bootMs - base.bootMs, wallMs - base.wallMs);
+        const clocks = { monoMs: base.monoMs + elapsedMs, bootMs: base.bootMs + elapsedMs, wallMs: base.wallMs + elapsedMs };
+        return member.step(state, { ...event, clocks });
+      },
+    },
+  },
+
+  "a member obeys late replies and lower operations": {
+    cluster,
+    member: {
+      ...member,
+      step: (state, event) => {
+        if (event.kind !== "replied") return member.step(state, event);
+        const result = member.step(forgetWhatBinds(state), event);
+        const durable = keepWhatBinds(state.durable, result.state.durable);
+        return { ...result, fsync: true, state: { ...result.state, durable } };
+      },
+    },
+  },
+
+  "what a member vouched for is not synced": {
+    cluster,
+    member: {
+      ...member,
+      step: (state, event) => ({ ...member.step(state, event), fsync: false }),
+    },
+  },
+
+  "an epoch is called released as soon as its fence begins": {
+    cluster,
+    member: {
+      ...member,
+      step: (state, event) => {
+        const result = member.step(state, event);
+        const { phase, durable } = result.state;
+        if (phase.kind !== "fencing" || durable.released >= phase.releases) return result;
+        return { ...result, fsync: true, state: { ...result.state, durable: { ...durable, released: phase.releases } } };
+      },
+    },
+  },
+};

@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import { runSeed } from "../../sim/run.ts";
+import { MUTANTS } from "./mutants.ts";
+
+const SEEDS = 300;
+/** Every mutant must fall within so many seeds. */
+const MUTANT_SEEDS = 400;
+
+describe("the real machines", () => {
+  it(`hold every rule in ${SEEDS} seeds, and each seed is one and the same story twice`, { timeout: 120_000 }, () => {
+    const broken: string[] = [];
+    for (let seed = 1; seed <= SEEDS; seed += 1) {
+      const { violation, trace } = runSeed(seed);
+      if (violation) broken.push(`seed ${seed}: ${violation.rule}: ${violation.what}`);
+      const again = runSeed(seed).trace;
+      if (again.length !== trace.length || again.some((line, index) => line !== trace[index])) {
+        broken.push(`seed ${seed}: two runs differ`);
+      }
+    }
+    expect(broken).toEqual([]);
+  });
+
+  it("are really attacked: the seeds hold failovers, losses and every way to come to rest", { timeout: 60_000 }, () => {
+    const outcomes = Array.from({ length: 100 }, (_, index) => runSeed(index + 1));
+    const epochs = outcomes.reduce((sum, outcome) => sum + outcome.epochs, 0);
+    expect(epochs).toBeGreaterThan(150);
+    expect(outcomes.filter((outcome) => outcome.rest.kind === "reigning").length).toBeGreaterThan(90);
+    expect(outcomes.some((outcome) => outcome.acknowledged > 0 && outcome.lost > 0)).toBe(true);
+  });
+});
+
+describe("machines with one rule less", () => {
+  for (const [name, machines] of Object.entries(MUTANTS)) {
+    it(`are caught: ${name}`, { timeout: 60_000 }, () => {
+      expect(firstBroken((seed) => runSeed(seed, machines).violation)).not.toBeNull();
+    });
+  }
+});
+
+function firstBroken(violationOf: (seed: number) => { rule: string } | null): string | null {
+  for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
+    const violation = violationOf(seed);
+    if (violation) return `seed ${seed}: ${violation.rule}`;
+  }
+  return null;
+}
