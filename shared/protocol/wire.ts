@@ -90,7 +90,7 @@ export const zConnectorReport = z.strictObject({
   targets: z.array(z.strictObject({ member: zName, created: zCount, active: zCount })).max(100),
 });
 
-/** A promise given or held (PROTOCOL 8); carried from the first version, used later. */
+/** A promise given or held (SPEC: promises); carried from the first version, used later. */
 export const zPromise = z.strictObject({ holder: zName, epoch: zCount, remainingMs: z.number() });
 
 export const zPoll = z.strictObject({

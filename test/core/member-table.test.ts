@@ -383,7 +383,7 @@ const restarts: Record<MemberPhaseKind, Record<RestartedUnder, Record<RestartedB
       writable: "open",
       "in-recovery": "fencing found-in-recovery",
       stopped: "fencing server-died",
-      unresponsive: "fencing server-died",
+      unresponsive: "open",
     },
     "lease-over": {
       writable: "fencing lease-lost, then start",
@@ -403,7 +403,7 @@ const restarts: Record<MemberPhaseKind, Record<RestartedUnder, Record<RestartedB
       writable: "open",
       "in-recovery": "fencing found-in-recovery",
       stopped: "fencing server-died",
-      unresponsive: "fencing server-died",
+      unresponsive: "open",
     },
     "lease-over": {
       writable: "fencing lease-lost, then start",
@@ -423,7 +423,7 @@ const restarts: Record<MemberPhaseKind, Record<RestartedUnder, Record<RestartedB
       writable: "open",
       "in-recovery": "fencing found-in-recovery",
       stopped: "fencing server-died",
-      unresponsive: "fencing server-died",
+      unresponsive: "open",
     },
     "lease-over": {
       writable: "fencing lease-lost, then start",

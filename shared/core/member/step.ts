@@ -29,7 +29,6 @@ import { answer, beginWork, fence, pollNow, run, setDurable, type Work } from ".
 /** A server that answers no probe for this long while it should be open is given up. */
 const UNRESPONSIVE_MS = 10_000;
 const START_DEADLINE_MS = 60_000;
-const FENCE_RETRY_MS = 1_500;
 
 type PhaseOf<K extends MemberPhase["kind"]> = Extract<MemberPhase, { kind: K }>;
 
@@ -88,7 +87,8 @@ function resume(work: Work): void {
   const isWritable = report.state === "running" && report.writable;
   const isCovered = covers(lease, attempted, work.live.bootId, work.clocks);
   if (attempted > released) {
-    if (isWritable && isCovered) {
+    // A server that misses one probe is not dead: it is judged like that of any holder, by how long it stays silent.
+    if (isCovered && (isWritable || report.state === "unresponsive")) {
       work.phase = { kind: "open", epoch: attempted };
       return;
     }
@@ -264,7 +264,7 @@ function finishFence(
   if (!outcome.ok) {
     // Nothing is vouched for before it is certain, however often that takes.
     work.reasons.push({ kind: "fence-failed", code: outcome.code, detail: outcome.detail });
-    work.phase = { ...phase, running: run(work, { kind: "fence", deadlineMs: FENCE_RETRY_MS }, running.command) };
+    work.phase = { ...phase, running: run(work, { kind: "fence", deadlineMs: work.live.fenceMs }, running.command) };
     return;
   }
   if (releases > work.durable.released) setDurable(work, { released: releases, releaseCause: cause });

@@ -15,7 +15,6 @@ import type {
 
 /** How many answers to commands are kept in each poll. */
 export const RESULTS_KEPT = 8;
-const FENCE_DEADLINE_MS = 1_500;
 
 export interface Work {
   durable: MemberDurable;
@@ -65,7 +64,7 @@ export function fence(
   const { phase } = work;
   const overtaken = phase.kind === "closed" || phase.kind === "opening" ? phase.running?.command : null;
   if (overtaken) answer(work, { ...overtaken, outcome: "failed", code: "fenced", detail: "" });
-  const running = run(work, { kind: "fence", deadlineMs: Math.max(work.live.fenceMs, FENCE_DEADLINE_MS) }, how.command);
+  const running = run(work, { kind: "fence", deadlineMs: work.live.fenceMs }, how.command);
   work.phase = { kind: "fencing", releases: how.releases, cause: how.cause, running, restart: how.restart };
   work.reasons.push({ kind: "fencing", releases: how.releases, cause: how.cause });
 }
