@@ -36,8 +36,6 @@ export interface StoredToken {
 
 export class Store {
   readonly #sql: SqlStorage;
-  /** Rows written through this store since it was opened: the main cost of the object. */
-  rowsWritten = 0;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
@@ -203,7 +201,7 @@ export class Store {
   }
 
   #write(statement: string, ...bindings: (string | number | null)[]): void {
-    this.rowsWritten += this.#sql.exec(statement, ...bindings).rowsWritten;
+    this.#sql.exec(statement, ...bindings);
   }
 }
 

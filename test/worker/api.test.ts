@@ -6,6 +6,7 @@ import { ERRORS, type ErrorCode, type Problem } from "#shared/protocol/errors.ts
 import { zReply } from "#shared/protocol/wire.ts";
 import { mintToken, type TokenKind } from "../../worker/auth.ts";
 import { macsOf } from "../../worker/mac.ts";
+import { ScriptedMember } from "./members.ts";
 import { Store } from "../../worker/store.ts";
 import {
   ADMIN,
@@ -142,6 +143,22 @@ describe("tokens", () => {
     const unknown = mintToken(macs, "viewer", "alpha");
     const detail = await refusedWith(await ask(ALPHA, { token: unknown.text }), "unauthorized");
     expect(detail).toContain(unknown.token.id);
+  });
+
+  it("with the id of a known one but another secret, or another kind, are refused by the object", async () => {
+    const { tokens } = await createService();
+    const before = await stored();
+    const own = tokens["db1"]?.split("_") ?? [];
+    const forge = (kind: string, secret: string): string => {
+      const publicPart = ["rex", kind, "alpha", own[3], secret].join("_");
+      return publicPart + macs.token(publicPart);
+    };
+    const body = { ...new ScriptedMember("db1", "").poll, seq: 1 };
+    const other = await ask(`${ALPHA}/poll`, { token: forge("agent", "0".repeat(40)), body });
+    expect(await refusedWith(other, "unauthorized")).toContain(own[3]);
+    const promoted = await ask(ALPHA, { token: forge("operator", own[4]?.slice(0, 40) ?? "") });
+    expect(await refusedWith(promoted, "unauthorized")).toContain(own[3]);
+    expect(await stored()).toEqual(before);
   });
 
   it("open nothing outside their own dataservice", async () => {

@@ -147,7 +147,7 @@ it("answers 500 and keeps the last state when a step breaks an invariant", async
   error.mockRestore();
 });
 
-it("goes on failing over by polls alone when the alarm is lost, and arms it anew", async () => {
+it("arms an alarm anew that was lost", async () => {
   const service = await foundedService();
   await runInDurableObject(stub(), (_, { storage }) => storage.deleteAlarm());
   pass(180_000);
