@@ -141,7 +141,7 @@ async function initialise(member: DemoMember, { binDirectory, account }: Cluster
   await run(join(binDirectory, "initdb"), ["-D", member.dataDirectory, "--auth=trust", ...dialect, ...speed], {
     timeout: INITDB_TIMEOUT_MS,
     cwd: dirname(member.dataDirectory),
-    ...(account ?? {}),
+    ...account,
   });
 }
 

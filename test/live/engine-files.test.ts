@@ -65,7 +65,7 @@ describe("timeline histories", () => {
     writeFileSync(join(wal, "00000003.history"), "");
     writeFileSync(join(wal, "000000020000000000000001"), "");
     deleteReservedTimelines(directory);
-    expect(readdirSync(wal).sort()).toEqual(["00000002.history", "000000020000000000000001"]);
+    expect(readdirSync(wal).toSorted()).toEqual(["00000002.history", "000000020000000000000001"]);
   });
 });
 

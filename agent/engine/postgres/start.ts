@@ -98,7 +98,7 @@ function spawnServer(options: PostgresOptions, log: number): ChildProcess {
     detached: true,
     stdio: ["ignore", log, log],
     env: Object.fromEntries(INHERITED_VARIABLES.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))),
-    ...(runAs ?? {}),
+    ...runAs,
   });
   child.unref();
   return child;
