@@ -133,7 +133,8 @@ export class Agent {
     } catch (error) {
       return checkers.broken(name, error);
     }
-    if (next.reasons.length > 0) world.note(name, `${what}: ${next.reasons.map((reason) => JSON.stringify(reason)).join(" ")}`);
+    if (next.reasons.length > 0)
+      world.note(name, `${what}: ${next.reasons.map((reason) => JSON.stringify(reason)).join(" ")}`);
     if (next.state.durable !== before) {
       if (this.#diesHere()) return;
       disk.write(next.state.durable, next.fsync);
@@ -167,7 +168,9 @@ export class Agent {
     this.engine.run(task, (outcome) => {
       this.#ports.world.note(this.#host.name, `task ${task.id} ${task.kind} ${outcome.ok ? "ok" : outcome.code}`);
       this.act(() =>
-        this.observe(() => this.#handle({ kind: "finished", clocks: this.#host.clock.read(), taskId: task.id, outcome })),
+        this.observe(() =>
+          this.#handle({ kind: "finished", clocks: this.#host.clock.read(), taskId: task.id, outcome }),
+        ),
       );
     });
   }
@@ -206,7 +209,9 @@ export class Agent {
     this.#inFlight = seq;
     checkers.polled(this.#host, poll);
     network.send(name, "coordinator", () =>
-      coordinator.receive(poll, (reply) => network.send("coordinator", name, () => this.act(() => this.#hear(seq, reply)))),
+      coordinator.receive(poll, (reply) =>
+        network.send("coordinator", name, () => this.act(() => this.#hear(seq, reply))),
+      ),
     );
     this.#timer(scenario.settings.pollTimeoutMs, () => {
       if (this.#inFlight === seq) this.#settle(seq, RETRY_MS);
@@ -243,7 +248,9 @@ export class Agent {
     if (!this.#state) return;
     const remainingMs = machines.member.nextDeadlineMs(this.#state, this.#host.clock.read());
     if (remainingMs === null) return;
-    this.#deadlineTimer = this.#timer(remainingMs, () => this.#handle({ kind: "tick", clocks: this.#host.clock.read() }));
+    this.#deadlineTimer = this.#timer(remainingMs, () =>
+      this.#handle({ kind: "tick", clocks: this.#host.clock.read() }),
+    );
   }
 
   /** A timer on monotonic time: a machine that slept meanwhile has to wait for the rest of it. */

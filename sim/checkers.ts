@@ -65,7 +65,10 @@ export class Checkers {
     if (attempted === 0) this.fail("G6", `${name} writes without an epoch`);
     const bound = this.#boundOf(name);
     if (attempted <= released || attempted <= bound.released) {
-      this.fail("G3", `${name} writes in epoch ${attempted}, of which ${Math.max(released, bound.released)} was released`);
+      this.fail(
+        "G3",
+        `${name} writes in epoch ${attempted}, of which ${Math.max(released, bound.released)} was released`,
+      );
     }
     const opener = this.#openers.get(attempted) ?? name;
     if (opener !== name) this.fail("G3", `${name} and ${opener} both opened in epoch ${attempted}`);
@@ -94,7 +97,10 @@ export class Checkers {
   polled(host: Host, poll: Poll): void {
     const bound = this.#boundOf(host.name);
     if (poll.opSeen < bound.opSeen || poll.epochSeen < bound.epochSeen || poll.released < bound.released) {
-      this.fail("G3", `${host.name} forgot: ${JSON.stringify({ bound, opSeen: poll.opSeen, epochSeen: poll.epochSeen, released: poll.released })}`);
+      this.fail(
+        "G3",
+        `${host.name} forgot: ${JSON.stringify({ bound, opSeen: poll.opSeen, epochSeen: poll.epochSeen, released: poll.released })}`,
+      );
     }
     if (poll.released >= poll.attempted && poll.attempted > 0 && host.server.accepts) {
       this.fail("G3", `${host.name} vouches for ${poll.released} while it accepts writes`);
@@ -115,7 +121,10 @@ export class Checkers {
       if (!command) continue;
       const { synced } = host.disk;
       if (command.op < bound.opSeen || command.epoch < bound.epochSeen) {
-        this.fail("G3", `${host.name} obeys ${command.id} of operation ${command.op}, epoch ${command.epoch}, after ${JSON.stringify(bound)}`);
+        this.fail(
+          "G3",
+          `${host.name} obeys ${command.id} of operation ${command.op}, epoch ${command.epoch}, after ${JSON.stringify(bound)}`,
+        );
       }
       if (synced.opSeen < command.op || synced.epochSeen < command.epoch) {
         this.fail("G3", `${host.name} obeys ${command.id} before it is on disk`);
@@ -135,7 +144,11 @@ export class Checkers {
     }
     for (const member of Object.values(before.members)) {
       const now = after.members[member.name];
-      if (member.reason.kind === "manually-failed" && now?.reason.kind !== "manually-failed" && now?.state !== "shunned") {
+      if (
+        member.reason.kind === "manually-failed" &&
+        now?.reason.kind !== "manually-failed" &&
+        now?.state !== "shunned"
+      ) {
         this.fail("G4", `${member.name} was failed by an operator and is ${now?.state} now`);
       }
     }

@@ -50,7 +50,9 @@ export class Engine {
     const { takesMs, outcome } = this.#begin(task, running);
     const isTimely = takesMs <= task.deadlineMs;
     const late: Outcome = { ok: false, code: "timeout", detail: "" };
-    running.end = this.#ports.world.after(Math.min(takesMs, task.deadlineMs), () => finished(isTimely ? outcome() : late));
+    running.end = this.#ports.world.after(Math.min(takesMs, task.deadlineMs), () =>
+      finished(isTimely ? outcome() : late),
+    );
   }
 
   /** The agent's process is gone: nobody hears of the ends, but what was asked of the server may still happen. */

@@ -9,19 +9,22 @@ import type { DurableState, MemberRecord } from "#shared/core/cluster/state.ts";
 import type { Host } from "./host.ts";
 
 /** Failovers that stop here wait for a person, by design. */
-const NEEDS_A_PERSON: readonly AbortCode[] = ["candidates-diverged", "loss-exceeds-limit", "failover-budget-spent"];
+const NEEDS_A_PERSON: ReadonlySet<AbortCode> = new Set([
+  "candidates-diverged",
+  "loss-exceeds-limit",
+  "failover-budget-spent",
+]);
 
 export type Rest =
   /** A primary is open, and whoever can streams from it; `aside` are members that need a repair. */
-  | { kind: "reigning"; aside: string[] }
-  | { kind: "needs-a-person"; code: string }
-  | { kind: "unsettled"; why: string };
+  { kind: "reigning"; aside: string[] } | { kind: "needs-a-person"; code: string } | { kind: "unsettled"; why: string };
 
 /** Where the dataservice stands, by what is stored and what the servers do. */
 export function restOf(durable: DurableState, hosts: Host[]): Rest {
   const { phase } = durable;
   if (phase.kind === "vacant") return vacancy(durable, hosts, phase.code);
-  if (phase.kind === "collecting" && !hasEligible(durable, hosts)) return { kind: "needs-a-person", code: "nobody-left" };
+  if (phase.kind === "collecting" && !hasEligible(durable, hosts))
+    return { kind: "needs-a-person", code: "nobody-left" };
   if (phase.kind !== "reigning" || !phase.opened) return { kind: "unsettled", why: `phase ${phase.kind}` };
   const primary = hosts.find((host) => host.name === phase.primary);
   if (!primary?.server.accepts) return { kind: "unsettled", why: `${phase.primary} reigns and accepts no writes` };
@@ -30,14 +33,15 @@ export function restOf(durable: DurableState, hosts: Host[]): Rest {
     if (host === primary) continue;
     const reason = whyNotStreaming(durable, host, primary);
     if (reason === null) continue;
-    if (!reason.isAccepted) return { kind: "unsettled", why: `${host.name} does not stream from ${primary.name}: ${reason.why}` };
+    if (!reason.isAccepted)
+      return { kind: "unsettled", why: `${host.name} does not stream from ${primary.name}: ${reason.why}` };
     aside.push(reason.why);
   }
   return { kind: "reigning", aside };
 }
 
 function vacancy(durable: DurableState, hosts: Host[], code: AbortCode): Rest {
-  if (NEEDS_A_PERSON.includes(code)) return { kind: "needs-a-person", code };
+  if (NEEDS_A_PERSON.has(code)) return { kind: "needs-a-person", code };
   if (!hasEligible(durable, hosts)) return { kind: "needs-a-person", code: "nobody-left" };
   // An operator named somebody who could not: the operator has been told, and decides.
   if (code === "target-not-eligible" || code === "target-behind") return { kind: "needs-a-person", code };
@@ -58,13 +62,19 @@ function isOfThisLine(durable: DurableState, host: Host): boolean {
   return attempted === 0 || ancestry(durable.reigns, durable.epoch).some((reign) => reign.epoch === attempted);
 }
 
-function whyNotStreaming(durable: DurableState, host: Host, primary: Host): { why: string; isAccepted: boolean } | null {
+function whyNotStreaming(
+  durable: DurableState,
+  host: Host,
+  primary: Host,
+): { why: string; isAccepted: boolean } | null {
   const record = durable.members[host.name] as MemberRecord;
   if (record.state === "shunned") return { why: "shunned", isAccepted: true };
   if (isOperatorsWord(record.reason)) return { why: "operators-word", isAccepted: true };
-  if (!isOfThisLine(durable, host)) return { why: "off-lineage", isAccepted: true };
-  if (!host.server.isPrefixOf(primary.server) && host.server.stream === null) return { why: "diverged", isAccepted: true };
-  if (host.server.stream?.upstream !== primary.server) return { why: `${record.state}, ${record.reason.kind}`, isAccepted: false };
+  if (!isOfThisLine(durable, host)) return { why: `off-lineage and ${record.state}`, isAccepted: true };
+  if (!host.server.isPrefixOf(primary.server) && host.server.stream === null)
+    return { why: `diverged and ${record.state}`, isAccepted: true };
+  if (host.server.stream?.upstream !== primary.server)
+    return { why: `${record.state}, ${record.reason.kind}`, isAccepted: false };
   if (record.state !== "online") return { why: `streams, and is ${record.state}`, isAccepted: false };
   return null;
 }

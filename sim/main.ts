@@ -30,7 +30,8 @@ for (let seed = first; seed < first + runs; seed += 1) {
 }
 
 const tookMs = Number(process.hrtime.bigint() - startedAt) / 1e6;
-for (const [what, times] of [...tally].toSorted()) console.log(`${String(times).padStart(8)}  ${what}`);
+for (const [what, times] of [...tally].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+  console.log(`${String(times).padStart(8)}  ${what}`);
 console.log(`${runs} seeds from ${first}, each twice: ${failures} failed, ${(tookMs / runs).toFixed(1)} ms a seed`);
 process.exitCode = failures === 0 ? 0 : 1;
 
@@ -50,7 +51,13 @@ function firstDifference(a: string[], b: string[]): number | null {
 
 function tellViolation(outcome: Outcome, violation: { rule: string; what: string; timeMs: number }): void {
   console.log(`seed ${outcome.seed}: ${violation.rule} broken at ${violation.timeMs.toFixed(1)} ms: ${violation.what}`);
-  if (!values.trace) console.log(outcome.trace.slice(-LAST_EVENTS).map((line) => `    ${line}`).join("\n"));
+  if (!values.trace)
+    console.log(
+      outcome.trace
+        .slice(-LAST_EVENTS)
+        .map((line) => `    ${line}`)
+        .join("\n"),
+    );
 }
 
 function count({ rest, epochs, acknowledged, lost, events }: Outcome): void {

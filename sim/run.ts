@@ -10,7 +10,7 @@ import { REAL_MACHINES, type Machines } from "./machines.ts";
 import { Network } from "./network.ts";
 import { seededRandom } from "./random.ts";
 import { scenarioOf, type Scenario } from "./scenario.ts";
-import { Server } from "./server.ts";
+import { FIRST_BRANCH, Server } from "./server.ts";
 import { World } from "./world.ts";
 
 /** How long the world may take to come to rest after the last fault. */
@@ -42,9 +42,15 @@ interface Stage {
   scenario: Scenario;
 }
 
+/** What a run may have otherwise than its seed says: worse machines, or another world. */
+export interface Alterations {
+  machines?: Machines;
+  scenario?: Partial<Scenario>;
+}
+
 /** Runs one seed to its end, or to the first violation. */
-export function runSeed(seed: number, machines: Machines = REAL_MACHINES): Outcome {
-  const stage = setStage(scenarioOf(seed), machines);
+export function runSeed(seed: number, { machines = REAL_MACHINES, scenario: altered = {} }: Alterations = {}): Outcome {
+  const stage = setStage({ ...scenarioOf(seed), ...altered }, machines);
   const { world, checkers, scenario } = stage;
   const isBroken = (): boolean => checkers.violation !== null;
   world.chaos = scenario.chaosFromMs === 0;
@@ -65,7 +71,7 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
   const network = new Network(world, random.fork("network"), scenario.weather);
   const coordinator = new Coordinator({ world, random: random.fork("coordinator"), checkers, machines, scenario });
   const hosts: Host[] = [];
-  let branch = 1;
+  let branch = FIRST_BRANCH;
   const hostAt = (server: Server): Host | undefined => hosts.find((host) => host.server === server);
   const serverPorts = {
     world,
@@ -84,7 +90,15 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
     const serves = index === 0 && scenario.primaryServes;
     const options = { endpoint: { host: `${name}.example`, port: 5432 }, inRecovery: !serves, standbySignal: !serves };
     const server = new Server({ ...serverPorts, random: random.fork(`server of ${name}`) }, name, options);
-    const ports: AgentPorts = { world, network, coordinator, checkers, machines, scenario, random: random.fork(`agent of ${name}`) };
+    const ports: AgentPorts = {
+      world,
+      network,
+      coordinator,
+      checkers,
+      machines,
+      scenario,
+      random: random.fork(`agent of ${name}`),
+    };
     hosts.push(new Host(ports, server));
   });
   for (const host of hosts) {

@@ -14,6 +14,8 @@ import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
 const SYSTEM_ID = "7300000000000000001";
+/** The branch that every log begins with. */
+export const FIRST_BRANCH = 1;
 const RECONNECT_MS = 200;
 /** A receiver that hears nothing for this long gives its stream up. */
 const RECEIVER_TIMEOUT_MS = 2_500;
@@ -53,7 +55,7 @@ export class Server {
   readonly name: string;
   readonly endpoint: Endpoint;
   process: Process;
-  segments: Segment[] = [{ branch: 1, timeline: 1, from: 0 }];
+  segments: Segment[] = [{ branch: FIRST_BRANCH, timeline: 1, from: 0 }];
   endLsn = 0x3000060;
   conninfo: Endpoint | null = null;
   /** Whether a start ends in recovery; only a server that was never managed lacks it. */
@@ -70,7 +72,11 @@ export class Server {
   #lastView: ServerView | null = null;
   #isConnecting = false;
 
-  constructor(ports: ServerPorts, name: string, options: { endpoint: Endpoint; inRecovery: boolean; standbySignal: boolean }) {
+  constructor(
+    ports: ServerPorts,
+    name: string,
+    options: { endpoint: Endpoint; inRecovery: boolean; standbySignal: boolean },
+  ) {
     this.#ports = ports;
     this.name = name;
     this.endpoint = options.endpoint;
@@ -113,7 +119,7 @@ export class Server {
 
   /** The branch that wrote what lies before `lsn`. */
   branchAt(lsn: number): number {
-    return (this.segments.findLast((segment) => segment.from < lsn) ?? this.segments[0] as Segment).branch;
+    return this.segments.findLast((segment) => segment.from < lsn)?.branch ?? FIRST_BRANCH;
   }
 
   /** What a probe sees. A server that does not answer shows what it last said, except that it receives nothing. */
@@ -321,7 +327,8 @@ export class Server {
     for (const replica of this.#followers) {
       const { stream } = replica;
       if (stream?.upstream !== this) this.#followers.delete(replica);
-      else if (network.reaches(this.name, replica.name)) world.after(random.between(1, 20), () => replica.#lose(stream));
+      else if (network.reaches(this.name, replica.name))
+        world.after(random.between(1, 20), () => replica.#lose(stream));
     }
   }
 }

@@ -73,7 +73,8 @@ export class World {
       const left = 2 * index + 1;
       if (left >= heap.length) return;
       const right = left + 1;
-      const child = right < heap.length && isBefore(heap[right] as Appointment, heap[left] as Appointment) ? right : left;
+      const child =
+        right < heap.length && isBefore(heap[right] as Appointment, heap[left] as Appointment) ? right : left;
       if (!isBefore(heap[child] as Appointment, heap[index] as Appointment)) return;
       this.#swap(index, child);
       index = child;

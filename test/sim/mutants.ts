@@ -76,7 +76,11 @@ export const MUTANTS: Record<string, Machines> = {
         const { monoMs, bootMs, wallMs } = event.clocks;
         const { base } = lease;
         const elapsedMs = Math.min(monoMs - base.monoMs, bootMs - base.bootMs, wallMs - base.wallMs);
-        const clocks = { monoMs: base.monoMs + elapsedMs, bootMs: base.bootMs + elapsedMs, wallMs: base.wallMs + elapsedMs };
+        const clocks = {
+          monoMs: base.monoMs + elapsedMs,
+          bootMs: base.bootMs + elapsedMs,
+          wallMs: base.wallMs + elapsedMs,
+        };
         return member.step(state, { ...event, clocks });
       },
     },
@@ -111,7 +115,11 @@ export const MUTANTS: Record<string, Machines> = {
         const result = member.step(state, event);
         const { phase, durable } = result.state;
         if (phase.kind !== "fencing" || durable.released >= phase.releases) return result;
-        return { ...result, fsync: true, state: { ...result.state, durable: { ...durable, released: phase.releases } } };
+        return {
+          ...result,
+          fsync: true,
+          state: { ...result.state, durable: { ...durable, released: phase.releases } },
+        };
       },
     },
   },
