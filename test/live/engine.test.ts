@@ -28,6 +28,8 @@ import {
 
 const PROBE_TIMEOUT_MS = 500;
 const STEP_MS = 10_000;
+/** Tens of milliseconds at rest; every other way to notice takes the settling's 300 ms, a poll's second, or longer. */
+const NOTICED_WITHIN_MS = 250;
 const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 1_500 };
 
 interface Node {
@@ -95,6 +97,13 @@ function node(index: number): Node {
   const found = nodes[index];
   if (!found) throw new Error(`no member ${index}`);
   return found;
+}
+
+/** Throws when there is none: a signal to "nobody" would go to the test's own process group. */
+function postmasterOf({ name, dataDirectory }: DemoMember): number {
+  const postmaster = livingPostmaster(dataDirectory);
+  if (!postmaster) throw new Error(`${name} has no living postmaster`);
+  return postmaster.pid;
 }
 
 async function connect({ member }: Node): Promise<Client> {
@@ -335,11 +344,11 @@ describe("a killed primary", () => {
     killServer(primary.member.dataDirectory);
     const lostMs = await eventually("server-lost", () => hintAfter(primary, "server-lost", killedMs), 1_000);
     figures["server-lost after SIGKILL"] = lostMs - killedMs;
-    expect(lostMs - killedMs).toBeLessThan(100);
+    expect(lostMs - killedMs).toBeLessThan(NOTICED_WITHIN_MS);
     for (const replica of replicas) {
       const upstreamMs = await eventually("upstream-lost", () => hintAfter(replica, "upstream-lost", killedMs), 1_000);
       figures["upstream-lost after SIGKILL"] = upstreamMs - killedMs;
-      expect(upstreamMs - killedMs).toBeLessThan(100);
+      expect(upstreamMs - killedMs).toBeLessThan(NOTICED_WITHIN_MS);
       const final = await replica.engine.observe();
       expect(final.receiver.streaming).toBe(false);
     }
@@ -369,7 +378,7 @@ describe("a killed primary", () => {
       }),
     );
     leftovers.push(sharedMemoryOf(member.dataDirectory));
-    process.kill(livingPostmaster(member.dataDirectory)?.pid ?? 0, "SIGKILL");
+    process.kill(postmasterOf(member), "SIGKILL");
     await eventually("the server counts as stopped", async () => (await engine.observe()).report.state === "stopped");
     expect(serverProcesses(member.dataDirectory).length).toBeGreaterThan(0);
     expect(await timed("start after orphans", () => engine.start(STEP_MS))).toEqual({ ok: true });
@@ -395,7 +404,7 @@ describe("a fence", () => {
   test("succeeds although the postmaster is stopped", async () => {
     const { engine, member } = node(0);
     leftovers.push(sharedMemoryOf(member.dataDirectory));
-    process.kill(livingPostmaster(member.dataDirectory)?.pid ?? 0, "SIGSTOP");
+    process.kill(postmasterOf(member), "SIGSTOP");
     expect(await timed("fence of a stopped postmaster", () => engine.fence(FENCE))).toEqual({ ok: true });
     expect(serverProcesses(member.dataDirectory)).toEqual([]);
   });
