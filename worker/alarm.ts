@@ -1,15 +1,15 @@
 /**
  * When the object asks to be woken although nobody speaks.
  *
- * The alarm is a backstop: every poll advances time, so no operation depends on it. Arming it is a write, and at rest
- * the machine's next deadline moves with every lease extension; an alarm that is early is therefore left alone (it
- * fires, ticks, and arms the next), and at rest it is not armed for anything nearer than a minute.
+ * The alarm is a backstop: every poll advances time, so no operation depends on it. Arming it is a write, so at rest
+ * there is none: nothing that a dataservice at rest must do can be done without somebody's report. An alarm that is
+ * early is left alone; it fires, ticks, and arms the next if there is one.
  */
 import { nextDeadline } from "#shared/core/cluster/step.ts";
 import type { ClusterState } from "#shared/core/cluster/state.ts";
 
-/** At rest nothing urgent can happen in silence: a failover needs somebody's report. */
-export const REST_ALARM_MS = 60_000;
+/** While an alarm is being handled the next is armed for this much later, whatever becomes of it. */
+export const BACKSTOP_MS = 60_000;
 /** Alarms may be this late by the platform's own account; one that is later still is missing. */
 const LATENESS_MS = 60_000;
 /** A deadline worked out anew differs by the time its poll took. */
@@ -21,8 +21,7 @@ export function alarmDue(state: ClusterState, wallMs: number): number | null {
   if (deadline === null) return null;
   const { phase } = state.durable;
   const isAtRest = phase.kind === "reigning" && phase.opened;
-  const waitMs = Math.max(deadline - state.live.at, isAtRest ? REST_ALARM_MS : 0);
-  return Math.ceil(wallMs + waitMs);
+  return isAtRest ? null : Math.ceil(wallMs + deadline - state.live.at);
 }
 
 /** Whether the alarm armed for `armedMs` (null: none) must be armed anew to fire by `dueMs`. */

@@ -21,7 +21,7 @@ import {
 import type { Poll, Reply } from "#shared/domain/messages.ts";
 import type { Create, Created, OperationStatus, OperatorCommand, Status } from "#shared/protocol/api.ts";
 import { transcriptOf } from "#shared/protocol/transcript.ts";
-import { alarmDue, mustArm, REST_ALARM_MS } from "./alarm.ts";
+import { alarmDue, mustArm, BACKSTOP_MS } from "./alarm.ts";
 import { refuse, type Answer, type Refused } from "./answer.ts";
 import { hasRight, isSameToken, mintToken, type Caller, type Right } from "./auth.ts";
 import { firstState } from "./creation.ts";
@@ -102,11 +102,10 @@ export class Coordinator extends DurableObject<Env> {
 
   status(caller: Caller): Answer<Status> {
     const refused = this.#refuse(caller, "read");
-    if (refused || !this.#loaded) return refused ?? this.#unknown();
-    const { state } = this.#loaded;
-    const { at, wallMs } = this.#time();
-    const now = { ...state, live: { ...state.live, at, wallMs } };
-    return { ok: true, value: statusOf(now, this.env.COORDINATOR_NAME) };
+    if (refused) return refused;
+    // Whoever looks sees what the silence since the last poll means: at rest nothing else would notice that all are silent.
+    const done = this.#handle({ kind: "tick", ...this.#time() });
+    return done.ok ? { ok: true, value: statusOf(done.value.state, this.env.COORDINATOR_NAME) } : done;
   }
 
   /** The newest operations, newest first. */
@@ -135,7 +134,7 @@ export class Coordinator extends DurableObject<Env> {
     try {
       if (!this.#loaded) return;
       // Armed first, so that nothing that happens below can leave the object without an alarm.
-      this.#arm(this.#now() + REST_ALARM_MS);
+      this.#arm(this.#now() + BACKSTOP_MS);
       const done = this.#handle({ kind: "tick", ...this.#time() });
       if (done.ok && alarmDue(done.value.state, this.#wallMs) === null) this.#disarm();
     } catch (error) {
