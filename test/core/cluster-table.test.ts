@@ -120,7 +120,7 @@ const table: Record<PhaseKind, Record<EventKind, Outcome>> = {
       "command-issued",
     ),
     "everybody-silent": to("reigning-opening", "none"),
-    "opening-takes-too-long": to("deposing", ["fence"], "datasource-changed", "command-issued"),
+    "opening-takes-too-long": to("deposing", ["fence"], "datasource-changed", "primary-fencing", "command-issued"),
     "promotion-refused": to(
       "reigning-opening",
       ["lease", "promote"],

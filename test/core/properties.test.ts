@@ -1,6 +1,6 @@
 /** What holds for whatever the two machines may be handed, in any order. */
 import { isDeepStrictEqual } from "node:util";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { nextDeadline, step as clusterStep } from "#shared/core/cluster/step.ts";
 import { freshLive, type ClusterEvent, type ClusterState, type ClusterStep } from "#shared/core/cluster/state.ts";
@@ -12,6 +12,7 @@ import type { MemberServerReport, ServerReport } from "#shared/domain/messages.t
 import {
   clocksAt,
   epochOf,
+  kindOf,
   MEMBERS,
   pass,
   poll,
@@ -164,102 +165,132 @@ function speak(cluster: Cluster, said: Extract<Act, { kind: "poll" }>["said"]): 
   });
 }
 
-/** Runs a course through the machine and hands every step to `look`. */
+/** What must be true of a step, each by name. */
+type Claims = Record<string, boolean>;
+
+function hold(claims: Claims): void {
+  for (const [claim, isTrue] of Object.entries(claims)) if (!isTrue) throw new Error(`not so: ${claim}`);
+}
+
+interface Look {
+  step: (state: ClusterState, event: ClusterEvent) => ClusterStep;
+  each?: (before: ClusterState, event: ClusterEvent, result: ClusterStep) => Claims;
+}
+
+/** Runs a course through the machine and looks at every step. */
 function follow({ from, acts }: { from: PhaseKind; acts: Act[] }, look: Look): void {
   const cluster = phases[from]();
   cluster.stepWith = (state, event) => {
     const result = look.step(state, event);
-    look.each?.(state, event, result);
+    hold(look.each?.(state, event, result) ?? {});
     return result;
   };
   for (const one of acts) perform(cluster, one);
 }
 
-interface Look {
-  step: (state: ClusterState, event: ClusterEvent) => ClusterStep;
-  each?: (before: ClusterState, event: ClusterEvent, result: ClusterStep) => void;
-}
-
-function check(look: Look, numRuns: number): void {
-  fc.assert(
-    fc.property(course, (one) => follow(one, look)),
-    { numRuns },
-  );
+/** The property that every step of every course keeps its claims. */
+function always(each: Look["each"], { step = clusterStep, numRuns = 150 } = {}): () => void {
+  const look: Look = each ? { step, each } : { step };
+  return () =>
+    fc.assert(
+      fc.property(course, (one) => follow(one, look)),
+      { numRuns },
+    );
 }
 
 describe("the coordinator's machine", () => {
   test("is a function of plain data", () => {
-    check({ step: purely(clusterStep) }, 60);
+    expect(always(undefined, { step: purely(clusterStep), numRuns: 60 })).not.toThrow();
   });
 
   test("epochs, operations, versions and what was released only grow", () => {
-    const each: Look["each"] = ({ durable: a }, _, { state: { durable: b } }) => {
-      expect(b.epoch).toBeGreaterThanOrEqual(a.epoch);
-      expect(b.op).toBeGreaterThanOrEqual(a.op);
-      expect(b.version - a.version).toBe(b === a ? 0 : 1);
-      for (const [host, was] of Object.entries(a.identities))
-        expect(b.identities[host]?.released).toBeGreaterThanOrEqual(was.released);
-    };
-    check({ step: clusterStep, each }, 150);
+    expect(
+      always(({ durable: a }, _, { state: { durable: b } }) => ({
+        "the epoch grows": b.epoch >= a.epoch,
+        "the operation grows": b.op >= a.op,
+        "the version counts the changes": b.version - a.version === (b === a ? 0 : 1),
+        "what was released stays": Object.entries(a.identities).every(
+          ([host, was]) => (b.identities[host]?.released ?? -1) >= was.released,
+        ),
+      })),
+    ).not.toThrow();
+  });
+
+  test("a phase gives way to another for a reason that is told", () => {
+    expect(
+      always((before, _, { state, reasons }) => ({
+        "a reason is given": kindOf(before.durable.phase) === kindOf(state.durable.phase) || reasons.length > 0,
+      })),
+    ).not.toThrow();
   });
 
   test("an older poll of the same start is refused, and the state is the very same", () => {
-    const each: Look["each"] = (_, event, { state, answer }) => {
-      if (event.kind !== "poll" || answer.kind !== "reply") return;
-      for (const seq of [event.poll.seq, event.poll.seq - 1, 0]) {
-        const again = clusterStep(state, { ...event, poll: { ...event.poll, seq } });
-        expect(again.answer).toMatchObject({ kind: "refused", refusal: { code: "stale-poll" } });
-        expect(again.state).toBe(state);
-        expect([again.effects, again.reasons, again.confirm]).toEqual([[], [], false]);
-      }
-    };
-    check({ step: clusterStep, each }, 150);
+    expect(
+      always((_, event, { state, answer }) => {
+        if (event.kind !== "poll" || answer.kind !== "reply") return {};
+        const { seq } = event.poll;
+        const again = [seq, seq - 1, 0].map((older) =>
+          clusterStep(state, { ...event, poll: { ...event.poll, seq: older } }),
+        );
+        return {
+          "it is refused": again.every(
+            (one) => one.answer.kind === "refused" && one.answer.refusal.code === "stale-poll",
+          ),
+          "the state is the very same": again.every((one) => one.state === state),
+          "nothing comes of it": again.every(
+            ({ effects, reasons, confirm }) => effects.length + reasons.length === 0 && !confirm,
+          ),
+        };
+      }),
+    ).not.toThrow();
   });
 
-  test("the next deadline lies ahead", () => {
-    const each: Look["each"] = (_, __, { state }) => {
-      expect(nextDeadline(state) ?? Number.POSITIVE_INFINITY).toBeGreaterThan(state.live.at);
-    };
-    check({ step: clusterStep, each }, 150);
-  });
-
-  test("before the next deadline a tick changes nothing", () => {
-    const each: Look["each"] = (_, __, { state }) => {
-      const deadline = nextDeadline(state) ?? state.live.at + 3_600_000;
-      const at = deadline - 1;
-      if (at <= state.live.at) return;
-      const early = clusterStep(state, { kind: "tick", at, wallMs: at });
-      expect({ reasons: early.reasons, durable: early.state.durable === state.durable }).toEqual({
-        reasons: [],
-        durable: true,
-      });
-    };
-    check({ step: clusterStep, each }, 200);
+  test("the next deadline lies ahead, and before it a tick changes nothing", () => {
+    expect(
+      always((_, __, { state }) => {
+        const deadline = nextDeadline(state) ?? state.live.at + 3_600_000;
+        const at = deadline - 1;
+        const early = clusterStep(state, { kind: "tick", at, wallMs: at });
+        return {
+          "it lies ahead": deadline > state.live.at,
+          "nothing is told before it": early.reasons.length === 0,
+          "nothing changes before it": early.state.durable === state.durable,
+        };
+      }),
+    ).not.toThrow();
   });
 
   test("whatever carries authority is confirmed, and a lease goes to nobody but the one who reigns", () => {
-    const each: Look["each"] = (_, event, { state, answer, confirm }) => {
-      if (event.kind !== "poll" || answer.kind !== "reply") return;
-      const { lease, leaseEndedEpoch, commands } = answer.reply;
-      if (lease || leaseEndedEpoch !== null || commands.length > 0) expect(confirm).toBe(true);
-      if (lease)
-        expect(state.durable.phase).toMatchObject({ kind: "reigning", primary: event.poll.host, epoch: lease.epoch });
-      if (commands.some(({ kind }) => kind === "promote" || kind === "adopt"))
-        expect(lease?.epoch).toBe(state.durable.epoch);
-      for (const route of answer.reply.routes) expect(route.validMs).toBeLessThanOrEqual(state.lease?.ttlMs ?? 0);
-    };
-    check({ step: clusterStep, each }, 150);
+    expect(
+      always((_, event, { state, answer, confirm }) => {
+        if (event.kind !== "poll" || answer.kind !== "reply") return {};
+        const { lease, leaseEndedEpoch, commands, routes } = answer.reply;
+        const { phase, epoch } = state.durable;
+        const reigns = phase.kind === "reigning" && phase.primary === event.poll.host;
+        const opens = commands.some(({ kind }) => kind === "promote" || kind === "adopt");
+        return {
+          "authority is confirmed": confirm || (!lease && leaseEndedEpoch === null && commands.length === 0),
+          "only who reigns gets a lease": !lease || (reigns && lease.epoch === epoch),
+          "an opening comes with its lease": !opens || lease?.epoch === epoch,
+          "no epoch is granted and ended at once": !lease || leaseEndedEpoch !== lease.epoch,
+          "a route outlasts no lease": routes.every(({ validMs }) => validMs <= (state.lease?.ttlMs ?? 0)),
+        };
+      }),
+    ).not.toThrow();
   });
 
   test("what an operator failed is neither promoted nor put back by anything but a shun", () => {
-    const each: Look["each"] = ({ durable: a }, _, { state: { durable: b } }) => {
-      for (const [name, was] of Object.entries(a.members)) {
-        if (was.reason.kind !== "manually-failed") continue;
-        expect([name, ["failed", "shunned"].includes(b.members[name]?.state ?? "")]).toEqual([name, true]);
-        if (b.epoch > a.epoch) expect(b.reigns.at(-1)?.member).not.toBe(name);
-      }
-    };
-    check({ step: clusterStep, each }, 150);
+    expect(
+      always(({ durable: a }, _, { state: { durable: b } }) => {
+        const failed = Object.values(a.members).filter(({ reason }) => reason.kind === "manually-failed");
+        return {
+          "it stays failed or is shunned": failed.every(({ name }) =>
+            ["failed", "shunned"].includes(b.members[name]?.state ?? ""),
+          ),
+          "it is not promoted": b.epoch === a.epoch || failed.every(({ name }) => name !== b.reigns.at(-1)?.member),
+        };
+      }),
+    ).not.toThrow();
   });
 });
 
@@ -363,104 +394,102 @@ function replied(member: Member, now: Clocks, parts: Parameters<typeof replyWith
   return event.kind === "replied" ? { ...event, sent: now } : event;
 }
 
-type MemberLook = (before: MemberState, event: MemberEvent, result: ReturnType<typeof memberStep>) => void;
+type MemberLook = (before: MemberState, event: MemberEvent, result: ReturnType<typeof memberStep>) => Claims;
 
-function checkMember(look: MemberLook, step: typeof memberStep, numRuns: number): void {
+function later(now: Clocks, passed: Clocks): Clocks {
+  return {
+    monoMs: now.monoMs + passed.monoMs,
+    bootMs: now.bootMs + passed.bootMs,
+    wallMs: now.wallMs + passed.wallMs,
+  };
+}
+
+/** The property that every step of a member keeps its claims, whatever it meets. */
+function memberAlways(look: MemberLook, { step = memberStep, numRuns = 400 } = {}): () => void {
   const run = ({ from, acts }: { from: MemberPhaseKind; acts: MemberAct[] }) => {
     const member = memberPhases[from]();
     let now = clocksAt(member.atMs);
     for (const one of acts) {
-      if (one.kind === "tick") {
-        now = {
-          monoMs: now.monoMs + one.elapsed.monoMs,
-          bootMs: now.bootMs + one.elapsed.bootMs,
-          wallMs: now.wallMs + one.elapsed.wallMs,
-        };
-      }
+      if (one.kind === "tick") now = later(now, one.elapsed);
       const before = member.state;
       const event = eventOf(member, now, one);
       const result = step(before, event);
       member.state = result.state;
-      look(before, event, result);
+      hold(look(before, event, result));
     }
   };
-  fc.assert(fc.property(memberCourse, run), { numRuns });
+  return () => fc.assert(fc.property(memberCourse, run), { numRuns });
 }
 
 describe("a member's machine", () => {
   test("is a function of plain data", () => {
-    checkMember(() => {}, purely(memberStep), 150);
+    expect(memberAlways(() => ({}), { step: purely(memberStep), numRuns: 150 })).not.toThrow();
   });
 
-  test("epochs, operations and what it vouches for only grow", () => {
-    checkMember(
-      ({ durable: a }, _, { state: { durable: b } }) => {
-        for (const key of ["epochSeen", "opSeen", "attempted", "released", "version"] as const)
-          expect(b[key]).toBeGreaterThanOrEqual(a[key]);
-      },
-      memberStep,
-      250,
-    );
+  test("epochs, operations and what it vouches for only grow, and are written with fsync", () => {
+    const counts = ["epochSeen", "opSeen", "attempted", "released"] as const;
+    expect(
+      memberAlways(({ durable: a }, _, { state: { durable: b }, fsync }) => ({
+        "nothing shrinks": counts.every((key) => b[key] >= a[key]) && b.version >= a.version,
+        "growth is synced": fsync || counts.every((key) => b[key] === a[key]),
+      })),
+    ).not.toThrow();
   });
 
   test("never opens, or stays open, without a lease that runs by every clock", () => {
-    checkMember(
-      (_, { clocks }, { state: { phase, durable, live } }) => {
-        if (phase.kind !== "open" && phase.kind !== "opening") return;
-        expect(durable.lease?.epoch).toBe(phase.epoch);
-        expect(durable.lease ? remainingMs(durable.lease, live.bootId, clocks) : 0).toBeGreaterThan(0);
-      },
-      memberStep,
-      500,
-    );
+    expect(
+      memberAlways((_, { clocks }, { state: { phase, durable, live } }) => {
+        if (phase.kind !== "open" && phase.kind !== "opening") return {};
+        const { lease } = durable;
+        return {
+          "the lease is of that epoch": lease?.epoch === phase.epoch,
+          "the lease runs": lease !== null && remainingMs(lease, live.bootId, clocks) > 0,
+        };
+      }),
+    ).not.toThrow();
   });
 
   test("sets out in no epoch twice, and in none that it vouched for", () => {
-    checkMember(
-      ({ durable: before }, _, { state, effects }) => {
+    expect(
+      memberAlways(({ durable: before }, _, { state, effects }) => {
         const opens = effects.some(
           (effect) => effect.kind === "run" && (effect.task.kind === "promote" || effect.task.kind === "adopt"),
         );
-        if (!opens) return;
-        expect(state.durable.attempted).toBeGreaterThan(Math.max(before.attempted, before.released));
-      },
-      memberStep,
-      500,
-    );
+        return {
+          "the epoch is new": !opens || state.durable.attempted > Math.max(before.attempted, before.released),
+        };
+      }),
+    ).not.toThrow();
   });
 
-  test("writes to disk with fsync whatever it vouches for or has seen", () => {
-    checkMember(
-      ({ durable: a }, _, { state: { durable: b }, fsync }) => {
-        const isGrown =
-          b.epochSeen > a.epochSeen || b.opSeen > a.opSeen || b.attempted > a.attempted || b.released > a.released;
-        if (isGrown) expect(fsync).toBe(true);
-      },
-      memberStep,
-      250,
-    );
+  test("leaves no command waiting for a task that was overtaken", () => {
+    expect(
+      memberAlways((_, __, { state: { phase, live } }) => {
+        const running = phase.kind === "observing" || phase.kind === "open" ? null : phase.running;
+        const waiting = live.results.filter(({ outcome }) => outcome === "accepted");
+        return { "what is accepted is under way": waiting.every(({ id }) => running?.command?.id === id) };
+      }),
+    ).not.toThrow();
   });
 
   test("the time to its next deadline is never negative", () => {
-    checkMember(
-      (_, { clocks }, { state }) => {
-        expect(nextDeadlineMs(state, clocks) ?? 0).toBeGreaterThanOrEqual(0);
-      },
-      memberStep,
-      250,
-    );
+    expect(
+      memberAlways((_, { clocks }, { state }) => ({
+        "it lies ahead or is now": (nextDeadlineMs(state, clocks) ?? 0) >= 0,
+      })),
+    ).not.toThrow();
   });
 
   test("a reply to a poll that was answered already changes nothing", () => {
-    checkMember(
-      (_, event, { state }) => {
-        if (event.kind !== "replied") return;
+    expect(
+      memberAlways((_, event, { state }) => {
+        if (event.kind !== "replied") return {};
         const again = memberStep(state, event);
-        expect(again.state.durable).toBe(state.durable);
-        expect([again.state.phase, again.effects]).toEqual([state.phase, []]);
-      },
-      memberStep,
-      250,
-    );
+        return {
+          "the disk is left alone": again.state.durable === state.durable,
+          "nothing begins": again.state.phase === state.phase && again.effects.length === 0,
+        };
+      }),
+    ).not.toThrow();
   });
 });

@@ -1,5 +1,5 @@
 /** Time passed on one host: the largest reading for one's own right, the smallest for somebody else's. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { largestElapsedMs, smallestElapsedMs, type Clocks } from "#shared/domain/clocks.ts";
 

@@ -1,5 +1,5 @@
 /** Positions are a partial order, also where timeline numbers were given out twice. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   comparePositions,

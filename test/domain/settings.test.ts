@@ -1,5 +1,5 @@
 /** Settings that contradict each other are named, with what would do instead. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checkSettings, DEFAULT_SETTINGS, expiryWaitMs, type Settings } from "#shared/domain/settings.ts";
 

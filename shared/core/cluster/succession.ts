@@ -91,13 +91,10 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
     host?.poll.attempted === phase.epoch;
   if (isOpen) return opened(work, phase);
   if (mayTimeOut && work.live.at - work.live.phaseAt >= work.durable.settings.promoteMs) {
-    setPhase(work, {
-      kind: "deposing",
-      epoch: phase.epoch,
-      primary: phase.primary,
-      op: phase.op,
-      cause: "promotion-timed-out",
-    });
+    const { epoch, primary, op } = phase;
+    const cause = "promotion-timed-out";
+    because(work, { kind: "primary-fencing", op, epoch, member: primary, cause }, op);
+    setPhase(work, { kind: "deposing", epoch, primary, op, cause });
   }
 }
 
@@ -393,7 +390,8 @@ export function phaseDeadline(state: ClusterState): number | null {
       const expiry = expiryAt(state);
       if (phase.opened) return expiry;
       const opening = since + settings.promoteMs;
-      return expiry === null ? opening : Math.min(expiry, opening);
+      // An expiry that is past waits for a witness's poll and must not hide the moment at which the opening is given up.
+      return expiry !== null && expiry > state.live.at ? Math.min(expiry, opening) : opening;
     }
     case "deposing":
       return expiryAt(state);
