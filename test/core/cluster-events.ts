@@ -146,9 +146,9 @@ export const events: Record<EventKind, (cluster: Cluster) => ClusterStep[]> = {
   },
   "promotion-refused": (cluster) => {
     const epoch = epochOf(cluster);
-    const command = cluster.state.durable.commands[subjectOf(cluster)];
-    const results = command
-      ? [{ id: command.id, op: command.op, outcome: "refused", code: "server-down", detail: "" } as const]
+    const newest = cluster.state.durable.commands[subjectOf(cluster)];
+    const results = newest
+      ? [{ id: newest.id, op: newest.op, outcome: "refused", code: "server-down", detail: "" } as const]
       : [];
     return [poll(cluster, subjectOf(cluster), { results, released: epoch, releaseCause: "promotion-failed" })];
   },

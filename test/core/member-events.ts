@@ -334,14 +334,14 @@ export interface MemberOutcome {
 }
 
 export function memberOutcomeOf(before: MemberState, after: MemberState, steps: readonly MemberStep[]): MemberOutcome {
-  const known = before.live.results.map((entry) => JSON.stringify(entry));
+  const known = new Set(before.live.results.map((entry) => JSON.stringify(entry)));
   const kinds = steps.flatMap((one) => one.reasons.map((reason) => reason.kind));
   return {
     phase: kindOfMember(after.phase),
     reasons: [...new Set(kinds)],
     effects: [...new Set(steps.flatMap((one) => one.effects.map(effectWord)))],
     answers: after.live.results
-      .filter((entry) => !known.includes(JSON.stringify(entry)))
+      .filter((entry) => !known.has(JSON.stringify(entry)))
       .map((entry) => [entry.id, entry.outcome, entry.code].filter(Boolean).join(" ")),
   };
 }

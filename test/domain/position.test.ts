@@ -41,15 +41,14 @@ type Reading = typeof reading extends fc.Arbitrary<infer T> ? T : never;
 
 /** Numbers are given out as real servers do: the next one that this line has not used, so two lines may share one. */
 function branchesOf(promotions: readonly Promotion[]): Branch[] {
-  return promotions.reduce<Branch[]>(
-    (branches, { from, into }) => {
-      const parent = branches[from % branches.length] ?? ROOT;
-      const startsAt = parent.startsAt + into;
-      const end = { timeline: parent.timeline, endLsn: lsn(startsAt) };
-      return [...branches, { timeline: parent.timeline + 1, startsAt, history: [...parent.history, end] }];
-    },
-    [ROOT],
-  );
+  const branches = [ROOT];
+  for (const { from, into } of promotions) {
+    const parent = branches[from % branches.length] ?? ROOT;
+    const startsAt = parent.startsAt + into;
+    const end = { timeline: parent.timeline, endLsn: lsn(startsAt) };
+    branches.push({ timeline: parent.timeline + 1, startsAt, history: [...parent.history, end] });
+  }
+  return branches;
 }
 
 function positionAt(branches: readonly Branch[], { of, into }: Reading): Position {
@@ -70,40 +69,37 @@ const threePositions = fc
     return [positionAt(branches, a), positionAt(branches, b), positionAt(branches, c)] as const;
   });
 
-const RUNS = { numRuns: 2_000 };
+type Law = (a: Position, b: Position, c: Position) => boolean;
+
+function always(law: Law): () => void {
+  return () =>
+    fc.assert(
+      fc.property(threePositions, ([a, b, c]) => law(a, b, c)),
+      { numRuns: 2_000 },
+    );
+}
+
+function isSamePlace(a: Position, b: Position): boolean {
+  return a.timeline === b.timeline && a.lsn === b.lsn && JSON.stringify(a.history) === JSON.stringify(b.history);
+}
 
 describe("the order of positions", () => {
   test("is reflexive", () => {
-    fc.assert(
-      fc.property(threePositions, ([a]) => comparePositions(a, a) === "equal"),
-      RUNS,
-    );
+    expect(always((a) => comparePositions(a, a) === "equal")).not.toThrow();
   });
 
   test("is turned round by swapping: covers and behind, and diverged stays", () => {
-    fc.assert(
-      fc.property(threePositions, ([a, b]) => comparePositions(b, a) === swapped[comparePositions(a, b)]),
-      RUNS,
-    );
+    expect(always((a, b) => comparePositions(b, a) === swapped[comparePositions(a, b)])).not.toThrow();
   });
 
   test("is antisymmetric: two that cover each other are the same place", () => {
-    fc.assert(
-      fc.property(threePositions, ([a, b]) => {
-        if (!coversPosition(a, b) || !coversPosition(b, a)) return;
-        expect([a.timeline, a.lsn, a.history]).toEqual([b.timeline, b.lsn, b.history]);
-      }),
-      RUNS,
-    );
+    const law: Law = (a, b) => !coversPosition(a, b) || !coversPosition(b, a) || isSamePlace(a, b);
+    expect(always(law)).not.toThrow();
   });
 
   test("is transitive", () => {
-    fc.assert(
-      fc.property(threePositions, ([a, b, c]) => {
-        if (coversPosition(a, b) && coversPosition(b, c)) expect(coversPosition(a, c)).toBe(true);
-      }),
-      RUNS,
-    );
+    const law: Law = (a, b, c) => !coversPosition(a, b) || !coversPosition(b, c) || coversPosition(a, c);
+    expect(always(law)).not.toThrow();
   });
 });
 
