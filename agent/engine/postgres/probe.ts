@@ -126,7 +126,7 @@ export class Probe {
       position: end && this.#positionOf(systemId, end),
       applied: appliedOf(facts, end),
       latencyMs: latencyOf(facts, { end, streaming, replayAgeMs: numberOrNull(row["replay_age_ms"]) }),
-      receiver: { streaming, configured: endpointOfConninfo(String(row["conninfo"] ?? "")) },
+      receiver: { streaming, configured: endpointOfConninfo(textOrNull(row["conninfo"]) ?? "") },
     };
   }
 
