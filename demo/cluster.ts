@@ -46,6 +46,9 @@ export async function preparePristine(workshop: string): Promise<Pristine> {
   return { binDirectory, account, members: await createCluster({ binDirectory, directory, members, account }) };
 }
 
+/** Brings the servers up, in whatever state the agents are to find them. */
+export type StartServers = (members: readonly DemoMember[], pristine: Pristine) => Promise<void>;
+
 export class DemoCluster {
   readonly directory: string;
   readonly hosts: ReadonlyMap<string, DemoHost>;
@@ -67,14 +70,17 @@ export class DemoCluster {
     this.#notes = setInterval(() => this.#noteSharedMemory(), NOTE_EVERY_MS);
   }
 
-  /** Copies the pristine members into `directory`, and starts everything. The dataservice is being founded when this returns. */
-  static async start(directory: string, pristine: Pristine): Promise<DemoCluster> {
+  /**
+   * Copies the pristine members into `directory`, and starts everything. The dataservice is being founded when this
+   * returns. `startServers` is what happens before there is any agent: as a rule all servers start read-only.
+   */
+  static async start(directory: string, pristine: Pristine, startServers: StartServers = startReadOnly): Promise<DemoCluster> {
     makeDirectory(directory);
     const members = await cloneMembers(directory, pristine);
     const [coordinator, [connectorPort = 0]] = await Promise.all([
       startCoordinator(join(directory, "coordinator")),
       fixedPorts(1),
-      ...members.map((member) => startServer(member, pristine)),
+      startServers(members, pristine),
     ]);
     const tokens = await createDataservice(coordinator);
     const hosts = [...members.map(({ name }) => name), ROUTER].map((name) => {
@@ -182,6 +188,10 @@ async function cloneMembers(directory: string, { members, account }: Pristine): 
       return clone;
     }),
   );
+}
+
+async function startReadOnly(members: readonly DemoMember[], pristine: Pristine): Promise<void> {
+  await Promise.all(members.map((member) => startServer(member, pristine)));
 }
 
 /** Starts a member's server read-only, as an operator would before there is an agent: until founded, agents only observe. */

@@ -13,7 +13,8 @@ export const REX = join(dirname(dirname(fileURLToPath(import.meta.url))), "cli",
 const START_DEADLINE_MS = 30_000;
 const LOOK_EVERY_MS = 20;
 const HEALTH_MS = 1_000;
-const END_GRACE_MS = 5_000;
+/** Its data goes with it: there is nothing that a longer goodbye would save. */
+const END_GRACE_MS = 1_000;
 const REQUEST_MS = 5_000;
 const FOLLOW_MS = 60_000;
 

@@ -12,8 +12,14 @@ import { Playground } from "./playground.ts";
 import { runScenario, type ScenarioFigures } from "./scenario.ts";
 import { Stage } from "./stage.ts";
 import { renderTimeline } from "./timeline.ts";
+import { until } from "./until.ts";
 
 type OptionsOf<K extends DemoOptions["kind"]> = Extract<DemoOptions, { kind: K }>;
+
+/** There is something to interrupt, and to compare a pause with, before anybody plays. */
+const FIRST_WRITES = 100;
+const FIRST_WRITES_MS = 30_000;
+const LOOK_EVERY_MS = 20;
 
 const note = (text: string): void => void process.stderr.write(`${text}\n`);
 
@@ -89,6 +95,9 @@ async function play(stage: Stage, script: string | null, json: boolean): Promise
   await cluster.untilOnline();
   const clients = new DemoClients({ connectorPort: cluster.connectorPort, holdTimeoutMs: HOLD_TIMEOUT_MS });
   await clients.start();
+  await until("the clients' first writes", { deadlineMs: FIRST_WRITES_MS, everyMs: LOOK_EVERY_MS }, () =>
+    clients.ackCount >= FIRST_WRITES ? { found: true } : { missing: `${clients.ackCount} of ${FIRST_WRITES} are acknowledged` },
+  );
   const playground = new Playground(cluster, clients);
   const console = consoleFor(cluster, json);
   if (script !== null) return runDemoScript(playground, console, script, new AbortController().signal);

@@ -1,6 +1,6 @@
 /** What a demo has put up so far, so that it can be taken down at any moment, whatever was going on. */
 import { join } from "node:path";
-import { DemoCluster, preparePristine, type Pristine } from "./cluster.ts";
+import { DemoCluster, preparePristine, type Pristine, type StartServers } from "./cluster.ts";
 import { clearAbandoned, clearDirectory, makeWorkshop } from "./workshop.ts";
 
 const CLEARINGS = 3;
@@ -23,10 +23,10 @@ export class Stage {
   }
 
   /** A fresh cluster, in place of the one before, which must have ended. */
-  async cluster(): Promise<DemoCluster> {
+  async cluster(startServers?: StartServers): Promise<DemoCluster> {
     this.#pristine ??= await preparePristine(this.workshop);
     this.#clusters += 1;
-    this.#cluster = await DemoCluster.start(join(this.workshop, `run-${this.#clusters}`), this.#pristine);
+    this.#cluster = await DemoCluster.start(join(this.workshop, `run-${this.#clusters}`), this.#pristine, startServers);
     return this.#cluster;
   }
 
