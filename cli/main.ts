@@ -38,9 +38,14 @@ async function runParsed(console: Console, parsed: Parsed): Promise<number> {
 
 async function runSession(console: Console, script: string | null): Promise<number> {
   if (script !== null) return runScript(console, parseScript(script), interruption());
-  if (!isatty(0)) return runScript(console, commandsOf(inputLines()), interruption());
-  await runShell(console);
-  return 0;
+  try {
+    if (!isatty(0)) return await runScript(console, commandsOf(inputLines()), interruption());
+    await runShell(console);
+    return 0;
+  } finally {
+    // A writer that keeps its end open must not keep a console that has ended.
+    process.stdin.destroy();
+  }
 }
 
 async function* commandsOf(lines: AsyncIterable<string>): AsyncIterable<string[]> {
