@@ -190,12 +190,13 @@ async function cloneMembers(directory: string, { members, account }: Pristine): 
   );
 }
 
-async function startReadOnly(members: readonly DemoMember[], pristine: Pristine): Promise<void> {
+/** Starts servers as an operator would before there is an agent: read-only. */
+export async function startReadOnly(members: readonly DemoMember[], pristine: Pick<Pristine, "binDirectory" | "account">): Promise<void> {
   await Promise.all(members.map((member) => startServer(member, pristine)));
 }
 
-/** Starts a member's server read-only, as an operator would before there is an agent: until founded, agents only observe. */
-async function startServer(member: DemoMember, { binDirectory, account }: Pristine): Promise<void> {
+/** Until founded, agents only observe: they start nothing. */
+async function startServer(member: DemoMember, { binDirectory, account }: Pick<Pristine, "binDirectory" | "account">): Promise<void> {
   const engine = new PostgresEngine({
     dataDirectory: member.dataDirectory,
     binDirectory,
