@@ -10,7 +10,14 @@ import type { Client } from "../cli/client.ts";
 import { clientFor, startCoordinator, type DemoCoordinator } from "./coordinator.ts";
 import { DemoHost } from "./host.ts";
 import { fixedPorts } from "./ports.ts";
-import { createCluster, demoAccount, preparePostgres, type Account, type DemoMember, type SharedMemory } from "./postgres.ts";
+import {
+  createCluster,
+  demoAccount,
+  preparePostgres,
+  type Account,
+  type DemoMember,
+  type SharedMemory,
+} from "./postgres.ts";
 import { until, type Look } from "./until.ts";
 import { clearDirectory, joinSharedMemory } from "./workshop.ts";
 
@@ -74,7 +81,11 @@ export class DemoCluster {
    * Copies the pristine members into `directory`, and starts everything. The dataservice is being founded when this
    * returns. `startServers` is what happens before there is any agent: as a rule all servers start read-only.
    */
-  static async start(directory: string, pristine: Pristine, startServers: StartServers = startReadOnly): Promise<DemoCluster> {
+  static async start(
+    directory: string,
+    pristine: Pristine,
+    startServers: StartServers = startReadOnly,
+  ): Promise<DemoCluster> {
     makeDirectory(directory);
     const members = await cloneMembers(directory, pristine);
     const [coordinator, [connectorPort = 0]] = await Promise.all([
@@ -95,7 +106,12 @@ export class DemoCluster {
         connector: name === ROUTER ? { port: connectorPort, holdTimeoutMs: HOLD_TIMEOUT_MS } : null,
       });
     });
-    const cluster = new DemoCluster({ directory, coordinator, connectorPort, hosts: new Map(hosts.map((host) => [host.name, host])) });
+    const cluster = new DemoCluster({
+      directory,
+      coordinator,
+      connectorPort,
+      hosts: new Map(hosts.map((host) => [host.name, host])),
+    });
     await Promise.all(hosts.map((host) => host.startAgent()));
     return cluster;
   }
@@ -109,7 +125,9 @@ export class DemoCluster {
 
   /** Every member's server, for those who go straight to it. */
   get servers(): { member: string; port: number }[] {
-    return [...this.hosts.values()].flatMap(({ name, plan }) => (plan.server ? [{ member: name, port: plan.server.member.port }] : []));
+    return [...this.hosts.values()].flatMap(({ name, plan }) =>
+      plan.server ? [{ member: name, port: plan.server.member.port }] : [],
+    );
   }
 
   status(): Promise<Status> {
@@ -184,19 +202,27 @@ async function cloneMembers(directory: string, { members, account }: Pristine): 
         mkdirSync(path, { mode: 0o700 });
         if (account) chownSync(path, account.uid, account.gid);
       }
-      await copy("cp", ["-a", "--reflink=auto", member.dataDirectory, clone.dataDirectory], { timeout: COPY_TIMEOUT_MS });
+      await copy("cp", ["-a", "--reflink=auto", member.dataDirectory, clone.dataDirectory], {
+        timeout: COPY_TIMEOUT_MS,
+      });
       return clone;
     }),
   );
 }
 
 /** Starts servers as an operator would before there is an agent: read-only. */
-export async function startReadOnly(members: readonly DemoMember[], pristine: Pick<Pristine, "binDirectory" | "account">): Promise<void> {
+export async function startReadOnly(
+  members: readonly DemoMember[],
+  pristine: Pick<Pristine, "binDirectory" | "account">,
+): Promise<void> {
   await Promise.all(members.map((member) => startServer(member, pristine)));
 }
 
 /** Until founded, agents only observe: they start nothing. */
-async function startServer(member: DemoMember, { binDirectory, account }: Pick<Pristine, "binDirectory" | "account">): Promise<void> {
+async function startServer(
+  member: DemoMember,
+  { binDirectory, account }: Pick<Pristine, "binDirectory" | "account">,
+): Promise<void> {
   const engine = new PostgresEngine({
     dataDirectory: member.dataDirectory,
     binDirectory,

@@ -19,7 +19,7 @@ export async function runDemoPrompt(play: Playground, console: Console): Promise
   const input = createInterface({
     input: stdin,
     output: stdout,
-    terminal: stdin.isTTY === true && stdout.isTTY === true,
+    terminal: stdin.isTTY && stdout.isTTY,
     completer: (line: string) => complete(line, [...commandsIn("session"), ...play.commands], console.state.members),
   });
   try {
@@ -51,7 +51,12 @@ async function readCommands(play: Playground, console: Console, input: Interface
 }
 
 /** Runs the commands of a script in turn, up to the first that fails; answers the exit status. */
-export async function runDemoScript(play: Playground, console: Console, text: string, signal: AbortSignal): Promise<number> {
+export async function runDemoScript(
+  play: Playground,
+  console: Console,
+  text: string,
+  signal: AbortSignal,
+): Promise<number> {
   for (const words of parseScript(text)) {
     if (!console.flags.json) console.screen.write(`${promptOf(console.state, DATASERVICE)}${words.join(" ")}\n`);
     const status = await runDemoWords(play, console, words, { input: "script", signal });
@@ -70,6 +75,7 @@ async function runDemoWords(play: Playground, console: Console, words: string[],
     return 0;
   }
   const status = await runWords(console, words, how);
-  if (word === "help" && operands.length === 0 && !console.flags.json) console.screen.write(renderDemoHelp(play.commands));
+  if (word === "help" && operands.length === 0 && !console.flags.json)
+    console.screen.write(renderDemoHelp(play.commands));
   return status;
 }

@@ -41,7 +41,8 @@ export async function startCoordinator(directory: string): Promise<DemoCoordinat
   });
   const url = `http://127.0.0.1:${port}`;
   await until("the coordinator answers", { deadlineMs: START_DEADLINE_MS, everyMs: LOOK_EVERY_MS }, async () => {
-    if (!child.isRunning) throw new Error(`the coordinator ended while it started (${await child.ended}):\n${child.logTail()}`);
+    if (!child.isRunning)
+      throw new Error(`the coordinator ended while it started (${await child.ended}):\n${child.logTail()}`);
     return (await isHealthy(url)) ? { found: true } : { missing: `no answer at ${url}/healthz` };
   });
   return { url, adminToken, child, end: () => child.end(END_GRACE_MS) };

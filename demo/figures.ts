@@ -39,9 +39,7 @@ export function outageMs(acks: readonly Ack[], oldServer: number): number | null
 /** The longest time between two acknowledgements since `sinceMs`, for a client that goes on writing. */
 export function longestGapMs(acks: readonly Ack[], sinceMs: number): number | null {
   const times = acks.map(({ ackedAtMs }) => ackedAtMs).filter((time) => time >= sinceMs);
-  const gaps = times
-    .toSorted((a, b) => a - b)
-    .map((time, index, sorted) => time - (sorted[index - 1] ?? time));
+  const gaps = times.toSorted((a, b) => a - b).map((time, index, sorted) => time - (sorted[index - 1] ?? time));
   return gaps.length > 1 ? Math.max(...gaps) : null;
 }
 

@@ -141,6 +141,7 @@ export function agentConfig(plan: HostPlan): string {
       ...(account ? [`run_as = "nobody"`] : []),
     );
   }
-  if (connector) lines.push("", "[connector]", `port = ${connector.port}`, `hold_timeout_ms = ${connector.holdTimeoutMs}`);
+  if (connector)
+    lines.push("", "[connector]", `port = ${connector.port}`, `hold_timeout_ms = ${connector.holdTimeoutMs}`);
   return `${lines.join("\n")}\n`;
 }

@@ -35,7 +35,8 @@ async function main(): Promise<void> {
   // Whatever is started from here on works inside, and is found there by whoever clears up.
   process.chdir(stage.workshop);
   const finish = finisher(stage);
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => finish(options.kind === "console" ? 0 : 1));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.on(signal, () => finish(options.kind === "console" ? 0 : 1));
   for (const event of ["uncaughtException", "unhandledRejection"] as const) {
     process.on(event, (error: unknown) => {
       if (!finish.hasBegun) note(error instanceof Error ? (error.stack ?? error.message) : String(error));
@@ -43,7 +44,11 @@ async function main(): Promise<void> {
     });
   }
   try {
-    finish(options.kind === "scenario" ? await runScenarios(stage, options) : await play(stage, script, options.kind === "script" && options.json));
+    finish(
+      options.kind === "scenario"
+        ? await runScenarios(stage, options)
+        : await play(stage, script, options.kind === "script" && options.json),
+    );
   } catch (error) {
     if (!finish.hasBegun) note(`The demo failed: ${(error as Error).message}`);
     finish(1);
@@ -64,7 +69,9 @@ function readScript(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    note(`--script is '${file}': it cannot be read (${(error as NodeJS.ErrnoException).code}): name a file of console commands`);
+    note(
+      `--script is '${file}': it cannot be read (${(error as NodeJS.ErrnoException).code}): name a file of console commands`,
+    );
     process.exit(1);
   }
 }
@@ -74,19 +81,22 @@ function finisher(stage: Stage): ((status: number) => void) & { hasBegun: boolea
   const finish = (status: number): void => {
     if (finish.hasBegun) return;
     finish.hasBegun = true;
-    void stage.end().then(
-      (left) => {
-        if (left.length > 0) note(`Left behind in spite of clearing up: ${left.join(", ")}`);
-        process.exit(left.length > 0 ? 1 : status);
-      },
-      (error: unknown) => {
-        note(`Clearing up failed: ${(error as Error).message}; the rest is in ${stage.workshop}`);
-        process.exit(1);
-      },
-    );
+    void takeDown(stage).then((isClean) => process.exit(isClean ? status : 1));
   };
   finish.hasBegun = false;
   return finish;
+}
+
+/** Whether nothing is left; what is, is told. */
+async function takeDown(stage: Stage): Promise<boolean> {
+  try {
+    const left = await stage.end();
+    if (left.length > 0) note(`Left behind in spite of clearing up: ${left.join(", ")}`);
+    return left.length === 0;
+  } catch (error) {
+    note(`Clearing up failed: ${(error as Error).message}; the rest is in ${stage.workshop}`);
+    return false;
+  }
 }
 
 async function play(stage: Stage, script: string | null, json: boolean): Promise<number> {
@@ -96,7 +106,9 @@ async function play(stage: Stage, script: string | null, json: boolean): Promise
   const clients = new DemoClients({ connectorPort: cluster.connectorPort, holdTimeoutMs: HOLD_TIMEOUT_MS });
   await clients.start();
   await until("the clients' first writes", { deadlineMs: FIRST_WRITES_MS, everyMs: LOOK_EVERY_MS }, () =>
-    clients.ackCount >= FIRST_WRITES ? { found: true } : { missing: `${clients.ackCount} of ${FIRST_WRITES} are acknowledged` },
+    clients.ackCount >= FIRST_WRITES
+      ? { found: true }
+      : { missing: `${clients.ackCount} of ${FIRST_WRITES} are acknowledged` },
   );
   const playground = new Playground(cluster, clients);
   const console = consoleFor(cluster, json);
@@ -117,7 +129,9 @@ function consoleFor(cluster: DemoCluster, json: boolean): Console {
 }
 
 function banner(cluster: DemoCluster): string {
-  const servers = cluster.servers.map(({ member, port }) => `  ${member}          127.0.0.1:${port}  PostgreSQL and its agent`);
+  const servers = cluster.servers.map(
+    ({ member, port }) => `  ${member}          127.0.0.1:${port}  PostgreSQL and its agent`,
+  );
   return [
     "",
     `Dataservice '${DATASERVICE}' is up, all of it in ${cluster.directory}`,

@@ -39,9 +39,12 @@ const SPEC = {
 export function parseOptions(args: readonly string[]): DemoOptions {
   const { scenario, script, json = false, timeline = false, help, runs } = valuesOf(args);
   if (help) return { kind: "help" };
-  if (scenario !== undefined && script !== undefined) throw new OptionsError("--scenario and --script: give one of them");
+  if (scenario !== undefined && script !== undefined)
+    throw new OptionsError("--scenario and --script: give one of them");
   if (scenario === undefined && (runs !== undefined || timeline)) {
-    throw new OptionsError(`${runs === undefined ? "--timeline" : "--runs"} belongs to --scenario: add ${SCENARIOS.join(" or ")}`);
+    throw new OptionsError(
+      `${runs === undefined ? "--timeline" : "--runs"} belongs to --scenario: add ${SCENARIOS.join(" or ")}`,
+    );
   }
   if (script !== undefined) return { kind: "script", file: script, json };
   if (scenario === undefined) {

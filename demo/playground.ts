@@ -47,9 +47,14 @@ export class Playground {
       run: async ({ operands }, session) => {
         const [name, word, ...rest] = operands;
         const action = ACTIONS.find((each) => each === word);
-        if (name === undefined || !action || rest.length > 0) throw usageFailure(`'${["host", ...operands].join(" ")}'`, usageOf(spec));
+        if (name === undefined || !action || rest.length > 0)
+          throw usageFailure(`'${["host", ...operands].join(" ")}'`, usageOf(spec));
         if (!this.cluster.hosts.has(name)) {
-          throw failure("usage", `there is no host '${name}'`, `give one of ${[...this.cluster.hosts.keys()].join(", ")}`);
+          throw failure(
+            "usage",
+            `there is no host '${name}'`,
+            `give one of ${[...this.cluster.hosts.keys()].join(", ")}`,
+          );
         }
         const text = await this.#strike(name, action);
         if (session.json) writeJson(session, { host: name, action, done: text });
@@ -96,7 +101,8 @@ export class Playground {
         const goal = GOALS.find((each) => each === operands[0]);
         if (!goal || operands.length > 1) throw usageFailure(`'${["wait", ...operands].join(" ")}'`, usageOf(spec));
         const status = await this.#wait(goal);
-        const text = goal === "primary" ? `'${status.primary}' is primary in epoch ${status.epoch}` : "all that can be is ONLINE";
+        const text =
+          goal === "primary" ? `'${status.primary}' is primary in epoch ${status.epoch}` : "all that can be is ONLINE";
         if (session.json) writeJson(session, { wait: goal, primary: status.primary, epoch: status.epoch });
         else session.screen.write(`${text}\n`);
       },
@@ -145,7 +151,12 @@ export class Playground {
     return journals.map(({ client, journal }) => {
       // The pause that a strike makes begins with the last acknowledgement before it.
       const gap = longestGapMs(journal.acks, this.#struckAtMs - 1_000);
-      return { client, acked: journal.acks.length, errors: journal.errors.length, longestPauseMs: gap === null ? null : Math.round(gap) };
+      return {
+        client,
+        acked: journal.acks.length,
+        errors: journal.errors.length,
+        longestPauseMs: gap === null ? null : Math.round(gap),
+      };
     });
   }
 }

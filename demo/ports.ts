@@ -14,7 +14,8 @@ const TRIES = 200;
 export async function fixedPorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
   for (let tries = 0; ports.size < count; tries += 1) {
-    if (tries === TRIES) throw new Error(`no ${count} free ports between ${LOWEST} and ${firstOutgoingPort()} on 127.0.0.1`);
+    if (tries === TRIES)
+      throw new Error(`no ${count} free ports between ${LOWEST} and ${firstOutgoingPort()} on 127.0.0.1`);
     const port = randomInt(LOWEST, firstOutgoingPort());
     if (!ports.has(port) && (await isFree(port))) ports.add(port);
   }

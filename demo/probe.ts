@@ -72,7 +72,8 @@ export class Probe {
       const { rows } = await within(session, query);
       this.acks.push({ member, timeline: rows[0]?.timeline ?? 0, sentAtMs, ackedAtMs: performance.now() });
     } catch (error) {
-      if ((error as { code?: string }).code !== READ_ONLY && (error as { code?: string }).code !== NO_TABLE) throw error;
+      if ((error as { code?: string }).code !== READ_ONLY && (error as { code?: string }).code !== NO_TABLE)
+        throw error;
     }
   }
 

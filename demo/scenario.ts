@@ -62,7 +62,9 @@ interface Actors {
 
 async function measure(scenario: ScenarioName, { cluster, clients, probe }: Actors): Promise<ScenarioRun> {
   await until("the clients' first writes", { deadlineMs: WARM_UP_MS, everyMs: LOOK_EVERY_MS }, () =>
-    clients.ackCount >= WARM_UP_ACKS ? { found: true } : { missing: `${clients.ackCount} of ${WARM_UP_ACKS} are acknowledged` },
+    clients.ackCount >= WARM_UP_ACKS
+      ? { found: true }
+      : { missing: `${clients.ackCount} of ${WARM_UP_ACKS} are acknowledged` },
   );
   const before = await cluster.untilOnline();
   const oldPrimary = before.primary ?? "";
@@ -84,7 +86,9 @@ async function measure(scenario: ScenarioName, { cluster, clients, probe }: Acto
   const acks = [...clients.perWrite.acks, ...clients.kept.acks];
   const errors = errorsSince([...clients.perWrite.errors, ...clients.kept.errors], faultAtMs);
   const { events } = await cluster.client.events(DATASERVICE, last);
-  const firstAckMs = Math.min(...clients.perWrite.acks.filter(({ server }) => server !== oldServer).map(({ ackedAtMs }) => ackedAtMs));
+  const firstAckMs = Math.min(
+    ...clients.perWrite.acks.filter(({ server }) => server !== oldServer).map(({ ackedAtMs }) => ackedAtMs),
+  );
   return {
     figures: {
       scenario,

@@ -1,11 +1,11 @@
 /** One client connection to a server or to the connector, cut for certain when its deadline has passed. */
 import { Socket } from "node:net";
-import pg from "pg";
+import { Client } from "pg";
 
 /** Runs `work` on a connection of its own, from connect to end; `open` holds it meanwhile. Rejects with the error that the client saw. */
 export async function withSession<T>(
   where: { port: number; deadlineMs: number; open?: Set<Session> },
-  work: (client: pg.Client) => Promise<T>,
+  work: (client: Client) => Promise<T>,
 ): Promise<T> {
   const session = openSession(where.port);
   where.open?.add(session);
@@ -26,7 +26,7 @@ export async function withSession<T>(
 }
 
 export interface Session {
-  client: pg.Client;
+  client: Client;
   /** Destroys the socket: whatever the client waits for fails at once. */
   cut(why: string): void;
   /** The reason it was cut for, if it was; else `error`. */
@@ -37,7 +37,13 @@ export interface Session {
 export function openSession(port: number): Session {
   const socket = new Socket();
   let cause: Error | null = null;
-  const client = new pg.Client({ host: "127.0.0.1", port, user: "postgres", database: "postgres", stream: () => socket });
+  const client = new Client({
+    host: "127.0.0.1",
+    port,
+    user: "postgres",
+    database: "postgres",
+    stream: () => socket,
+  });
   client.on("error", () => {});
   return {
     client,

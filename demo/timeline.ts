@@ -9,7 +9,10 @@ export interface TimelineEntry {
 
 /** The events after the fault in words, with the client's first acknowledgement among them, oldest first. */
 export function timelineOf(events: readonly EventLine[], faultWallMs: number, firstAckMs: number): TimelineEntry[] {
-  const told = events.map(({ wallMs, kind, data }) => ({ afterMs: wallMs - faultWallMs, text: `${kind} ${inWords(data)}`.trim() }));
+  const told = events.map(({ wallMs, kind, data }) => ({
+    afterMs: wallMs - faultWallMs,
+    text: `${kind} ${inWords(data)}`.trim(),
+  }));
   const entries = [...told, { afterMs: firstAckMs, text: "the client's first acknowledged write" }];
   return entries.toSorted((a, b) => a.afterMs - b.afterMs);
 }
@@ -21,6 +24,6 @@ export function renderTimeline(entries: readonly TimelineEntry[]): string {
 
 function inWords(data: Record<string, unknown>): string {
   return Object.entries(data)
-    .map(([key, value]) => `${key}=${typeof value === "object" ? JSON.stringify(value) : String(value)}`)
+    .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`)
     .join(" ");
 }

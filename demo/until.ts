@@ -14,7 +14,8 @@ export async function until<T>(
   for (;;) {
     const seen = await look();
     if ("found" in seen) return seen.found;
-    if (performance.now() >= end) throw new Error(`${what}: not within ${limits.deadlineMs / 1_000} s: ${seen.missing}`);
+    if (performance.now() >= end)
+      throw new Error(`${what}: not within ${limits.deadlineMs / 1_000} s: ${seen.missing}`);
     await pause(limits.everyMs);
   }
 }

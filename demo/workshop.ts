@@ -2,7 +2,18 @@
  * The temporary directory that holds everything a demo makes, named after the process that owns it. What a demo leaves
  * when it is killed outright is cleared away by the next one: the name says whose it was and whether that process lives.
  */
-import { accessSync, chmodSync, constants, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { removeLeftovers, sharedMemoryOf, type SharedMemory } from "./postgres.ts";

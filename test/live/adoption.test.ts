@@ -28,14 +28,17 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await session.stop();
-  expect(await stage.end()).toEqual([]);
+  const left = await stage.end();
+  if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
 });
 
 test("the session goes on through the founding: the same backend, no failed write, no promotion", async () => {
   const { epoch, primary } = await cluster.untilOnline();
   const writes = session.writes;
   await until("writes after the founding", { deadlineMs: 5_000, everyMs: 10 }, () =>
-    session.writes > writes + 20 || session.failure !== null ? { found: true } : { missing: `${session.writes - writes} of 20` },
+    session.writes > writes + 20 || session.failure !== null
+      ? { found: true }
+      : { missing: `${session.writes - writes} of 20` },
   );
 
   expect({ epoch, primary }).toEqual({ epoch: 1, primary: FIRST_PRIMARY });
@@ -73,7 +76,9 @@ test("when it is killed, a replica takes over what it had", async () => {
 
 function timelineOf(port: number): Promise<number> {
   return withSession({ port, deadlineMs: ANSWER_MS }, async (client) => {
-    const { rows } = await client.query<{ timeline: string }>("select left(pg_walfile_name(pg_current_wal_lsn()), 8) as timeline");
+    const { rows } = await client.query<{ timeline: string }>(
+      "select left(pg_walfile_name(pg_current_wal_lsn()), 8) as timeline",
+    );
     return Number.parseInt(rows[0]?.timeline ?? "0", 16);
   });
 }

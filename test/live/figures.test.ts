@@ -1,6 +1,15 @@
 /** The figures that a run is judged by, on histories written by hand. */
 import { expect, test } from "vitest";
-import { dualWrites, errorsSince, longestGapMs, lostNumbers, median, outageMs, type Ack, type ProbeAck } from "../../demo/figures.ts";
+import {
+  dualWrites,
+  errorsSince,
+  longestGapMs,
+  lostNumbers,
+  median,
+  outageMs,
+  type Ack,
+  type ProbeAck,
+} from "../../demo/figures.ts";
 
 function ack(n: number, server: number, ackedAtMs: number): Ack {
   return { n, server, sentAtMs: ackedAtMs - 2, ackedAtMs };
@@ -37,7 +46,9 @@ test("only connections opened after the fault count as errors", () => {
 });
 
 test("one reign after the other is no dual write", () => {
-  expect(dualWrites([probed("a", 1, 0, 1), probed("a", 1, 20, 21), probed("b", 2, 300, 301), probed("b", 2, 320, 321)])).toEqual([]);
+  expect(
+    dualWrites([probed("a", 1, 0, 1), probed("a", 1, 20, 21), probed("b", 2, 300, 301), probed("b", 2, 320, 321)]),
+  ).toEqual([]);
 });
 
 test("a write sent to the old primary after the new one's first acknowledgement is one", () => {

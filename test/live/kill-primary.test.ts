@@ -12,7 +12,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  expect(await stage.end()).toEqual([]);
+  const left = await stage.end();
+  if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
 });
 
 test("a killed primary is succeeded, and its datasource says by whom", async () => {

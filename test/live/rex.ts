@@ -17,7 +17,11 @@ export function runRex(words: readonly string[], environment: Record<string, str
 }
 
 /** Runs a program to its end; one that takes too long is killed, and has no status then. */
-export async function runToEnd(program: string, words: readonly string[], environment: Record<string, string> = {}): Promise<Ended> {
+export async function runToEnd(
+  program: string,
+  words: readonly string[],
+  environment: Record<string, string> = {},
+): Promise<Ended> {
   const child = spawn(program, words, {
     env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "pipe"],
@@ -25,7 +29,8 @@ export async function runToEnd(program: string, words: readonly string[], enviro
     killSignal: "SIGKILL",
   });
   const told = { stdout: "", stderr: "" };
-  for (const stream of ["stdout", "stderr"] as const) child[stream].setEncoding("utf8").on("data", (text: string) => (told[stream] += text));
+  for (const stream of ["stdout", "stderr"] as const)
+    child[stream].setEncoding("utf8").on("data", (text: string) => (told[stream] += text));
   const [status] = (await once(child, "close")) as [number | null];
   return { status, ...told };
 }

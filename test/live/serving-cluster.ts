@@ -30,19 +30,25 @@ export async function startServing(members: readonly DemoMember[], pristine: Pri
 
 function countStreams(port: number): Promise<number> {
   return withSession({ port, deadlineMs: ANSWER_MS }, async (client) => {
-    const { rows } = await client.query<{ count: number }>("select count(*)::int as count from pg_stat_replication where state = 'streaming'");
+    const { rows } = await client.query<{ count: number }>(
+      "select count(*)::int as count from pg_stat_replication where state = 'streaming'",
+    );
     return rows[0]?.count ?? 0;
   });
 }
 
 function spawnServer(member: DemoMember, { binDirectory, account }: Pristine): void {
   const log = openSync(member.logFile, "a", 0o600);
-  spawn(join(binDirectory, "postgres"), ["-D", member.dataDirectory, "-p", String(member.port), "-k", member.socketDirectory], {
-    cwd: member.dataDirectory,
-    detached: true,
-    stdio: ["ignore", log, log],
-    ...(account ?? {}),
-  }).unref();
+  spawn(
+    join(binDirectory, "postgres"),
+    ["-D", member.dataDirectory, "-p", String(member.port), "-k", member.socketDirectory],
+    {
+      cwd: member.dataDirectory,
+      detached: true,
+      stdio: ["ignore", log, log],
+      ...account,
+    },
+  ).unref();
   closeSync(log);
 }
 
