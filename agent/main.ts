@@ -32,6 +32,7 @@ const NO_SERVER: ServerView = {
 };
 
 const DIAL_TIMEOUT_MS = 1_000;
+const READ_ONLY_NEXT_MS = 1_000;
 
 /** Exit statuses: 0 told to end, 1 cannot start, 70 a broken rule of our own (after fencing). */
 export async function agentMain(argv: { config: string; check: boolean; json: boolean }): Promise<number> {
@@ -56,10 +57,22 @@ async function runAgent(config: AgentConfig): Promise<number> {
   const file = new StateFile(config.state_directory);
   const durable = countStart(file, config);
   const engine = config.server ? makeEngine(config.server, config.host, log) : null;
-  const live = liveFor(config, engine, engine ? await engine.observe() : NO_SERVER);
+  const view = engine ? await engine.observe() : NO_SERVER;
+  if (engine && durable.founded) await startReadOnlyNext(engine, view, log);
+  const live = liveFor(config, engine, view);
   const first = begin(durable, live, readClocks());
   if (first.state.durable !== durable) file.write(first.state.durable, first.fsync);
   return serve({ config, log, file, engine, first });
+}
+
+/**
+ * A predecessor that died around a promotion may have left a writable server that would start writable once more. Its
+ * sessions notice nothing of this; whether it is still covered by a lease is judged after it.
+ */
+async function startReadOnlyNext(engine: Engine, view: ServerView, log: Logger): Promise<void> {
+  if (view.report.state !== "running" || !view.report.writable) return;
+  const outcome = await engine.adopt(READ_ONLY_NEXT_MS);
+  if (!outcome.ok) log.error(outcome, "the server's next start could not be made read-only");
 }
 
 /** One more start, on disk before the first poll: the coordinator tells by it the new process from the old one. */

@@ -28,12 +28,16 @@ try {
   const rowsAfter = rows();
   for (const [index, { name, pid }] of pids.entries()) {
     const used = ((ticks(pid) - (before[index] ?? 0)) / TICKS_PER_SECOND / seconds) * 60;
-    console.log(`${name}: ${(residentKiB(pid) / 1_024).toFixed(0)} MiB resident, ${used.toFixed(2)} s of processor a minute`);
+    console.log(
+      `${name}: ${(residentKiB(pid) / 1_024).toFixed(0)} MiB resident, ${used.toFixed(2)} s of processor a minute`,
+    );
   }
   const perMinute = (key: keyof Rows) => (((rowsAfter[key] - rowsBefore[key]) / seconds) * 60).toFixed(1);
   console.log(`lease extensions a minute: ${perMinute("extensions")}`);
   console.log(`writes of the lease's row a minute: ${perMinute("confirmations")}`);
-  console.log(`changes of the state: ${rowsAfter.version - rowsBefore.version}, events: ${rowsAfter.events - rowsBefore.events}`);
+  console.log(
+    `changes of the state: ${rowsAfter.version - rowsBefore.version}, events: ${rowsAfter.events - rowsBefore.events}`,
+  );
 } finally {
   await cluster.end();
   await clearDirectory(workshop, { files: [], segments: [] });
@@ -47,14 +51,21 @@ interface Rows {
 }
 
 function processes(): { name: string; pid: number }[] {
-  const agents = [...cluster.hosts.values()].map(({ name, agentPid }) => ({ name: `agent ${name}`, pid: agentPid ?? 0 }));
+  const agents = [...cluster.hosts.values()].map(({ name, agentPid }) => ({
+    name: `agent ${name}`,
+    pid: agentPid ?? 0,
+  }));
   const workerd = childrenOf(cluster.coordinator.child.pid).at(-1);
   return workerd === undefined ? agents : [...agents, { name: "workerd", pid: workerd }];
 }
 
 /** A process and what it started, the deepest last. */
 function childrenOf(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
+    .trim()
+    .split(" ")
+    .filter(Boolean)
+    .map(Number);
   return [pid, ...children.flatMap(childrenOf)];
 }
 
@@ -73,7 +84,10 @@ function rows(): Rows {
   const file = readdirSync(data, { recursive: true, encoding: "utf8" }).find((name) => isObject(join(data, name)));
   if (!file) throw new Error(`no dataservice in ${data}`);
   return inCopy(join(data, file), (copy) => {
-    const lease = copy.prepare("SELECT body, confirmations FROM lease").get() as { body: string; confirmations: number };
+    const lease = copy.prepare("SELECT body, confirmations FROM lease").get() as {
+      body: string;
+      confirmations: number;
+    };
     const state = copy.prepare("SELECT body FROM state").get() as { body: string };
     const events = copy.prepare("SELECT max(id) AS last FROM events").get() as { last: number };
     return {

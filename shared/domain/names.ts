@@ -3,8 +3,8 @@
  * without quoting, because it ends up in all four.
  */
 
-/** What a dataservice, member or router host may be called. */
-export const NAME_PATTERN = /^[a-z][a-z0-9-]{0,31}$/;
+/** What a dataservice, member or router host may be called. The one word that every object answers to is no name. */
+export const NAME_PATTERN = /^(?!constructor$)[a-z][a-z0-9-]{0,31}$/;
 
 /** The remedy shown beside a refused name. */
 export const NAME_RULE = "a lower-case letter, then up to 31 of a-z, 0-9 and -";

@@ -75,8 +75,13 @@ function compareLsn(a: Lsn, b: Lsn): Coverage {
   return difference > 0n ? "covers" : "behind";
 }
 
-/** Two histories agree when they leave every timeline they share at the same place. */
+/**
+ * Two histories agree when they leave every timeline they share at the same place, and, on one timeline, came the same
+ * way. An empty history on a later timeline is one that is not known yet.
+ */
 function historiesAgree(a: Position, b: Position): boolean {
+  const known = a.history.length > 0 && b.history.length > 0;
+  if (known && a.timeline === b.timeline && a.history.length !== b.history.length) return false;
   return a.history.every((end) => {
     const other = b.history.find((candidate) => candidate.timeline === end.timeline);
     return !other || lsnBytes(other.endLsn) === lsnBytes(end.endLsn);

@@ -6,7 +6,7 @@
  * one.
  */
 import type { MemberName } from "./names.ts";
-import { comparePositions, type Position } from "./position.ts";
+import { comparePositions, lsnDistance, type Position } from "./position.ts";
 
 /** The number of a primary's reign. 0 means: none yet. */
 export type Epoch = number;
@@ -20,8 +20,13 @@ export interface Reign {
   /** The epoch whose log this reign continues; 0 for the founding one. */
   parent: Epoch;
   proof: ProofKind;
-  /** Where the new primary's log stood when the epoch was minted; null when it was adopted while running. */
+  /**
+   * Where the parent's log was left: the new primary's position when the epoch was minted, made exact by its own
+   * history once it is open; null when it was adopted while running.
+   */
   fork: Position | null;
+  /** The timeline that the reign writes on; null before it was seen open. */
+  timeline: number | null;
   /** Whether the member was ever seen writable in this epoch. */
   opened: boolean;
   /** Display only. */
@@ -77,7 +82,16 @@ export function unseenEpochs(reigns: readonly Reign[], epoch: Epoch): Epoch[] {
   return line.slice(0, opened === -1 ? line.length : opened).map((reign) => reign.epoch);
 }
 
-/** Whether `position` lies on a timeline that began at or after `fork`: it has followed the successor since. */
+/** Whether `position` left the fork's timeline at the fork: it has followed the successor since. */
 function continues(position: Position, fork: Position): boolean {
-  return comparePositions(position, fork) === "covers" && position.timeline > fork.timeline;
+  const left = position.history.find((end) => end.timeline === fork.timeline);
+  if (!left || lsnDistance(left.endLsn, fork.lsn) !== 0n) return false;
+  return comparePositions(position, fork) === "covers";
+}
+
+/** The fork as the history of an open primary states it; `fork` itself where that history is not known. */
+export function exactFork(fork: Position | null, primary: Position): Position | null {
+  const last = primary.history.at(-1);
+  if (!fork || !last) return fork;
+  return { ...fork, timeline: last.timeline, lsn: last.endLsn, history: primary.history.slice(0, -1) };
 }

@@ -58,7 +58,8 @@ export interface SettingProblem {
 export function checkSettings(settings: Settings): SettingProblem[] {
   const problems: SettingProblem[] = [];
   for (const [key, value] of Object.entries(settings) as [keyof Settings, number][]) {
-    if (!Number.isSafeInteger(value) || value < 0) problems.push({ key, value, remedy: "use a whole number, 0 or more" });
+    if (!Number.isSafeInteger(value) || value < 0)
+      problems.push({ key, value, remedy: "use a whole number, 0 or more" });
   }
   if (settings.pollInOperationMs < 50) {
     problems.push({ key: "pollInOperationMs", value: settings.pollInOperationMs, remedy: "use at least 50" });

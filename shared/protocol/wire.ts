@@ -155,11 +155,19 @@ export const zCommand = z.discriminatedUnion("kind", [
   /** Found this member as the primary of a server that is serving already: nobody's session notices. */
   z.strictObject({ kind: z.literal("adopt"), ...zCommandHead }),
   /** Open the server in `epoch`; always together with its lease. */
-  z.strictObject({ kind: z.literal("promote"), ...zCommandHead, proof: z.enum(["founded", "released", "expired", "revoked", "asserted"]) }),
+  z.strictObject({
+    kind: z.literal("promote"),
+    ...zCommandHead,
+    proof: z.enum(["founded", "released", "expired", "revoked", "asserted"]),
+  }),
   /** Stream from `upstream`; thaws a freeze of this or an earlier operation. */
   z.strictObject({ kind: z.literal("follow"), ...zCommandHead, upstream: zUpstream }),
   /** Stop receiving, durably, and report the final position. */
-  z.strictObject({ kind: z.literal("freeze"), ...zCommandHead, proof: z.enum(["founded", "released", "expired", "revoked", "asserted"]) }),
+  z.strictObject({
+    kind: z.literal("freeze"),
+    ...zCommandHead,
+    proof: z.enum(["founded", "released", "expired", "revoked", "asserted"]),
+  }),
   /** Make the server unable to write, for certain, and report `released`. */
   z.strictObject({ kind: z.literal("fence"), ...zCommandHead }),
   /** Start a stopped server, read-only. */

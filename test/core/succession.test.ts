@@ -4,6 +4,7 @@ import { freshLive } from "#shared/core/cluster/state.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import {
   createdCluster,
+  epochOf,
   frozenPatch,
   healthyPoll,
   IN_RECOVERY,
@@ -14,10 +15,12 @@ import {
   poll,
   position,
   releasedPatch,
+  runningCluster,
   secondReign,
   send,
   silencedCluster,
   STOPPED,
+  WRITABLE,
 } from "./builders.ts";
 import { phases } from "./cluster-events.ts";
 
@@ -117,3 +120,37 @@ describe("a name that every object inherits", () => {
     }
   });
 });
+
+describe("a primary that comes back read-only before it was adopted", () => {
+  test("is promoted in the same epoch: it writes no more, and attempted nothing", () => {
+    const cluster = createdCluster();
+    for (const host of ["db2", "db3", "db4"]) poll(cluster, host);
+    const adopting = poll(cluster, "db1", { server: { phase: "observing", report: WRITABLE } });
+    expect(commandsOf(adopting)).toEqual(["adopt"]);
+    pass(cluster, 50);
+    const promoting = poll(cluster, "db1", { server: { phase: "observing", report: IN_RECOVERY } });
+    expect(commandsOf(promoting)).toEqual(["promote"]);
+    expect(epochOf(cluster)).toBe(1);
+  });
+});
+
+describe("an operation that ends one reign and begins another", () => {
+  test("has succeeded when the operator's primary is fenced; the failover that follows is the operator's too", () => {
+    const cluster = runningCluster();
+    const asked = send(cluster, { kind: "command", command: { kind: "datasource-fail", member: "db1" } });
+    pass(cluster, 50);
+    const ended = poll(cluster, "db1", releasedPatch(1));
+    const records = [...asked.effects, ...ended.effects].flatMap((effect) =>
+      effect.kind === "operation" ? [effect.record] : [],
+    );
+    expect(records.map(({ kind, requestedBy, state }) => [kind, requestedBy, state])).toEqual([
+      ["datasource-fail", "operator", "running"],
+      ["datasource-fail", "operator", "succeeded"],
+      ["failover", "operator", "running"],
+    ]);
+  });
+});
+
+function commandsOf(step: ReturnType<typeof poll>): string[] {
+  return step.answer.kind === "reply" ? step.answer.reply.commands.map(({ kind }) => kind) : [];
+}

@@ -149,3 +149,21 @@ describe("an LSN", () => {
     expect(() => lsnBytes(text)).toThrow("not an LSN");
   });
 });
+
+test("the same timeline number, come to by different ways, is a divergence", () => {
+  const byTwo = {
+    engine: "postgres",
+    systemId: "1",
+    timeline: 3,
+    lsn: "0/5000000",
+    history: [
+      { timeline: 1, endLsn: "0/3000000" },
+      { timeline: 2, endLsn: "0/4000000" },
+    ],
+  } as const;
+  const direct = { ...byTwo, history: [{ timeline: 1, endLsn: "0/3000000" }] };
+  expect(comparePositions({ ...byTwo, history: [...byTwo.history] }, direct)).toBe("diverged");
+  expect(comparePositions(direct, { ...byTwo, history: [...byTwo.history] })).toBe("diverged");
+  // A history that is not known yet says nothing.
+  expect(comparePositions({ ...direct, history: [] }, direct)).toBe("equal");
+});

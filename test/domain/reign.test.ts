@@ -1,7 +1,7 @@
 /** Who descends from whom: what timeline numbers cannot tell, the reign table does. */
 import { describe, expect, test } from "vitest";
 import type { Position } from "#shared/domain/position.ts";
-import { ancestry, lastOpenedEpoch, onLineage, unseenEpochs, type Reign } from "#shared/domain/reign.ts";
+import { ancestry, exactFork, lastOpenedEpoch, onLineage, unseenEpochs, type Reign } from "#shared/domain/reign.ts";
 
 function at(timeline: number, lsn: string, history: [number, string][] = []): Position {
   const ends = history.map(([past, endLsn]) => ({ timeline: past, endLsn }));
@@ -9,7 +9,16 @@ function at(timeline: number, lsn: string, history: [number, string][] = []): Po
 }
 
 function reign(epoch: number, member: string, parent: number, fork: Position | null, opened = true): Reign {
-  return { epoch, member, parent, proof: epoch === 1 ? "founded" : "released", fork, opened, mintedWallMs: 0 };
+  return {
+    epoch,
+    member,
+    parent,
+    proof: epoch === 1 ? "founded" : "released",
+    fork,
+    timeline: null,
+    opened,
+    mintedWallMs: 0,
+  };
 }
 
 const FORK = at(1, "0/3000000");
@@ -37,6 +46,7 @@ describe("a former primary", () => {
   test.each([
     ["stopped at the fork", at(1, "0/3000000"), true],
     ["stopped before the fork", at(1, "0/2000000"), true],
+    ["left its timeline after the fork", at(2, "0/3000100", [[1, "0/3000001"]]), false],
     ["wrote past the fork", at(1, "0/3000001"), false],
     ["has followed its successor since", at(2, "0/3000100", AFTER), true],
   ])("that %s", (_, position, expected) => {
@@ -107,5 +117,18 @@ describe("epochs in which somebody may have opened unseen", () => {
   });
   test("reach back to a founding that nobody saw open", () => {
     expect(unseenEpochs([reign(1, "db1", 0, null, false)], 1)).toEqual([1]);
+  });
+});
+
+describe("the exact fork", () => {
+  test("is where the new primary's own history says that it left", () => {
+    const primary = at(2, "0/3000100", [[1, "0/2FFFFA0"]]);
+    expect(exactFork(at(1, "0/3000000"), primary)).toEqual(at(1, "0/2FFFFA0"));
+    const follower = at(2, "0/3000080", [[1, "0/2FFFFA0"]]);
+    const reigns = [reign(1, "db1", 0, null), reign(2, "db2", 1, exactFork(at(1, "0/3000000"), primary))];
+    expect(onLineage(reigns, 2, { attempted: 1, position: follower })).toBe(true);
+  });
+  test("stays as reported while that history is not known", () => {
+    expect(exactFork(FORK, at(2, "0/3000100"))).toEqual(FORK);
   });
 });

@@ -44,11 +44,19 @@ async function checkBinaries({ binDirectory, dataDirectory }: PostgresOptions): 
     }
     const cluster = majorOfCluster(dataDirectory);
     if (cluster !== null && cluster !== major) {
-      return line(name, false, `${program} is version ${version}, the data directory is of ${cluster}: set bin_directory to that of ${cluster}`);
+      return line(
+        name,
+        false,
+        `${program} is version ${version}, the data directory is of ${cluster}: set bin_directory to that of ${cluster}`,
+      );
     }
     return line(name, true, `${program}, version ${version}`);
   } catch (error) {
-    return line(name, false, `${program} does not run (${codeOf(error) || "failed"}): set bin_directory to the server's own bin directory`);
+    return line(
+      name,
+      false,
+      `${program} does not run (${codeOf(error) || "failed"}): set bin_directory to the server's own bin directory`,
+    );
   }
 }
 
@@ -63,15 +71,27 @@ function majorOfCluster(dataDirectory: string): number | null {
 function checkDataDirectory({ dataDirectory, runAs }: PostgresOptions): EngineCheck {
   const name = "data directory";
   if (majorOfCluster(dataDirectory) === null) {
-    return line(name, false, `${dataDirectory} holds no readable PG_VERSION: set data_directory to an initialised cluster`);
+    return line(
+      name,
+      false,
+      `${dataDirectory} holds no readable PG_VERSION: set data_directory to an initialised cluster`,
+    );
   }
   const { uid, mode } = statSync(dataDirectory);
   const account = runAs?.uid ?? process.getuid?.();
   if (uid !== account) {
-    return line(name, false, `${dataDirectory} belongs to uid ${uid}, the server runs as ${account}: set run_as to the owner's account`);
+    return line(
+      name,
+      false,
+      `${dataDirectory} belongs to uid ${uid}, the server runs as ${account}: set run_as to the owner's account`,
+    );
   }
   if ((mode & 0o027) !== 0) {
-    return line(name, false, `${dataDirectory} has mode ${(mode & 0o777).toString(8)}: chmod 700 it, or the server refuses to start`);
+    return line(
+      name,
+      false,
+      `${dataDirectory} has mode ${(mode & 0o777).toString(8)}: chmod 700 it, or the server refuses to start`,
+    );
   }
   return line(name, true, `${dataDirectory}, owned by uid ${uid}`);
 }
@@ -82,18 +102,32 @@ function checkSocketDirectory({ socketDirectory, dataDirectory }: PostgresOption
     const { uid, mode } = statSync(socketDirectory);
     const isPrivate = (mode & 0o077) === 0 && uid === statSync(dataDirectory).uid;
     if (isPrivate) return line(name, true, `${socketDirectory} is private`);
-    return line(name, true, `${socketDirectory} can be entered by others: local clients there bypass every door; a directory of mode 700 of the server's account keeps them out`);
+    return line(
+      name,
+      true,
+      `${socketDirectory} can be entered by others: local clients there bypass every door; a directory of mode 700 of the server's account keeps them out`,
+    );
   } catch (error) {
-    return line(name, false, `${socketDirectory} cannot be read (${codeOf(error)}): create it with mode 700 for the server's account`);
+    return line(
+      name,
+      false,
+      `${socketDirectory} cannot be read (${codeOf(error)}): create it with mode 700 for the server's account`,
+    );
   }
 }
 
 /** Two managers of one server fence each other's decisions. */
 function checkOtherManager(dataDirectory: string): EngineCheck {
   const name = "no other manager";
-  const trace = ["patroni.dynamic.json", "postgresql.base.conf", "postgresql-auto-failover.conf"].find((file) => existsSync(join(dataDirectory, file)));
+  const trace = ["patroni.dynamic.json", "postgresql.base.conf", "postgresql-auto-failover.conf"].find((file) =>
+    existsSync(join(dataDirectory, file)),
+  );
   if (trace === undefined) return line(name, true, "no trace of one in the data directory");
-  return line(name, false, `${trace} is in the data directory: stop and disable the manager that wrote it, then move that file away`);
+  return line(
+    name,
+    false,
+    `${trace} is in the data directory: stop and disable the manager that wrote it, then move that file away`,
+  );
 }
 
 async function checkServiceUnit(dataDirectory: string): Promise<EngineCheck> {
@@ -101,7 +135,9 @@ async function checkServiceUnit(dataDirectory: string): Promise<EngineCheck> {
   const unit = unitOf(livingPostmaster(dataDirectory)?.pid ?? null);
   if (unit === null) return line(name, true, "the server is not run by a service unit, or is down");
   try {
-    const { stdout } = await run("systemctl", ["show", "--property=Restart", "--value", unit], { timeout: COMMAND_TIMEOUT_MS });
+    const { stdout } = await run("systemctl", ["show", "--property=Restart", "--value", unit], {
+      timeout: COMMAND_TIMEOUT_MS,
+    });
     const restart = stdout.trim();
     if (restart === "no" || restart === "") return line(name, true, `${unit} does not restart the server`);
     return line(name, false, `${unit} has Restart=${restart}: set Restart=no, the agent starts the server`);
@@ -131,14 +167,23 @@ const SETTINGS_SQL = `
     current_setting('data_directory') AS data_directory, current_setting('fsync') AS fsync,
     current_setting('shared_preload_libraries') AS libraries) s`;
 
-async function checkRunningServer({ dataDirectory }: PostgresOptions, target: ConnectionTarget): Promise<EngineCheck[]> {
+async function checkRunningServer(
+  { dataDirectory }: PostgresOptions,
+  target: ConnectionTarget,
+): Promise<EngineCheck[]> {
   const connection = new ServerConnection(target);
   try {
     const [row] = await connection.askWithin(SETTINGS_SQL, QUESTION_TIMEOUT_MS);
     return row ? settingChecks(row, dataDirectory) : [];
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
-    return [line("server answers", false, `${target.host} port ${target.port}: ${codeOf(error) || detail}: start it, and let role ${target.user} in over its Unix socket`)];
+    return [
+      line(
+        "server answers",
+        false,
+        `${target.host} port ${target.port}: ${codeOf(error) || detail}: start it, and let role ${target.user} in over its Unix socket`,
+      ),
+    ];
   } finally {
     connection.discard();
   }
@@ -146,20 +191,62 @@ async function checkRunningServer({ dataDirectory }: PostgresOptions, target: Co
 
 function settingChecks(row: Row, dataDirectory: string): EngineCheck[] {
   const senders = Number(row["max_wal_senders"]);
-  const isRewindable = row["full_page_writes"] === "on" && (row["data_checksums"] === "on" || row["wal_log_hints"] === "on");
+  const isRewindable =
+    row["full_page_writes"] === "on" && (row["data_checksums"] === "on" || row["wal_log_hints"] === "on");
   const unlogged = Number(row["unlogged"]);
   const manager = /repmgr|pgautofailover/.exec(String(row["libraries"]))?.[0];
   const serves = String(row["data_directory"]);
   return [
-    line("server answers", isSamePlace(serves, dataDirectory), isSamePlace(serves, dataDirectory) ? "over its Unix socket" : `the server there serves ${serves}: set data_directory, socket_directory and port of one server`),
-    must("superuser", row["is_superuser"] === true, "the agent's role", "ALTER ROLE ... SUPERUSER: promotion and settings need it"),
+    line(
+      "server answers",
+      isSamePlace(serves, dataDirectory),
+      isSamePlace(serves, dataDirectory)
+        ? "over its Unix socket"
+        : `the server there serves ${serves}: set data_directory, socket_directory and port of one server`,
+    ),
+    must(
+      "superuser",
+      row["is_superuser"] === true,
+      "the agent's role",
+      "ALTER ROLE ... SUPERUSER: promotion and settings need it",
+    ),
     must("hot_standby", row["hot_standby"] === "on", String(row["hot_standby"]), "set it to on"),
-    must("wal_level", row["wal_level"] !== "minimal", String(row["wal_level"]), "set it to replica and restart the server"),
-    must("max_wal_senders", senders >= FEWEST_WAL_SENDERS, String(senders), `set it to at least ${FEWEST_WAL_SENDERS}: each replica needs two, the agent one`),
-    must("fsync", row["fsync"] === "on", String(row["fsync"]), "set it to on: an acknowledged write must survive a crash"),
-    line("rewind", true, isRewindable ? "possible" : "impossible: a diverged former primary must be cloned anew; enable checksums or wal_log_hints, and full_page_writes"),
-    line("unlogged tables", true, unlogged === 0 ? "none" : `${unlogged} in this database: emptied by every failover and every start`),
-    must("no other manager's library", manager === undefined, manager ?? "none is loaded", "stop that manager and take its library out of shared_preload_libraries"),
+    must(
+      "wal_level",
+      row["wal_level"] !== "minimal",
+      String(row["wal_level"]),
+      "set it to replica and restart the server",
+    ),
+    must(
+      "max_wal_senders",
+      senders >= FEWEST_WAL_SENDERS,
+      String(senders),
+      `set it to at least ${FEWEST_WAL_SENDERS}: each replica needs two, the agent one`,
+    ),
+    must(
+      "fsync",
+      row["fsync"] === "on",
+      String(row["fsync"]),
+      "set it to on: an acknowledged write must survive a crash",
+    ),
+    line(
+      "rewind",
+      true,
+      isRewindable
+        ? "possible"
+        : "impossible: a diverged former primary must be cloned anew; enable checksums or wal_log_hints, and full_page_writes",
+    ),
+    line(
+      "unlogged tables",
+      true,
+      unlogged === 0 ? "none" : `${unlogged} in this database: emptied by every failover and every start`,
+    ),
+    must(
+      "no other manager's library",
+      manager === undefined,
+      manager ?? "none is loaded",
+      "stop that manager and take its library out of shared_preload_libraries",
+    ),
   ];
 }
 

@@ -127,7 +127,9 @@ export class ServerConnection {
       keepAlive: true,
       keepAliveInitialDelayMillis: 1_000,
       stream: () => socket,
-      ...(passwordFile !== null && { password: () => findPassword(passwordFile, { host, port, database, user }) ?? "" }),
+      ...(passwordFile !== null && {
+        password: () => findPassword(passwordFile, { host, port, database, user }) ?? "",
+      }),
       ...(replication && { replication }),
     };
   }

@@ -1,5 +1,16 @@
 /** Files of the data directory that are there, whole, after any crash. */
-import { closeSync, existsSync, fchmodSync, fchownSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 
 /** Replaces `path` by `content`: temporary file, fsync, rename, fsync of the directory. Throws the system's error. */

@@ -36,6 +36,8 @@ const SOCKET_PATH_BYTES = 107;
 export function assertOptions(options: PostgresOptions): void {
   const socket = `${options.socketDirectory}/.s.PGSQL.${options.port}`;
   if (Buffer.byteLength(socket) > SOCKET_PATH_BYTES) {
-    throw new RangeError(`socketDirectory = "${options.socketDirectory}": ${socket} is longer than ${SOCKET_PATH_BYTES} bytes: use a shorter path`);
+    throw new RangeError(
+      `socketDirectory = "${options.socketDirectory}": ${socket} is longer than ${SOCKET_PATH_BYTES} bytes: use a shorter path`,
+    );
   }
 }

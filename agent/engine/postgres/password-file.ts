@@ -15,7 +15,9 @@ export function findPassword(path: string, query: PasswordQuery): string | undef
   const wanted = [host, String(query.port), query.database, query.user];
   for (const line of readFileSync(path, "utf8").split("\n")) {
     if (line.startsWith("#")) continue;
-    const fields = [...line.matchAll(/((?:[^:\\]|\\.)*)(?::|$)/g)].map((match) => (match[1] ?? "").replaceAll(/\\(.)/g, "$1"));
+    const fields = [...line.matchAll(/((?:[^:\\]|\\.)*)(?::|$)/g)].map((match) =>
+      (match[1] ?? "").replaceAll(/\\(.)/g, "$1"),
+    );
     if (fields.length < 5) continue;
     if (wanted.every((value, index) => fields[index] === "*" || fields[index] === value)) return fields[4];
   }

@@ -73,8 +73,12 @@ export class PostgresEngine implements Engine {
     return this.#exclusively(deadlineMs, async (control) => {
       const outcome = await startServer({ ...control, onExit: () => this.#hint("server-lost") });
       if (!outcome.ok) throw new Refusal(outcome.code, outcome.detail);
-      const [row] = await this.#control.askWithin("SELECT pg_is_in_recovery() AS in_recovery", control.deadline.remainingMs);
-      if (row?.["in_recovery"] !== true) throw new Refusal("writable", "the server runs and accepts writes: fence it first");
+      const [row] = await this.#control.askWithin(
+        "SELECT pg_is_in_recovery() AS in_recovery",
+        control.deadline.remainingMs,
+      );
+      if (row?.["in_recovery"] !== true)
+        throw new Refusal("writable", "the server runs and accepts writes: fence it first");
       await this.#untilPositioned();
     });
   }

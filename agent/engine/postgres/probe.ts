@@ -67,7 +67,9 @@ export class Probe {
       const leftMs = this.#timeoutMs - (performance.now() - startMs);
       this.#pending ??= this.#question();
       const answer = await within(this.#pending, leftMs, "the server");
-      return answer.kind === "answered" ? answer.observation : this.#unseen(reportOf(answer.error, this.#dataDirectory));
+      return answer.kind === "answered"
+        ? answer.observation
+        : this.#unseen(reportOf(answer.error, this.#dataDirectory));
     } catch (error) {
       if (!(error instanceof OutOfTime)) throw error;
       // A stopped server's socket can be silent for a while, too: the process table knows.
@@ -163,7 +165,9 @@ function reportOf(error: unknown, dataDirectory: string): ServerReport {
   const postmaster = livingPostmaster(dataDirectory);
   if (!postmaster) return { state: "stopped" };
   const isOpening = codeOf(error) === "57P03" || !isServerRefusal(error);
-  return { state: isOpening && (postmaster.status === "starting" || postmaster.status === "") ? "starting" : "unresponsive" };
+  return {
+    state: isOpening && (postmaster.status === "starting" || postmaster.status === "") ? "starting" : "unresponsive",
+  };
 }
 
 function factsOf(row: Row, identified: LogPoint | null): LogFacts {
@@ -192,7 +196,10 @@ function appliedOf({ inRecovery, replayed }: LogFacts, end: LogPoint | null): nu
   return lsn === null ? null : Number(lsnBytes(lsn));
 }
 
-function latencyOf(facts: LogFacts, at: { end: LogPoint | null; streaming: boolean; replayAgeMs: number | null }): number | null {
+function latencyOf(
+  facts: LogFacts,
+  at: { end: LogPoint | null; streaming: boolean; replayAgeMs: number | null },
+): number | null {
   if (!facts.inRecovery) return 0;
   if (at.streaming && facts.replayed !== null && at.end?.lsn === facts.replayed) return 0;
   return at.replayAgeMs;

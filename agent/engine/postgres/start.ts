@@ -97,7 +97,9 @@ function spawnServer(options: PostgresOptions, log: number): ChildProcess {
     cwd: dataDirectory,
     detached: true,
     stdio: ["ignore", log, log],
-    env: Object.fromEntries(INHERITED_VARIABLES.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))),
+    env: Object.fromEntries(
+      INHERITED_VARIABLES.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+    ),
     ...runAs,
   });
   child.unref();
@@ -105,11 +107,16 @@ function spawnServer(options: PostgresOptions, log: number): ChildProcess {
 }
 
 /** The server says in its lock file when it takes connections: asking it by connecting would fill its log. */
-async function untilReady(options: PostgresOptions, deadline: Deadline, hasEnded: () => boolean): Promise<EngineOutcome> {
+async function untilReady(
+  options: PostgresOptions,
+  deadline: Deadline,
+  hasEnded: () => boolean,
+): Promise<EngineOutcome> {
   while (!deadline.isOver) {
     const postmaster = livingPostmaster(options.dataDirectory);
     if (postmaster?.status === "ready") return { ok: true };
-    if (postmaster?.status === "stopping") return { ok: false, code: "stopping", detail: "the server is shutting down" };
+    if (postmaster?.status === "stopping")
+      return { ok: false, code: "stopping", detail: "the server is shutting down" };
     if (hasEnded()) return { ok: false, code: "exited", detail: "the server's process ended" };
     await pause(LOOK_EVERY_MS);
   }

@@ -38,10 +38,14 @@ export async function promote(control: Control): Promise<void> {
   const { dataDirectory } = control.options;
   await mustBeInRecovery(control, "the server is a primary already");
   if (!hasStandbySignal(dataDirectory)) {
-    throw new Refusal("not-a-standby", "the server recovers without standby.signal: let the recovery end, then start it anew");
+    throw new Refusal(
+      "not-a-standby",
+      "the server recovers without standby.signal: let the recovery end, then start it anew",
+    );
   }
   const replay = await askOne(control, "SELECT pg_is_wal_replay_paused() AS paused");
-  if (replay["paused"] === true) throw new Refusal("replay-paused", "run pg_wal_replay_resume() first: the log is not applied");
+  if (replay["paused"] === true)
+    throw new Refusal("replay-paused", "run pg_wal_replay_resume() first: the log is not applied");
   const changed = writeConfiguration(dataDirectory, { kind: "none" });
   if (control.isCalledOff()) throw new Refusal("called-off", "the server is being fenced");
   const sent = await askOne(control, "SELECT pg_promote(false) AS sent");
@@ -93,7 +97,10 @@ export async function freeze(control: Control): Promise<void> {
   await configure(control, { kind: "frozen" }, ["primary_conninfo", ""]);
   const command = await askOne(control, "SELECT current_setting('restore_command') AS value");
   if (command["value"] !== "") {
-    throw new Refusal("restore-command-active", "this server changes restore_command only at a restart: restart it, or remove the command");
+    throw new Refusal(
+      "restore-command-active",
+      "this server changes restore_command only at a restart: restart it, or remove the command",
+    );
   }
   for (let round = 0; round < 3; round += 1) await untilReloaded(control);
   await untilNoReceiver(control);
@@ -174,7 +181,8 @@ export async function untilAnswering(control: Control): Promise<void> {
       await ask(control, "SELECT 1");
       return;
     } catch (error) {
-      if (codeOf(error) !== "57P03" || livingPostmaster(control.options.dataDirectory)?.status === "stopping") throw error;
+      if (codeOf(error) !== "57P03" || livingPostmaster(control.options.dataDirectory)?.status === "stopping")
+        throw error;
       await pauseUntilNextLook(control, "the start of the server");
     }
   }

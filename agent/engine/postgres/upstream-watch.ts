@@ -51,7 +51,10 @@ export class UpstreamWatch {
   }
 
   #connect(upstream: Endpoint, backoffMs: number): void {
-    const connection = new ServerConnection(this.#options.targetOf(upstream), () => void this.#ended(connection, upstream));
+    const connection = new ServerConnection(
+      this.#options.targetOf(upstream),
+      () => void this.#ended(connection, upstream),
+    );
     this.#connection = connection;
     within(connection.connect(), CONNECT_TIMEOUT_MS, "the upstream").catch(() => {
       connection.discard();

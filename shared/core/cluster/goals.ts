@@ -190,6 +190,9 @@ function issue(work: Work, name: MemberName, goal: Goal): Command {
   const id = `${work.durable.version + 1}.${name}.${goal.kind}`;
   const command: Command = { ...goal, id, op, epoch: work.durable.epoch, deadlineMs };
   work.durable = { ...work.durable, commands: { ...work.durable.commands, [name]: command } };
+  if (goal.kind === "fence" && work.durable.phase.kind !== "deposing") {
+    because(work, { kind: "unexpectedly-writable", member: name, epoch: work.durable.epoch });
+  }
   because(work, { kind: "command-issued", member: name, command: goal.kind, id, op });
   return command;
 }

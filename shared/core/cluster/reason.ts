@@ -22,6 +22,7 @@ export type FailoverCause =
 /** Why a failover could not finish. */
 export type AbortCode =
   | "no-candidate"
+  | "promotion-failed"
   | "candidates-diverged"
   | "loss-exceeds-limit"
   | "failover-budget-spent"
@@ -35,7 +36,6 @@ export type Reason =
   | { kind: "founding-blocked"; why: FoundingObstacle; members: MemberName[] }
   | { kind: "founded"; primary: MemberName; how: "adopt" | "promote" }
   | { kind: "epoch-minted"; epoch: Epoch; member: MemberName; parent: Epoch; proof: ProofKind; op: number }
-  | { kind: "promotion-ordered"; epoch: Epoch; member: MemberName; op: number }
   | { kind: "primary-opened"; epoch: Epoch; member: MemberName; op: number }
   | { kind: "reign-ended"; epoch: Epoch; member: MemberName; proof: "released" | "expired"; cause: ReleaseCause }
   | { kind: "datasource-changed"; member: MemberName; role: Role; from: State; to: State; reason: StateReason }
@@ -71,6 +71,5 @@ export type Ineligible =
   | "server-writable"
   | "no-position"
   | "not-on-lineage"
-  | "released"
   | "still-receiving"
   | "not-frozen";

@@ -8,8 +8,8 @@
  * after it, the only way on is another epoch with its own proof that this one is over.
  */
 import type { MemberName } from "../../domain/names.ts";
-import { coversPosition, lsnDistance } from "../../domain/position.ts";
-import { lastOpenedEpoch, unseenEpochs, type ProofKind } from "../../domain/reign.ts";
+import { coversPosition, lsnDistance, type Position } from "../../domain/position.ts";
+import { exactFork, lastOpenedEpoch, unseenEpochs, type ProofKind, type Reign } from "../../domain/reign.ts";
 import { choose, freezeMode, ineligible, notFinal, type Candidate } from "./choose.ts";
 import { judgeFounding } from "./founding.ts";
 import { expiryAt, isExpired } from "./lease.ts";
@@ -90,6 +90,9 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
     server.report.writable &&
     host?.poll.attempted === phase.epoch;
   if (isOpen) return opened(work, phase);
+  // Restarted read-only before its agent could take it over: it writes no more, so it is promoted like any other.
+  const isReadOnly = server?.report.state === "running" && server.report.inRecovery && server.phase === "observing";
+  if (phase.how === "adopt" && isReadOnly) return setPhase(work, { ...phase, how: "promote" });
   if (mayTimeOut && work.live.at - work.live.phaseAt >= work.durable.settings.promoteMs) {
     const { epoch, primary, op } = phase;
     const cause = "promotion-timed-out";
@@ -100,10 +103,11 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
 
 function opened(work: Work, phase: PhaseOf<"reigning">): void {
   const { epoch, primary, op } = phase;
+  const position = work.live.hosts[primary]?.poll.server?.position ?? null;
   because(work, { kind: "primary-opened", epoch, member: primary, op }, op);
   work.durable = {
     ...work.durable,
-    reigns: work.durable.reigns.map((entry) => (entry.epoch === epoch ? { ...entry, opened: true } : entry)),
+    reigns: work.durable.reigns.map((entry) => (entry.epoch === epoch ? seenOpen(entry, position) : entry)),
   };
   const deposed = Object.values(work.durable.members).filter(
     (other) => other.name !== primary && other.role === "primary" && other.reason.kind !== "failed-over-to",
@@ -117,6 +121,11 @@ function opened(work: Work, phase: PhaseOf<"reigning">): void {
     because(work, { kind: "failover-completed", op, member: primary, deposed: previous, epoch }, op);
   endOperation(work, "");
   setPhase(work, { ...phase, opened: true });
+}
+
+function seenOpen(reign: Reign, position: Position | null): Reign {
+  if (!position) return { ...reign, opened: true };
+  return { ...reign, opened: true, timeline: position.timeline, fork: exactFork(reign.fork, position) };
 }
 
 function causeOfRelease(work: Work, phase: PhaseOf<"reigning">): FailoverCause {
@@ -162,7 +171,7 @@ function endReign(
   });
   markDeposed(work, primary, cause);
   if (!work.durable.operation) beginOperation(work, op, cause === "lease-lost" ? "reopening" : "failover", false);
-  else carryOperationOn(work, op);
+  else carryOperationOn(work, op, cause);
   because(work, { kind: "failover-started", op, epoch, deposed: primary, cause }, op);
   setPhase(work, {
     kind: "collecting",
@@ -177,11 +186,11 @@ function endReign(
   tellCandidates(work);
 }
 
-/** A later operation number for the same operation: commands of its earlier attempt die by it. */
-function carryOperationOn(work: Work, op: number): void {
-  const running = work.durable.operation;
-  endOperation(work, "no-candidate");
-  beginOperation(work, op, running?.kind ?? "failover", running?.requestedBy === "operator");
+/** A later operation goes on where one ended: commands of the earlier one die by its number. */
+function carryOperationOn(work: Work, op: number, cause: FailoverCause): void {
+  const byOperator = work.durable.operation?.requestedBy === "operator";
+  endOperation(work, cause === "operator-failed" ? "" : "promotion-failed");
+  beginOperation(work, op, "failover", byOperator);
 }
 
 function markDeposed(work: Work, primary: MemberName, cause: FailoverCause): void {
@@ -218,13 +227,19 @@ function collect(work: Work, phase: PhaseOf<"collecting">): void {
   const eligible = work.durable.electorate.members.filter((name) => ineligible(work, phase, name) === null);
   const ready = eligible.filter((name) => notFinal(work, phase, name) === null);
   const waited = work.live.at - work.live.phaseAt;
-  const { collectMs, failsafeReturnMs, failoverMs } = work.durable.settings;
+  const { failsafeReturnMs, failoverMs } = work.durable.settings;
   const holderMayReturn =
     phase.cause === "lease-lost" && !ready.includes(phase.deposed) && !mayNotReturn(work, phase.deposed);
   if (holderMayReturn && waited < failsafeReturnMs) return;
   const complete = ready.length > 0 && ready.length === eligible.length && !isUnheardAwaited(work, phase);
-  if (complete || (ready.length > 0 && waited >= collectMs)) return decide(work, phase, ready, eligible);
+  if (complete || (ready.length > 0 && waited >= patienceMs(work, phase))) return decide(work, phase, ready, eligible);
   if (waited >= failoverMs) abort(work, phase, "no-candidate", []);
+}
+
+/** How long positions are waited for. After a vacancy the agents come at the pace of rest: each must have had a turn. */
+function patienceMs({ durable }: Pick<ClusterState, "durable">, phase: PhaseOf<"collecting">): number {
+  const { collectMs, pollMs } = durable.settings;
+  return phase.cause === "retry" ? collectMs + pollMs : collectMs;
 }
 
 /** Whether a member that this incarnation has not heard yet may still come with more: a FAILED one is not waited for. */
@@ -338,6 +353,7 @@ function mint(work: Work, minting: Minting): void {
     parent,
     proof,
     fork,
+    timeline: null,
     opened: false,
     mintedWallMs: work.live.wallMs,
   };
@@ -396,7 +412,7 @@ export function phaseDeadline(state: ClusterState): number | null {
     case "deposing":
       return expiryAt(state);
     case "collecting": {
-      const stages = [since + settings.collectMs, since + settings.failsafeReturnMs, since + settings.failoverMs];
+      const stages = [since + patienceMs(state, phase), since + settings.failsafeReturnMs, since + settings.failoverMs];
       return stages.find((stage) => stage > state.live.at) ?? since + settings.failoverMs;
     }
   }

@@ -152,8 +152,7 @@ export type RefusalCode =
   | "server-down"
   | "server-writable"
   | "wrong-phase"
-  | "not-founded"
-  | "busy";
+  | "not-founded";
 
 /**
  * What one step yields. The shell writes `durable` when it is another object than before (with fsync when `fsync` is
