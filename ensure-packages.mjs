@@ -22,7 +22,9 @@ if (!existsSync(installed) || statSync(lock).mtimeMs > statSync(installed).mtime
       timeout: 600_000,
     });
   } catch {
-    process.stderr.write("npm ci failed: see above; the packages come from the npm registry, which must be reachable.\n");
+    process.stderr.write(
+      "npm ci failed: see above; the packages come from the npm registry, which must be reachable.\n",
+    );
     process.exit(1);
   }
 }

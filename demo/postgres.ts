@@ -4,7 +4,19 @@
  */
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { appendFile, chmod, chown, mkdir, mkdtemp, readFile, realpath, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readFile,
+  realpath,
+  rm,
+  symlink,
+  unlink,
+  writeFile,
+} from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -33,7 +45,8 @@ export interface DemoMember {
 /** PostgreSQL refuses to run as root, so root lends it `nobody`; anybody else runs it as himself. */
 export async function demoAccount(): Promise<Account> {
   if (process.getuid?.() !== 0) return null;
-  const id = async (flag: string) => Number((await run("id", [flag, "nobody"], { timeout: COMMAND_TIMEOUT_MS })).stdout);
+  const id = async (flag: string) =>
+    Number((await run("id", [flag, "nobody"], { timeout: COMMAND_TIMEOUT_MS })).stdout);
   return { uid: await id("-u"), gid: await id("-g") };
 }
 
@@ -65,13 +78,18 @@ function nativeDirectory(): string {
   try {
     return join(dirname(require.resolve(name)), "..", "native");
   } catch {
-    throw new Error(`${name} is not installed: run npm ci on a platform it exists for, or name an installed server's bin directory`);
+    throw new Error(
+      `${name} is not installed: run npm ci on a platform it exists for, or name an installed server's bin directory`,
+    );
   }
 }
 
 /** npm packages hold no symbolic links; where its install script was blocked, the libraries lack theirs. */
 async function restoreLinks(native: string, target: string): Promise<void> {
-  const links = JSON.parse(await readFile(join(native, "pg-symlinks.json"), "utf8")) as { source: string; target: string }[];
+  const links = JSON.parse(await readFile(join(native, "pg-symlinks.json"), "utf8")) as {
+    source: string;
+    target: string;
+  }[];
   for (const link of links) {
     const path = join(target, link.target.replace(/^native\//, ""));
     if (!existsSync(path)) await symlink(basename(link.source), path);

@@ -51,16 +51,36 @@ test("a good file is read, and its relative paths are relative to it", () => {
 
 describe("every complaint names the key, its value and the remedy", () => {
   const cases: [string, string, RegExp][] = [
-    ["a typo in a key", GOOD.replace("state_directory", "state_direktory"), /state_direktory is no key .* did you mean state_directory\?/],
-    ["a typo in a section", GOOD.replace("log_file", "logfile"), /server\.logfile is no key .* did you mean log_file\?/],
-    ["an unknown word", `${GOOD}\ncolour = "red"\n`.replace("[server]", 'zzzzzzzz = 1\n[server]'), /zzzzzzzz is no key .* known are dataservice/],
+    [
+      "a typo in a key",
+      GOOD.replace("state_directory", "state_direktory"),
+      /state_direktory is no key .* did you mean state_directory\?/,
+    ],
+    [
+      "a typo in a section",
+      GOOD.replace("log_file", "logfile"),
+      /server\.logfile is no key .* did you mean log_file\?/,
+    ],
+    [
+      "an unknown word",
+      `${GOOD}\ncolour = "red"\n`.replace("[server]", "zzzzzzzz = 1\n[server]"),
+      /zzzzzzzz is no key .* known are dataservice/,
+    ],
     ["a missing key", GOOD.replace(/^host.*$/m, ""), /host is missing: add it/],
     ["a bad name", GOOD.replace('"db1"', '"DB 1"'), /host = "DB 1": must be a lower-case letter/],
     ["a bad port", GOOD.replace("5432", "99999"), /server\.port = 99999: must be a port, 1 to 65535/],
-    ["a bad address", GOOD.replace("http://127.0.0.1:8790", "ftp://x"), /coordinator = "ftp:\/\/x": must be an http or https address/],
+    [
+      "a bad address",
+      GOOD.replace("http://127.0.0.1:8790", "ftp://x"),
+      /coordinator = "ftp:\/\/x": must be an http or https address/,
+    ],
     ["no token", GOOD.replace(/^token.*$/m, ""), /give one of token and token_file/],
     ["two tokens", GOOD.replace(/^token.*$/m, 'token = "a"\ntoken_file = "b"'), /give one of token and token_file/],
-    ["an unreadable token file", GOOD.replace(/^token.*$/m, 'token_file = "nowhere"'), /token_file = "nowhere" cannot be read \(ENOENT\)/],
+    [
+      "an unreadable token file",
+      GOOD.replace(/^token.*$/m, 'token_file = "nowhere"'),
+      /token_file = "nowhere" cannot be read \(ENOENT\)/,
+    ],
     ["neither server nor connector", GOOD.slice(0, GOOD.indexOf("[server]")), /neither \[server\] nor \[connector\]/],
     ["no TOML", "dataservice = = 1", /agent\.toml:1: /],
   ];
@@ -71,7 +91,9 @@ describe("every complaint names the key, its value and the remedy", () => {
 
   test("a token file that others can read is refused", () => {
     writeFileSync(join(directory, "token"), "secret", { mode: 0o644 });
-    expect(complaintsAbout(GOOD.replace(/^token.*$/m, 'token_file = "token"')).join()).toMatch(/readable by others: chmod 600/);
+    expect(complaintsAbout(GOOD.replace(/^token.*$/m, 'token_file = "token"')).join()).toMatch(
+      /readable by others: chmod 600/,
+    );
   });
 
   test("a token is never shown", () => {

@@ -11,7 +11,10 @@ test("a directory is locked by one process, and free again however that process 
   const module = new URL("../../agent/lock.ts", import.meta.url).pathname;
   const holder = spawn(
     process.execPath,
-    ["-e", `import(${JSON.stringify(module)}).then(async (m) => { console.log(await m.lockDirectory(${JSON.stringify(directory)})); setInterval(() => {}, 1000); })`],
+    [
+      "-e",
+      `import(${JSON.stringify(module)}).then(async (m) => { console.log(await m.lockDirectory(${JSON.stringify(directory)})); setInterval(() => {}, 1000); })`,
+    ],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   try {

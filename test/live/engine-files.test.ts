@@ -3,7 +3,13 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { configuredConninfo, FIXED_SETTINGS, parseSettings, settle, writeConfiguration } from "../../agent/engine/postgres/configuration.ts";
+import {
+  configuredConninfo,
+  FIXED_SETTINGS,
+  parseSettings,
+  settle,
+  writeConfiguration,
+} from "../../agent/engine/postgres/configuration.ts";
 import { endpointOfConninfo, primaryConninfo } from "../../agent/engine/postgres/conninfo.ts";
 import { endOfLog, type LogFacts } from "../../agent/engine/postgres/end-of-log.ts";
 import { deleteReservedTimelines, parseHistory } from "../../agent/engine/postgres/history.ts";
@@ -21,7 +27,10 @@ describe("postgresql.auto.conf", () => {
   const path = () => join(directory, "postgresql.auto.conf");
 
   test("keeps the operator's settings, and ours win", () => {
-    writeFileSync(path(), "# a comment\nwork_mem = '4MB'\nrestart_after_crash = 'on'\narchive_command = 'cp ''%p'' x'\n");
+    writeFileSync(
+      path(),
+      "# a comment\nwork_mem = '4MB'\nrestart_after_crash = 'on'\narchive_command = 'cp ''%p'' x'\n",
+    );
     expect(writeConfiguration(directory, { kind: "unchanged" })).toBe(true);
     const settings = parseSettings(readFileSync(path(), "utf8")).map(({ name, value }) => [name, value]);
     expect(Object.fromEntries(settings)).toEqual({ work_mem: "4MB", archive_command: "cp '%p' x", ...FIXED_SETTINGS });
@@ -30,7 +39,10 @@ describe("postgresql.auto.conf", () => {
   });
 
   test("leads where it was told, and nowhere when frozen", () => {
-    const conninfo = primaryConninfo({ host: "10.0.0.2", port: 5433 }, { replicationUser: "o'neil x", passwordFile: "/a b/pass", applicationName: "db2" });
+    const conninfo = primaryConninfo(
+      { host: "10.0.0.2", port: 5433 },
+      { replicationUser: "o'neil x", passwordFile: "/a b/pass", applicationName: "db2" },
+    );
     writeConfiguration(directory, { kind: "stream", conninfo });
     expect(configuredConninfo(directory)).toBe(conninfo);
     expect(endpointOfConninfo(conninfo)).toEqual({ host: "10.0.0.2", port: 5433 });
@@ -95,13 +107,37 @@ describe("the end of the log", () => {
 
   test.each<[string, LogFacts, { timeline: number; lsn: string } | null]>([
     ["a standby's is what the server identifies", standby, { timeline: 2, lsn: "0/5000000" }],
-    ["a new timeline's stream counts once it is past the local log", { ...standby, stream: { timeline: 3, lsn: "0/6000000" } }, { timeline: 3, lsn: "0/6000000" }],
-    ["a stream that has brought nothing yet does not", { ...standby, stream: { timeline: 3, lsn: "0/4000000" } }, { timeline: 2, lsn: "0/5000000" }],
+    [
+      "a new timeline's stream counts once it is past the local log",
+      { ...standby, stream: { timeline: 3, lsn: "0/6000000" } },
+      { timeline: 3, lsn: "0/6000000" },
+    ],
+    [
+      "a stream that has brought nothing yet does not",
+      { ...standby, stream: { timeline: 3, lsn: "0/4000000" } },
+      { timeline: 2, lsn: "0/5000000" },
+    ],
     ["without identification the greater of received and replayed", silent, { timeline: 2, lsn: "0/5000000" }],
-    ["also where nothing was received since the start", { ...silent, received: null, stream: null }, { timeline: 1, lsn: "0/4000000" }],
-    ["also where the receiver began at the start of a segment", { ...silent, received: "0/3000000", stream: null }, { timeline: 1, lsn: "0/4000000" }],
-    ["halves are compared as numbers", { ...silent, received: "A/0", replayed: "9/FFFFFFFF", stream: null }, { timeline: 1, lsn: "A/0" }],
-    ["a primary's is its flushed log", { ...standby, inRecovery: false, current: { timeline: 4, lsn: "0/7000000" } }, { timeline: 4, lsn: "0/7000000" }],
+    [
+      "also where nothing was received since the start",
+      { ...silent, received: null, stream: null },
+      { timeline: 1, lsn: "0/4000000" },
+    ],
+    [
+      "also where the receiver began at the start of a segment",
+      { ...silent, received: "0/3000000", stream: null },
+      { timeline: 1, lsn: "0/4000000" },
+    ],
+    [
+      "halves are compared as numbers",
+      { ...silent, received: "A/0", replayed: "9/FFFFFFFF", stream: null },
+      { timeline: 1, lsn: "A/0" },
+    ],
+    [
+      "a primary's is its flushed log",
+      { ...standby, inRecovery: false, current: { timeline: 4, lsn: "0/7000000" } },
+      { timeline: 4, lsn: "0/7000000" },
+    ],
     ["a server that says nothing has none", { ...silent, received: null, replayed: null, stream: null }, null],
   ])("%s", (_, facts, expected) => {
     expect(endOfLog(facts)).toEqual(expected);

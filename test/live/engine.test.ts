@@ -140,7 +140,11 @@ async function withClient<T>(of: Node, use: (client: Client) => Promise<T>): Pro
   }
 }
 
-async function eventually<T>(awaited: string, look: () => Promise<T | null> | T | null, withinMs = STEP_MS): Promise<T> {
+async function eventually<T>(
+  awaited: string,
+  look: () => Promise<T | null> | T | null,
+  withinMs = STEP_MS,
+): Promise<T> {
   const endMs = performance.now() + withinMs;
   for (;;) {
     const found = await look();
@@ -206,7 +210,9 @@ describe("a cluster of three", () => {
     for (const { report } of seen) expect(report).toEqual({ state: "running", inRecovery: true, writable: false });
     const [first, ...others] = await Promise.all(nodes.map(positionOf));
     for (const other of others) expect(comparePositions(first as Position, other)).toBe("equal");
-    await withClient(node(0), (client) => expect(client.query("CREATE TABLE refused ()")).rejects.toMatchObject({ code: "25006" }));
+    await withClient(node(0), (client) =>
+      expect(client.query("CREATE TABLE refused ()")).rejects.toMatchObject({ code: "25006" }),
+    );
     expect(await node(0).engine.start(STEP_MS)).toEqual({ ok: true });
   });
 
@@ -236,7 +242,9 @@ describe("a cluster of three", () => {
     const primary = node(0);
     expect(comparePositions(await positionOf(primary), await positionOf(node(1)))).toBe("covers");
     for (const replica of [node(1), node(2)]) {
-      expect(await timed("follow", () => replica.engine.follow(primary.engine.endpoint, STEP_MS))).toEqual({ ok: true });
+      expect(await timed("follow", () => replica.engine.follow(primary.engine.endpoint, STEP_MS))).toEqual({
+        ok: true,
+      });
     }
     await withClient(primary, (client) => client.query("INSERT INTO kept SELECT FROM generate_series(1, 100)"));
     for (const replica of [node(1), node(2)]) {
@@ -256,7 +264,11 @@ describe("a cluster of three", () => {
       const known = await engine.observe();
       await other.close();
       await Promise.all(taken.map((client) => client.end()));
-      expect({ report, position, receiver }).toEqual({ report: known.report, position: known.position, receiver: known.receiver });
+      expect({ report, position, receiver }).toEqual({
+        report: known.report,
+        position: known.position,
+        receiver: known.receiver,
+      });
     }
   });
 
@@ -300,7 +312,9 @@ describe("a cluster of three", () => {
     const { engine, member } = replica;
     await untilCaughtUp(replica, primary);
     await withClient(replica, (client) => client.query("SELECT pg_wal_replay_pause()"));
-    await withClient(primary, (client) => client.query("CREATE TABLE bulk AS SELECT g, repeat('x', 400) FROM generate_series(1, 100000) g"));
+    await withClient(primary, (client) =>
+      client.query("CREATE TABLE bulk AS SELECT g, repeat('x', 400) FROM generate_series(1, 100000) g"),
+    );
     await untilCaughtUp(replica, primary);
     expect(await timed("freeze with the replay paused", () => engine.freeze(STEP_MS))).toEqual({ ok: true });
     const before = await positionOf(replica);
@@ -370,10 +384,15 @@ describe("a killed primary", () => {
     // A backend that is computing does not notice the death of its postmaster.
     const busy = client
       .query("SELECT count(*) AS busy FROM generate_series(1, 1000000) a WHERE md5(a::text) = ''")
-      .then(() => "answered", () => "cut off");
+      .then(
+        () => "answered",
+        () => "cut off",
+      );
     await withClient(node(0), (other) =>
       eventually("a busy backend", async () => {
-        const { rows } = await other.query("SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%AS busy%' AND pid <> pg_backend_pid()");
+        const { rows } = await other.query(
+          "SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%AS busy%' AND pid <> pg_backend_pid()",
+        );
         return rows.length === 1;
       }),
     );
@@ -424,7 +443,11 @@ describe("a primary that somebody else has started", () => {
   test("is adopted without its sessions noticing, and starts read-only from then on", async () => {
     const { engine, member } = node(0);
     rmSync(join(member.dataDirectory, "standby.signal"), { force: true });
-    child = spawn(join(binDirectory, "postgres"), ["-D", member.dataDirectory], { stdio: "ignore", ...account, cwd: member.dataDirectory });
+    child = spawn(join(binDirectory, "postgres"), ["-D", member.dataDirectory], {
+      stdio: "ignore",
+      ...account,
+      cwd: member.dataDirectory,
+    });
     const gone = once(child, "exit");
     await eventually("it serves", async () => (await engine.observe()).report.state === "running");
     const session = await connect(node(0));
