@@ -36,11 +36,11 @@ export function outageMs(acks: readonly Ack[], oldServer: number): number | null
   return last ? first.ackedAtMs - last.ackedAtMs : null;
 }
 
-/** The longest time between two acknowledgements since `sinceMs`, for a client that goes on writing. */
-export function longestGapMs(acks: readonly Ack[], sinceMs: number): number | null {
-  const times = acks.map(({ ackedAtMs }) => ackedAtMs).filter((time) => time >= sinceMs);
-  const gaps = times.toSorted((a, b) => a - b).map((time, index, sorted) => time - (sorted[index - 1] ?? time));
-  return gaps.length > 1 ? Math.max(...gaps) : null;
+/** The longest time without an acknowledgement from `sinceMs` to `untilMs`, for a client that goes on writing. */
+export function longestGapMs(acks: readonly Ack[], { sinceMs, untilMs }: { sinceMs: number; untilMs: number }): number {
+  const times = acks.map(({ ackedAtMs }) => ackedAtMs).filter((time) => time >= sinceMs && time <= untilMs);
+  const moments = [...times, untilMs].toSorted((a, b) => a - b);
+  return Math.max(0, ...moments.slice(1).map((moment, index) => moment - (moments[index] ?? moment)));
 }
 
 /** The acknowledged numbers that the table does not hold. */

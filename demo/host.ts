@@ -11,6 +11,8 @@ import { joinSharedMemory, killProcess } from "./workshop.ts";
 const END_GRACE_MS = 3_000;
 const KILL_DEADLINE_MS = 5_000;
 const KILL_LOOK_MS = 2;
+const SERVER_START_MS = 15_000;
+const SERVER_LOOK_MS = 20;
 
 export interface HostPlan {
   name: string;
@@ -92,7 +94,9 @@ export class DemoHost {
   /** The host goes down: the agent first, and the server with it. Returns how many processes of the server there were. */
   async crash(): Promise<number> {
     this.#agent?.kill();
-    return this.kill();
+    const killed = await this.kill();
+    await this.#agent?.ended;
+    return killed;
   }
 
   /**
@@ -104,7 +108,18 @@ export class DemoHost {
     const wasRunning = this.isAgentRunning;
     if (wasRunning) await this.#agent?.end(END_GRACE_MS);
     await this.startAgent();
-    return `the agent of ${this.name} was ${wasRunning ? "started anew" : "started"}: it starts the server, read-only`;
+    const done = `the agent of ${this.name} was ${wasRunning ? "started anew" : "started"}`;
+    if (!this.plan.server) return done;
+    await this.#untilServerStarted();
+    return `${done}, and has started the server, read-only`;
+  }
+
+  async #untilServerStarted(): Promise<void> {
+    await until(`the server of ${this.name}`, { deadlineMs: SERVER_START_MS, everyMs: SERVER_LOOK_MS }, async () => {
+      const failure = await this.agentFailure();
+      if (failure !== null) throw new Error(failure);
+      return this.servers.length > 0 ? { found: true } : { missing: "its agent has not started it" };
+    });
   }
 
   async endAgent(): Promise<void> {

@@ -6,6 +6,7 @@ import { writeJson } from "../cli/session.ts";
 import type { DemoClients } from "./clients.ts";
 import type { DemoCluster } from "./cluster.ts";
 import { longestGapMs } from "./figures.ts";
+import type { DemoHost } from "./host.ts";
 import { until } from "./until.ts";
 
 const ACTIONS = ["kill", "crash", "start"] as const;
@@ -66,14 +67,22 @@ export class Playground {
 
   async #strike(name: string, action: Action): Promise<string> {
     const host = this.cluster.host(name);
-    if (action === "start") return host.start();
+    if (action === "start") return startOrFail(host);
+    if (action === "kill" && !host.plan.server) {
+      throw failure("usage", `${name} carries no database server`, `\`host ${name} crash\` takes its agent down`);
+    }
     const before = await this.cluster.status();
     if (before.primary === name) [this.#struckEpoch, this.#struckAtMs] = [before.epoch, performance.now()];
     const wasUp = host.isAgentRunning;
     const killed = action === "kill" ? await host.kill() : await host.crash();
-    const agent = action === "crash" && wasUp ? "the agent and " : "";
     if (host.isAgentRunning && killed > 0) await this.#untilNoticed(name);
-    return `killed ${agent}${killed} process${killed === 1 ? "" : "es"} of the server of ${name}`;
+    const victims = [
+      ...(action === "crash" && wasUp ? [`the agent of ${name}`] : []),
+      ...(killed > 0
+        ? [`${killed} processes of ${action === "crash" && wasUp ? "its server" : `the server of ${name}`}`]
+        : []),
+    ];
+    return victims.length > 0 ? `killed ${victims.join(" and ")}` : `${name} was down already`;
   }
 
   /** A living agent tells at once: after this, `ls` and `wait` see the world as it is. */
@@ -135,8 +144,9 @@ export class Playground {
         const rows = this.#clientRows();
         if (session.json) return writeJson(session, rows);
         for (const { client, acked, errors, longestPauseMs } of rows) {
-          const pause = longestPauseMs === null ? "none yet" : `${longestPauseMs} ms`;
-          session.screen.write(`${client}: ${acked} writes acknowledged, ${errors} errors, longest pause ${pause}\n`);
+          session.screen.write(
+            `${client}: ${acked} writes acknowledged, ${errors} errors, longest pause ${longestPauseMs} ms\n`,
+          );
         }
       },
     };
@@ -150,14 +160,17 @@ export class Playground {
     ];
     return journals.map(({ client, journal }) => {
       // The pause that a strike makes begins with the last acknowledgement before it.
-      const gap = longestGapMs(journal.acks, this.#struckAtMs - 1_000);
-      return {
-        client,
-        acked: journal.acks.length,
-        errors: journal.errors.length,
-        longestPauseMs: gap === null ? null : Math.round(gap),
-      };
+      const pauseMs = longestGapMs(journal.acks, { sinceMs: this.#struckAtMs - 1_000, untilMs: performance.now() });
+      return { client, acked: journal.acks.length, errors: journal.errors.length, longestPauseMs: Math.round(pauseMs) };
     });
+  }
+}
+
+async function startOrFail(host: DemoHost): Promise<string> {
+  try {
+    return await host.start();
+  } catch (error) {
+    throw failure("timed-out", (error as Error).message, "`ls` shows what is up");
   }
 }
 

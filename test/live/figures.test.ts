@@ -27,10 +27,11 @@ test("without an acknowledgement by another server there is no outage to tell", 
   expect(outageMs([ack(1, 1, 100), ack(2, 1, 900)], 1)).toBeNull();
 });
 
-test("the longest pause is looked for from the given moment on", () => {
+test("the longest pause is looked for within the given time; one that has not ended counts too", () => {
   const acks = [ack(1, 1, 0), ack(2, 1, 500), ack(3, 1, 510), ack(4, 1, 540)];
-  expect(longestGapMs(acks, 400)).toBe(30);
-  expect(longestGapMs(acks, 535)).toBeNull();
+  expect(longestGapMs(acks, { sinceMs: 400, untilMs: 545 })).toBe(30);
+  expect(longestGapMs(acks, { sinceMs: 0, untilMs: 545 })).toBe(500);
+  expect(longestGapMs(acks, { sinceMs: 400, untilMs: 700 })).toBe(160);
 });
 
 test("lost is what was acknowledged and is not there; more than was acknowledged is no loss", () => {
