@@ -2,6 +2,7 @@
  * The agent's shell around the member's machine: it brings events in, keeps what must be kept, and only then carries
  * effects out. It decides nothing about the cluster.
  */
+import { performance } from "node:perf_hooks";
 import type { ConnectorReport, Poll, Reply } from "#shared/domain/messages.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
@@ -18,6 +19,8 @@ import type { PollOutcome } from "./coordinator-client.ts";
 import type { Engine, EngineOutcome } from "./engine/engine.ts";
 import { StateFileError } from "./state-file.ts";
 
+/** An observation this young is as good as a new one. */
+const FRESH_MS = 20;
 /** How long a poll waits for the observation that is to go with it. */
 const OBSERVE_PATIENCE_MS = 50;
 /** After an unanswered poll: while a lease runs there is no time to lose. */
@@ -53,6 +56,7 @@ export class AgentLoop {
   #pollAgain = false;
   #observing: Promise<void> | null = null;
   #observeAgain = false;
+  #observedAtMs = Number.NEGATIVE_INFINITY;
 
   /** `first` is what the machine's `begin` yielded; its durable part has been kept already. */
   constructor(ports: LoopPorts, first: MemberStep) {
@@ -170,6 +174,7 @@ export class AgentLoop {
       this.#observeAgain = false;
       if (!engine || this.#stopped) break;
       const view: ServerView = await engine.observe();
+      this.#observedAtMs = performance.now();
       this.#handle({ kind: "observed", clocks: readClocks(), view });
     } while (this.#observeAgain);
     this.#observing = null;
@@ -199,7 +204,7 @@ export class AgentLoop {
 
   /** A fresh observation goes with each poll, unless the server takes its time: the lease cannot wait for it. */
   async #observeBriefly(): Promise<void> {
-    if (!this.#ports.engine) return;
+    if (!this.#ports.engine || performance.now() - this.#observedAtMs < FRESH_MS) return;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, OBSERVE_PATIENCE_MS);

@@ -54,6 +54,12 @@ async function runAgent(config: AgentConfig): Promise<number> {
       `state_directory = "${config.state_directory}": another agent uses it: end that one, or give this one its own`,
     ]);
   }
+  // Agents of two dataservices, each with a state of its own, must not both believe that a server is theirs.
+  if (config.server && !(await lockDirectory(config.server.data_directory))) {
+    throw new ConfigError([
+      `server.data_directory = "${config.server.data_directory}": another agent uses it: end that one, or name this one's own`,
+    ]);
+  }
   const file = new StateFile(config.state_directory);
   const durable = countStart(file, config);
   const engine = config.server ? makeEngine(config.server, config.host, log) : null;

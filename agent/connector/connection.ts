@@ -26,6 +26,8 @@ export interface Door {
   refusal: () => Refusal;
   /** A server failed a client without being asked to. */
   failed: (member: MemberName, why: string) => void;
+  /** A dial has come to its end, one way or the other. */
+  openingEnded: () => void;
   sessionBegan: (member: MemberName) => void;
   sessionEnded: (member: MemberName) => void;
   refused: () => void;
@@ -136,6 +138,7 @@ export class Connection {
 
   #attemptFailed(member: MemberName, why: string): void {
     this.#phase = { kind: "held", retry: setTimeout(() => this.#dial(), RETRY_MS) };
+    this.#door.openingEnded();
     this.#door.failed(member, why);
     if (this.#isHoldOver) this.#refuse();
   }
@@ -168,6 +171,7 @@ export class Connection {
     this.#phase = session;
     server.once("end", () => this.#serverEnded(session, "closed by the server"));
     server.once("close", (hadError) => this.#serverClosed(session, hadError));
+    this.#door.openingEnded();
     this.#door.sessionBegan(course.target.member);
     up.advance();
     down.advance();
@@ -240,7 +244,9 @@ export class Connection {
 
   #leavePhase(): void {
     if (this.#phase.kind === "held" && this.#phase.retry) clearTimeout(this.#phase.retry);
-    if (this.#phase.kind === "opening") this.#phase.attempt.abandon();
+    if (this.#phase.kind !== "opening") return;
+    this.#phase.attempt.abandon();
+    this.#door.openingEnded();
   }
 }
 

@@ -38,6 +38,11 @@ export interface ConnectorOptions {
 
 const DEFAULT_HOLD_TIMEOUT_MS = 15_000;
 const TROUBLE_SPACING_MS = 50;
+/**
+ * How many of the clients that waited are let in at a time when a primary is there again: a server that has just opened
+ * answers the first few at once, and the whole crowd only late.
+ */
+const LET_IN_AT_A_TIME = 6;
 
 export class Connector {
   readonly #options: ConnectorOptions;
@@ -47,6 +52,8 @@ export class Connector {
   readonly #trouble: SpacedSignal;
   readonly #connections = new Set<Connection>();
   readonly #targets = new Map<MemberName, { created: number; active: number }>();
+  /** Clients that waited when the route changed and have not been let in yet, in the order of their coming. */
+  #waiting = new Set<Connection>();
   #route: RouteState = NO_ROUTE;
   #isEnabled = true;
   #isListening = false;
@@ -92,7 +99,11 @@ export class Connector {
       this.#options.log.info({ epoch, target, connections: this.#connections.size }, "the route changed");
     }
     this.#watchProof();
-    for (const connection of this.#connections) connection.routeArrived(change);
+    if (change === "changed") this.#waiting = new Set([...this.#connections].filter(({ phase }) => phase === "held"));
+    for (const connection of this.#connections) {
+      if (!this.#waiting.has(connection)) connection.routeArrived(change);
+    }
+    if (change === "changed") this.#letIn(LET_IN_AT_A_TIME);
   }
 
   /** Offline, every new or waiting client is refused at once; open sessions go on under their proof. */
@@ -129,6 +140,17 @@ export class Connector {
     if (!this.#isEnabled) connection.stopWaiting();
   }
 
+  /** Lets the next few of the waiting clients dial. Whoever cannot takes no turn from the others. */
+  #letIn(turns: number): void {
+    let left = turns;
+    for (const connection of this.#waiting) {
+      if (left === 0) return;
+      this.#waiting.delete(connection);
+      connection.routeArrived("changed");
+      if (connection.phase === "opening") left -= 1;
+    }
+  }
+
   #state(): ConnectorReport["state"] {
     if (!this.#isListening || !this.#isEnabled) return "offline";
     return dialable(this.#route, this.#options.now()) ? "online" : "on-hold";
@@ -144,10 +166,14 @@ export class Connector {
       isSuperseded: (course) => isSuperseded(this.#route, course),
       refusal: () => this.#refusal(),
       failed: (member, why) => this.#failed(member, why),
+      openingEnded: () => this.#letIn(1),
       sessionBegan: (member) => this.#count(member, { created: 1, active: 1 }),
       sessionEnded: (member) => this.#count(member, { created: 0, active: -1 }),
       refused: () => this.#options.log.warn({ state: this.#state() }, "a client was refused"),
-      closed: (connection) => this.#connections.delete(connection),
+      closed: (connection) => {
+        this.#connections.delete(connection);
+        this.#waiting.delete(connection);
+      },
     };
   }
 

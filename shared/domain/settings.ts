@@ -32,7 +32,7 @@ export const DEFAULT_SETTINGS: Settings = {
   fenceMs: 1_500,
   marginMs: 500,
   pollMs: 1_000,
-  pollInOperationMs: 50,
+  pollInOperationMs: 20,
   pollTimeoutMs: 500,
   silentMs: 10_000,
   collectMs: 300,
@@ -61,8 +61,8 @@ export function checkSettings(settings: Settings): SettingProblem[] {
     if (!Number.isSafeInteger(value) || value < 0)
       problems.push({ key, value, remedy: "use a whole number, 0 or more" });
   }
-  if (settings.pollInOperationMs < 50) {
-    problems.push({ key: "pollInOperationMs", value: settings.pollInOperationMs, remedy: "use at least 50" });
+  if (settings.pollInOperationMs < 10) {
+    problems.push({ key: "pollInOperationMs", value: settings.pollInOperationMs, remedy: "use at least 10" });
   }
   if (settings.pollMs < settings.pollInOperationMs) {
     problems.push({ key: "pollMs", value: settings.pollMs, remedy: "use at least pollInOperationMs" });

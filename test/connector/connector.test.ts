@@ -261,6 +261,42 @@ describe("holding", () => {
     expect(await backend.heard(startup().length)).toBe(startup().toString("latin1"));
   });
 
+  test("a crowd is let in a few at a time, in the order of their coming, and nobody is forgotten", async () => {
+    const { server, port: serverPort } = await stage.server();
+    const { connector, port } = await stage.connector();
+    const names = Array.from({ length: 20 }, (_, index) => `app${index}`);
+    for (const name of names) (await stage.client(port)).say(startup(name));
+    await settled();
+    connector.setRoute(route(1, serverPort), 1_000);
+    await settled();
+    expect(server.accepted).toHaveLength(6);
+    // A longer proof of the same route lets nobody past the others.
+    connector.setRoute(route(1, serverPort), 1_001);
+    await settled();
+    expect(server.accepted).toHaveLength(6);
+    const seen: string[] = [];
+    for (const name of names) {
+      const backend = await server.next();
+      await backend.heard(startup(name).length);
+      seen.push(backend.text);
+      backend.say("R");
+    }
+    expect(seen.toSorted()).toEqual(names.map((name) => startup(name).toString("latin1")).toSorted());
+    expect(seen[0]).toBe(startup("app0").toString("latin1"));
+  });
+
+  test("a crowd whose turn comes when the proof has run out waits for the next proof, all of it", async () => {
+    const { server, port: serverPort } = await stage.server();
+    const { connector, port } = await stage.connector();
+    for (let count = 0; count < 20; count += 1) (await stage.client(port)).say(startup());
+    await settled();
+    connector.setRoute(route(1, serverPort, 100), 500);
+    await settled();
+    expect(server.accepted).toEqual([]);
+    connector.setRoute(route(1, serverPort), 1_000);
+    for (let count = 0; count < 20; count += 1) (await server.next()).say("R");
+  });
+
   test("dials again while the route stays, and says at once that there is trouble", async () => {
     const first = await stage.server();
     await first.server.close();

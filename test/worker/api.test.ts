@@ -239,8 +239,8 @@ describe("bad input", () => {
     [
       "a pace faster than allowed",
       "invalid-settings",
-      { ...valid, settings: { pollInOperationMs: 1 } },
-      ["settings.pollInOperationMs", "1", "at least 50"],
+      { ...valid, settings: { pollInOperationMs: 9 } },
+      ["settings.pollInOperationMs", "9", "at least 10"],
     ],
     [
       "a fraction of a millisecond",

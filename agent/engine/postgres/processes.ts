@@ -61,8 +61,9 @@ function worksIn(pid: number, directory: DirectoryIdentity): boolean {
   const link = `/proc/${pid}/cwd`;
   try {
     if (directory.node !== null) {
-      const { dev, ino } = statSync(link);
-      return `${dev}:${ino}` === directory.node;
+      // Kernel threads have no working directory, and most processes here are none of ours: no exception for each.
+      const stat = statSync(link, { throwIfNoEntry: false });
+      return stat !== undefined && `${stat.dev}:${stat.ino}` === directory.node;
     }
     return readlinkSync(link) === `${directory.path} (deleted)`;
   } catch {

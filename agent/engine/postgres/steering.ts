@@ -9,7 +9,7 @@ import { ensureStandbySignal, hasStandbySignal } from "./durable-file.ts";
 import type { PostgresOptions } from "./options.ts";
 import { isAlive, livingPostmaster } from "./processes.ts";
 
-const LOOK_EVERY_MS = 4;
+const LOOK_EVERY_MS = 2;
 /** A receiver that has not heard of its end by then is ended. */
 const RECEIVER_PATIENCE_MS = 30;
 /** Without the startup process's own word, a receiver must be seen absent for this long. */
@@ -51,7 +51,8 @@ export async function promote(control: Control): Promise<void> {
   const sent = await askOne(control, "SELECT pg_promote(false) AS sent");
   if (sent["sent"] !== true) throw new Refusal("promotion-not-triggered", "the server did not take the promotion");
   await untilOpen(control);
-  if (changed) await ask(control, "SELECT pg_reload_conf()");
+  // The file is what counts at the next start; the running primary has no use for the setting that it reads anew.
+  if (changed) ask(control, "SELECT pg_reload_conf()").catch(() => {});
 }
 
 /** The promotion removes standby.signal right before it opens; here it is back before a client could notice. */

@@ -113,7 +113,8 @@ function opened(work: Work, phase: PhaseOf<"reigning">): void {
     (other) => other.name !== primary && other.role === "primary" && other.reason.kind !== "failed-over-to",
   );
   // The status word may be the same; what it says of is another thing from now on.
-  if (member(work, primary).role !== "primary") setMember(work, primary, { role: "primary", sinceWallMs: work.live.wallMs });
+  if (member(work, primary).role !== "primary")
+    setMember(work, primary, { role: "primary", sinceWallMs: work.live.wallMs });
   setState(work, primary, "online", { kind: "none" });
   for (const other of deposed) setState(work, other.name, "shunned", { kind: "failed-over-to", to: primary });
   const parent = work.durable.reigns.find((entry) => entry.epoch === epoch)?.parent ?? 0;
