@@ -76,7 +76,8 @@ export function refuse(code: Parameters<typeof problem>[0], detail: string): Ans
 
 function route(api: ApiServer, request: string, body: string): Answer {
   const base = "/v1/dataservices/alpha";
-  switch (request.split("?")[0]) {
+  const [path = ""] = request.split("?");
+  switch (path) {
     case `GET ${base}`:
       return { status: 200, body: api.status };
     case `GET ${base}/events`: {

@@ -125,9 +125,9 @@ function opened(work: Work, phase: PhaseOf<"reigning">): void {
   setPhase(work, { ...phase, opened: true });
 }
 
-function seenOpen(reign: Reign, position: Position | null): Reign {
-  if (!position) return { ...reign, opened: true };
-  return { ...reign, opened: true, timeline: position.timeline, fork: exactFork(reign.fork, position) };
+function seenOpen(entry: Reign, position: Position | null): Reign {
+  if (!position) return { ...entry, opened: true };
+  return { ...entry, opened: true, timeline: position.timeline, fork: exactFork(entry.fork, position) };
 }
 
 function causeOfRelease(work: Work, phase: PhaseOf<"reigning">): FailoverCause {
