@@ -142,7 +142,7 @@ export class AgentLoop {
       case "adopt":
         return engine.adopt(task.deadlineMs);
       case "promote":
-        return engine.promote(task.deadlineMs);
+        return engine.promote(task.timeline, task.deadlineMs);
       case "freeze":
         return engine.freeze(task.deadlineMs);
       case "start":

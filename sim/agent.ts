@@ -55,8 +55,7 @@ export class Agent {
       random,
       server: host.server,
       taskFailureP: scenario.taskFailureP,
-      // One number for each epoch: a timeline then names one branch of the log, whoever opened it unseen.
-      reservedTimeline: () => (scenario.reservesTimelines ? host.disk.written.attempted : 0),
+      reservesTimelines: scenario.reservesTimelines,
     });
   }
 

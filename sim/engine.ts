@@ -17,8 +17,8 @@ export interface EnginePorts {
   random: Random;
   server: Server;
   taskFailureP: number;
-  /** The timeline number below which nothing is opened now; 0 where none are reserved. */
-  reservedTimeline: () => number;
+  /** Whether a promotion takes the number it is given, as the engine does, or the first that the server does not know. */
+  reservesTimelines: boolean;
 }
 
 interface RunningTask {
@@ -97,7 +97,7 @@ export class Engine {
         if (isDeed) server.standbySignal = true;
         return fixed(random.between(5, 100));
       case "promote":
-        return this.#promote(running, fails);
+        return this.#promote(running, fails, task.timeline);
       case "follow":
         if (isDeed) server.follow(task.upstream);
         return fixed(random.between(5, 200));
@@ -119,11 +119,11 @@ export class Engine {
     }
   }
 
-  #promote(running: RunningTask, fails: boolean): { takesMs: number; outcome: () => Outcome } {
+  #promote(running: RunningTask, fails: boolean, timeline: number): { takesMs: number; outcome: () => Outcome } {
     const { random, server, world } = this.#ports;
     server.follow(null);
     const { life } = server;
-    const reservedTimeline = this.#ports.reservedTimeline();
+    const reservedTimeline = this.#ports.reservesTimelines ? timeline - 1 : 0;
     const isSlow = world.chaos && random.chance(0.1);
     const opensMs = random.between(20, isSlow ? 12_000 : 400);
     let isOpen = false;

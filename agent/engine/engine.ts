@@ -51,8 +51,11 @@ export interface Engine {
   start(deadlineMs: number): Promise<EngineOutcome>;
   /** Takes over a server that serves as primary: read-only at its next start; no session notices. */
   adopt(deadlineMs: number): Promise<EngineOutcome>;
-  /** Opens a read-only server; ok when it accepts writes and would start read-only again. */
-  promote(deadlineMs: number): Promise<EngineOutcome>;
+  /**
+   * Opens a read-only server, its log going on under the number `timeline` or a higher one; ok when it accepts writes
+   * and would start read-only again.
+   */
+  promote(timeline: number, deadlineMs: number): Promise<EngineOutcome>;
   /** Streams from `upstream`, durably; ok when configured and asked to (not: when streaming). */
   follow(upstream: Endpoint, deadlineMs: number): Promise<EngineOutcome>;
   /** Stops receiving, durably; ok when the receiver is down and stays down, also across a restart. */

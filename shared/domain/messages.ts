@@ -148,8 +148,11 @@ interface CommandHead {
 export type Command =
   /** Found this member as the primary of a server that is serving already: nobody's session notices. */
   | ({ kind: "adopt" } & CommandHead)
-  /** Open the server in `epoch`; always together with its lease. */
-  | ({ kind: "promote"; proof: ProofKind } & CommandHead)
+  /**
+   * Open the server in `epoch`; always together with its lease. The log goes on under the number `timeline`, or a
+   * higher one: no earlier epoch can have used it.
+   */
+  | ({ kind: "promote"; proof: ProofKind; timeline: number } & CommandHead)
   /** Stream from `upstream`; thaws a freeze of this or an earlier operation. */
   | ({ kind: "follow"; upstream: Upstream } & CommandHead)
   /** Stop receiving, durably, and report the final position. */

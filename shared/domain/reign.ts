@@ -25,8 +25,11 @@ export interface Reign {
    * history once it is open; null when it was adopted while running.
    */
   fork: Position | null;
-  /** The timeline that the reign writes on; null before it was seen open. */
-  timeline: number | null;
+  /**
+   * The timeline that the reign writes on: the one it was given when it was minted, above all that earlier epochs were
+   * given, or the higher one that it was seen open on. Timeline numbers alone thereby name one branch of the log.
+   */
+  timeline: number;
   /** Whether the member was ever seen writable in this epoch. */
   opened: boolean;
   /** Display only. */
@@ -87,6 +90,11 @@ function continues(position: Position, fork: Position): boolean {
   const left = position.history.find((end) => end.timeline === fork.timeline);
   if (!left || lsnDistance(left.endLsn, fork.lsn) !== 0n) return false;
   return comparePositions(position, fork) === "covers";
+}
+
+/** The number for the next reign's timeline, if it continues `position`: above every one given out or seen. */
+export function nextTimeline(reigns: readonly Reign[], position: Position): number {
+  return Math.max(position.timeline, ...reigns.map((reign) => reign.timeline)) + 1;
 }
 
 /** The fork as the history of an open primary states it; `fork` itself where that history is not known. */

@@ -159,6 +159,7 @@ export const zCommand = z.discriminatedUnion("kind", [
     kind: z.literal("promote"),
     ...zCommandHead,
     proof: z.enum(["founded", "released", "expired", "revoked", "asserted"]),
+    timeline: z.int().min(1),
   }),
   /** Stream from `upstream`; thaws a freeze of this or an earlier operation. */
   z.strictObject({ kind: z.literal("follow"), ...zCommandHead, upstream: zUpstream }),

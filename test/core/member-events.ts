@@ -131,6 +131,7 @@ export function commandOf(
   };
   switch (kind) {
     case "promote":
+      return { kind, ...head, proof: "released", timeline: 3 };
     case "freeze":
       return { kind, ...head, proof: "released" };
     case "follow":

@@ -85,7 +85,9 @@ function memberBeside(cluster: Cluster, target: string, kind: MemberPhaseKind): 
   const task: Task =
     running.kind === "follow"
       ? { id: running.id, kind: running.kind, upstream, deadlineMs: 0 }
-      : { id: running.id, kind: running.kind, deadlineMs: 0 };
+      : running.kind === "promote"
+        ? { id: running.id, kind: running.kind, timeline: 3, deadlineMs: 0 }
+        : { id: running.id, kind: running.kind, deadlineMs: 0 };
   return { member, tasks: [{ task, endsAtMs: cluster.atMs + HELD_MS }] };
 }
 

@@ -1,7 +1,15 @@
 /** Who descends from whom: what timeline numbers cannot tell, the reign table does. */
 import { describe, expect, test } from "vitest";
 import type { Position } from "#shared/domain/position.ts";
-import { ancestry, exactFork, lastOpenedEpoch, onLineage, unseenEpochs, type Reign } from "#shared/domain/reign.ts";
+import {
+  ancestry,
+  exactFork,
+  lastOpenedEpoch,
+  nextTimeline,
+  onLineage,
+  unseenEpochs,
+  type Reign,
+} from "#shared/domain/reign.ts";
 
 function at(timeline: number, lsn: string, history: [number, string][] = []): Position {
   const ends = history.map(([past, endLsn]) => ({ timeline: past, endLsn }));
@@ -15,7 +23,7 @@ function reign(epoch: number, member: string, parent: number, fork: Position | n
     parent,
     proof: epoch === 1 ? "founded" : "released",
     fork,
-    timeline: null,
+    timeline: epoch + 1,
     opened,
     mintedWallMs: 0,
   };
@@ -130,5 +138,15 @@ describe("the exact fork", () => {
   });
   test("stays as reported while that history is not known", () => {
     expect(exactFork(FORK, at(2, "0/3000100"))).toEqual(FORK);
+  });
+});
+
+describe("the number of the next timeline", () => {
+  test("is above every one given out, also to an epoch that nobody saw", () => {
+    const reigns = [reign(1, "db1", 0, null), reign(2, "db2", 1, FORK, false)];
+    expect(nextTimeline(reigns, at(2, "0/3000000"))).toBe(4);
+  });
+  test("and above the winner's own", () => {
+    expect(nextTimeline([], at(7, "0/3000000"))).toBe(8);
   });
 });

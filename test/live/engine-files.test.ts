@@ -12,7 +12,7 @@ import {
 } from "../../agent/engine/postgres/configuration.ts";
 import { endpointOfConninfo, primaryConninfo } from "../../agent/engine/postgres/conninfo.ts";
 import { endOfLog, type LogFacts } from "../../agent/engine/postgres/end-of-log.ts";
-import { deleteReservedTimelines, parseHistory } from "../../agent/engine/postgres/history.ts";
+import { deleteReservedTimelines, parseHistory, reserveTimelines } from "../../agent/engine/postgres/history.ts";
 import { findPassword } from "../../agent/engine/postgres/password-file.ts";
 
 let directory: string;
@@ -78,6 +78,19 @@ describe("timeline histories", () => {
     writeFileSync(join(wal, "000000020000000000000001"), "");
     deleteReservedTimelines(directory);
     expect(readdirSync(wal).toSorted()).toEqual(["00000002.history", "000000020000000000000001"]);
+  });
+
+  test("reserved numbers keep a gap that a real timeline has passed: followers ask for each in between", () => {
+    const wal = join(directory, "pg_wal");
+    mkdirSync(wal);
+    writeFileSync(join(wal, "00000002.history"), "1\t0/3000000\tno recovery target specified\n");
+    reserveTimelines(directory, { above: 1, below: 5 });
+    expect(readdirSync(wal).toSorted()).toEqual(["00000002.history", "00000003.history", "00000004.history"]);
+    writeFileSync(join(wal, "00000005.history"), "1\t0/3000000\tx\n2\t0/4000000\tx\n");
+    reserveTimelines(directory, { above: 5, below: 7 });
+    deleteReservedTimelines(directory);
+    const kept = ["00000002.history", "00000003.history", "00000004.history", "00000005.history"];
+    expect(readdirSync(wal).toSorted()).toEqual(kept);
   });
 });
 

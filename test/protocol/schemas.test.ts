@@ -77,7 +77,7 @@ const REPLY: Reply = {
 const HEAD = { id: "9.db1.x", op: 5, epoch: 2, deadlineMs: 5_000 };
 const COMMANDS: Record<Command["kind"], Command> = {
   adopt: { kind: "adopt", ...HEAD },
-  promote: { kind: "promote", proof: "released", ...HEAD },
+  promote: { kind: "promote", proof: "released", timeline: 3, ...HEAD },
   follow: { kind: "follow", upstream: { member: "db1", host: "db1.example", port: 5432 }, ...HEAD },
   freeze: { kind: "freeze", proof: "expired", ...HEAD },
   fence: { kind: "fence", ...HEAD },

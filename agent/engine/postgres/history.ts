@@ -2,7 +2,7 @@
 import { readdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { TimelineEnd } from "#shared/domain/position.ts";
-import { readIfThere, syncDirectory } from "./durable-file.ts";
+import { readIfThere, syncDirectory, writeDurably } from "./durable-file.ts";
 
 /** The entries of a history file, oldest first. */
 export function parseHistory(text: string): TimelineEnd[] {
@@ -39,16 +39,36 @@ export class TimelineHistories {
 }
 
 /**
- * Deletes history files without entries. The server itself never writes one; they reserve timeline numbers around a
- * promotion, and one that is left over is fatal to the next start.
+ * Takes the timeline numbers from the server's own up to `below` out of use, by history files without entries: a
+ * promotion draws the first number that has no file. They stay: a standby that comes over asks for each one in between.
+ */
+export function reserveTimelines(dataDirectory: string, { above, below }: { above: number; below: number }): void {
+  const directory = join(dataDirectory, "pg_wal");
+  const own = Math.max(above, ...knownTimelines(directory).map(({ timeline }) => timeline));
+  for (let timeline = own + 1; timeline < below; timeline += 1)
+    writeDurably(join(directory, historyFile(timeline)), "");
+}
+
+/**
+ * Deletes reserved numbers that no real timeline has passed: a promotion that never came has left them, and they are
+ * fatal to the next start. The server itself never writes a history without entries.
  */
 export function deleteReservedTimelines(dataDirectory: string): void {
   const directory = join(dataDirectory, "pg_wal");
-  const reserved = readdirSync(directory)
+  const known = knownTimelines(directory);
+  const highest = Math.max(0, ...known.filter(({ isReal }) => isReal).map(({ timeline }) => timeline));
+  const left = known.filter(({ timeline, isReal }) => !isReal && timeline > highest);
+  for (const { timeline } of left) unlinkSync(join(directory, historyFile(timeline)));
+  if (left.length > 0) syncDirectory(directory);
+}
+
+function knownTimelines(directory: string): { timeline: number; isReal: boolean }[] {
+  return readdirSync(directory)
     .filter((name) => /^[0-9A-F]{8}\.history$/.test(name))
-    .filter((name) => parseHistory(readIfThere(join(directory, name)) ?? "1 0/0").length === 0);
-  for (const name of reserved) unlinkSync(join(directory, name));
-  if (reserved.length > 0) syncDirectory(directory);
+    .map((name) => ({
+      timeline: Number.parseInt(name, 16),
+      isReal: parseHistory(readIfThere(join(directory, name)) ?? "1 0/0").length > 0,
+    }));
 }
 
 function historyFile(timeline: number): string {

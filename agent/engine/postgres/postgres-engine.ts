@@ -87,10 +87,10 @@ export class PostgresEngine implements Engine {
     return this.#exclusively(deadlineMs, adopt);
   }
 
-  promote(deadlineMs: number): Promise<EngineOutcome> {
+  promote(timeline: number, deadlineMs: number): Promise<EngineOutcome> {
     return this.#exclusively(deadlineMs, async (control) => {
       await untilAnswering(control);
-      await promote(control);
+      await promote(control, timeline);
       this.#watchUpstream(null);
       this.#checkpointSoon();
     });

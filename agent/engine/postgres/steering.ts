@@ -6,6 +6,7 @@ import { codeOf, type Row, type ServerConnection } from "./connection.ts";
 import { primaryConninfo } from "./conninfo.ts";
 import type { Deadline } from "./deadline.ts";
 import { ensureStandbySignal, hasStandbySignal } from "./durable-file.ts";
+import { reserveTimelines } from "./history.ts";
 import type { PostgresOptions } from "./options.ts";
 import { isAlive, livingPostmaster } from "./processes.ts";
 
@@ -34,7 +35,7 @@ export interface Control {
 }
 
 /** Opens a standby. Fails with `not-in-recovery`, `not-a-standby`, `replay-paused`, `promotion-not-triggered`, `not-in-time`. */
-export async function promote(control: Control): Promise<void> {
+export async function promote(control: Control, timeline: number): Promise<void> {
   const { dataDirectory } = control.options;
   await mustBeInRecovery(control, "the server is a primary already");
   if (!hasStandbySignal(dataDirectory)) {
@@ -47,12 +48,23 @@ export async function promote(control: Control): Promise<void> {
   if (replay["paused"] === true)
     throw new Refusal("replay-paused", "run pg_wal_replay_resume() first: the log is not applied");
   const changed = writeConfiguration(dataDirectory, { kind: "none" });
+  await reserveTimelinesBelow(control, timeline);
   if (control.isCalledOff()) throw new Refusal("called-off", "the server is being fenced");
   const sent = await askOne(control, "SELECT pg_promote(false) AS sent");
   if (sent["sent"] !== true) throw new Refusal("promotion-not-triggered", "the server did not take the promotion");
   await untilOpen(control);
   // The file is what counts at the next start; the running primary has no use for the setting that it reads anew.
   if (changed) ask(control, "SELECT pg_reload_conf()").catch(() => {});
+}
+
+/** The server takes the first number that has no history file: those that another epoch may have used get one. */
+async function reserveTimelinesBelow(control: Control, timeline: number): Promise<void> {
+  const { own } = await askOne(
+    control,
+    `SELECT greatest((SELECT timeline_id FROM pg_control_checkpoint()),
+                     (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS own`,
+  );
+  reserveTimelines(control.options.dataDirectory, { above: Number(own), below: timeline });
 }
 
 /** The promotion removes standby.signal right before it opens; here it is back before a client could notice. */

@@ -24,7 +24,8 @@ type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 type Goal =
   | { kind: "adopt" | "fence" | "start" }
-  | { kind: "promote" | "freeze"; proof: ProofKind }
+  | { kind: "promote"; proof: ProofKind; timeline: number }
+  | { kind: "freeze"; proof: ProofKind }
   | { kind: "follow"; upstream: Upstream };
 
 /** The commands for the reply to `poll`; marks them as sent. */
@@ -65,7 +66,7 @@ function goalOf(work: Work, name: MemberName, server: MemberServerReport): Goal 
 
 function openingGoal(phase: PhaseOf<"reigning">): Goal | null {
   if (phase.opened) return null;
-  return phase.how === "adopt" ? { kind: "adopt" } : { kind: "promote", proof: phase.proof };
+  return phase.how === "adopt" ? { kind: "adopt" } : { kind: "promote", proof: phase.proof, timeline: phase.timeline };
 }
 
 function fenceIfWritable(server: MemberServerReport): Goal | null {

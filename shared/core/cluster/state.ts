@@ -29,6 +29,7 @@ export type Phase =
       op: number;
       how: "adopt" | "promote";
       proof: ProofKind;
+      timeline: number;
       opened: boolean;
     }
   /** The primary is told to fence and gets no extension; its end must be proved. */

@@ -9,7 +9,14 @@
  */
 import type { MemberName } from "../../domain/names.ts";
 import { coversPosition, lsnDistance, type Position } from "../../domain/position.ts";
-import { exactFork, lastOpenedEpoch, unseenEpochs, type ProofKind, type Reign } from "../../domain/reign.ts";
+import {
+  exactFork,
+  lastOpenedEpoch,
+  nextTimeline,
+  unseenEpochs,
+  type ProofKind,
+  type Reign,
+} from "../../domain/reign.ts";
 import { choose, freezeMode, ineligible, notFinal, type Candidate } from "./choose.ts";
 import { judgeFounding } from "./founding.ts";
 import { expiryAt, isExpired } from "./lease.ts";
@@ -92,7 +99,9 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
   if (isOpen) return opened(work, phase);
   // Restarted read-only before its agent could take it over: it writes no more, so it is promoted like any other.
   const isReadOnly = server?.report.state === "running" && server.report.inRecovery && server.phase === "observing";
-  if (phase.how === "adopt" && isReadOnly) return setPhase(work, { ...phase, how: "promote" });
+  if (phase.how === "adopt" && isReadOnly) {
+    return promoteInstead(work, phase);
+  }
   if (mayTimeOut && work.live.at - work.live.phaseAt >= work.durable.settings.promoteMs) {
     const { epoch, primary, op } = phase;
     const cause = "promotion-timed-out";
@@ -125,9 +134,22 @@ function opened(work: Work, phase: PhaseOf<"reigning">): void {
   setPhase(work, { ...phase, opened: true });
 }
 
+/** The same epoch, on a timeline of its own: the one that the server was found on is left now. */
+function promoteInstead(work: Work, phase: PhaseOf<"reigning">): void {
+  const timeline = phase.timeline + 1;
+  const reigns = work.durable.reigns.map((entry) => (entry.epoch === phase.epoch ? { ...entry, timeline } : entry));
+  work.durable = { ...work.durable, reigns };
+  setPhase(work, { ...phase, how: "promote", timeline });
+}
+
 function seenOpen(entry: Reign, position: Position | null): Reign {
   if (!position) return { ...entry, opened: true };
-  return { ...entry, opened: true, timeline: position.timeline, fork: exactFork(entry.fork, position) };
+  return {
+    ...entry,
+    opened: true,
+    timeline: Math.max(entry.timeline, position.timeline),
+    fork: exactFork(entry.fork, position),
+  };
 }
 
 function causeOfRelease(work: Work, phase: PhaseOf<"reigning">): FailoverCause {
@@ -348,20 +370,22 @@ interface Minting {
 function mint(work: Work, minting: Minting): void {
   const epoch = work.durable.epoch + 1;
   const { op, how, proof, parent } = minting;
-  const fork = how === "adopt" ? null : (work.live.hosts[minting.member]?.poll.server?.position ?? null);
+  const position = work.live.hosts[minting.member]?.poll.server?.position;
+  if (!position) throw new Error(`no position of ${minting.member} to mint an epoch on`);
+  const timeline = how === "adopt" ? position.timeline : nextTimeline(work.durable.reigns, position);
   const reignEntry = {
     epoch,
     member: minting.member,
     parent,
     proof,
-    fork,
-    timeline: null,
+    fork: how === "adopt" ? null : position,
+    timeline,
     opened: false,
     mintedWallMs: work.live.wallMs,
   };
   work.durable = { ...work.durable, epoch, reigns: [...work.durable.reigns, reignEntry] };
   because(work, { kind: "epoch-minted", epoch, member: minting.member, parent, proof, op }, op);
-  setPhase(work, { kind: "reigning", epoch, primary: minting.member, op, how, proof, opened: false });
+  setPhase(work, { kind: "reigning", epoch, primary: minting.member, op, how, proof, timeline, opened: false });
 }
 
 function abort(work: Work, phase: PhaseOf<"collecting">, code: AbortCode, members: MemberName[]): void {

@@ -72,7 +72,12 @@ function openUnder(work: Work, command: CommandOf<"adopt"> | CommandOf<"promote"
     return refuseOpening(work, command, "no-lease");
   }
   setDurable(work, { founded: true, attempted: epoch, lease, frozenOp: null, upstream: null });
-  const running = run(work, { kind: command.kind, deadlineMs: command.deadlineMs }, command);
+  const { deadlineMs } = command;
+  const task =
+    command.kind === "promote"
+      ? ({ kind: "promote", timeline: command.timeline, deadlineMs } as const)
+      : ({ kind: "adopt", deadlineMs } as const);
+  const running = run(work, task, command);
   work.phase = { kind: "opening", epoch, running };
   work.reasons.push({ kind: "opening", epoch });
   take(work, command);

@@ -66,7 +66,8 @@ export type TaskKind = "adopt" | "promote" | "follow" | "freeze" | "fence" | "st
 
 /** Work for the engine. Its end comes back as a `finished` event with the same id. */
 export type Task =
-  | { id: number; kind: "adopt" | "promote" | "freeze" | "fence" | "start"; deadlineMs: number }
+  | { id: number; kind: "adopt" | "freeze" | "fence" | "start"; deadlineMs: number }
+  | { id: number; kind: "promote"; timeline: number; deadlineMs: number }
   | { id: number; kind: "follow"; upstream: Upstream; deadlineMs: number };
 
 /** A task under way and the command it answers, if any. */
