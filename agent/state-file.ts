@@ -7,7 +7,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { join } from "node:path";
 import { z } from "zod";
 import type { MemberDurable } from "#shared/core/member/state.ts";
-import { zClocks, zUpstream } from "#shared/protocol/wire.ts";
+import { zClocks, zReleaseCause, zUpstream } from "#shared/protocol/wire.ts";
 
 const zCount = z.int().min(0);
 const zState = z.strictObject({
@@ -22,15 +22,7 @@ const zState = z.strictObject({
   opSeen: zCount,
   attempted: zCount,
   released: zCount,
-  releaseCause: z.enum([
-    "server-died",
-    "lease-lost",
-    "commanded",
-    "found-in-recovery",
-    "promotion-failed",
-    "unexpectedly-writable",
-    "none",
-  ]),
+  releaseCause: zReleaseCause,
   policy: z.enum(["automatic", "manual", "maintenance"]),
   policyVersion: zCount,
   electorate: z.strictObject({ version: zCount, members: z.array(z.string()) }),

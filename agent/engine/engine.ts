@@ -2,23 +2,11 @@
  * The port between an agent and one database server. An engine carries out; it decides nothing about the cluster.
  * Every method settles within its deadline and none rejects: an expected failure is a value with a stable code.
  */
-import type { Endpoint, ServerReport } from "#shared/domain/messages.ts";
-import type { Position } from "#shared/domain/position.ts";
+import type { ServerView } from "#shared/core/member/state.ts";
+import type { Endpoint } from "#shared/domain/messages.ts";
 
-/** What the engine can see of its server at one moment. */
-export interface Observation {
-  report: ServerReport;
-  engineVersion: string;
-  systemId: string | null;
-  /** The end of the log: last known while the server does not answer; null before the first answer. */
-  position: Position | null;
-  /** How far the log is applied, as a display number. */
-  applied: number | null;
-  /** Age of the newest applied change in milliseconds, 0 when all that was received is applied. */
-  latencyMs: number | null;
-  /** Whether the server's own receiver is streaming now, and from where it is configured to stream. */
-  receiver: { streaming: boolean; configured: Endpoint | null };
-}
+/** What the engine can see of its server at one moment: the member's machine takes it in as it is. */
+export type Observation = ServerView;
 
 /** Something happened that is worth an observation at once. */
 export type EngineHint =

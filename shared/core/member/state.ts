@@ -51,14 +51,18 @@ export interface MemberDurable {
   lease: HeldLease | null;
 }
 
-/** The server as last observed; the engine's words. */
+/** The server as last observed by its engine. */
 export interface ServerView {
   report: ServerReport;
   engineVersion: string;
   systemId: string | null;
+  /** The end of the log: last known while the server does not answer; null before it has read its own log to the end. */
   position: Position | null;
+  /** How far the log is applied, as a display number. */
   applied: number | null;
+  /** Age of the newest applied change in milliseconds, 0 when all that was received is applied. */
   latencyMs: number | null;
+  /** Whether the server's own receiver is streaming now, and from where it is configured to stream. */
   receiver: { streaming: boolean; configured: Endpoint | null };
 }
 
