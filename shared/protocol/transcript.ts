@@ -10,7 +10,7 @@ export type ToldReason =
   | { kind: "founded"; primary: MemberName; how: "adopt" | "promote" }
   | { kind: "failover-started"; deposed: MemberName; cause: string }
   | { kind: "primary-fencing"; member: MemberName }
-  | { kind: "candidate-position"; member: MemberName; lsn: Lsn; timeline: number }
+  | { kind: "candidate-position"; member: MemberName; lsn: Lsn; applied: number | null; latencyMs: number | null }
   | { kind: "candidate-passed-over"; member: MemberName; why: string }
   | { kind: "candidate-chosen"; member: MemberName }
   | { kind: "possible-loss"; member: MemberName; bytes: number }
@@ -27,9 +27,11 @@ const WORDS: Words = {
   ],
   "failover-started": ({ deposed, cause }, s) => [`FAILOVER OF MASTER '${deposed}@${s}': ${spelled(cause)}`],
   "primary-fencing": ({ member }, s) => [`PURGE REMAINING ACTIVE SESSIONS ON CURRENT MASTER '${member}@${s}'`],
-  "candidate-position": ({ member, lsn, timeline }) => [
-    `EVALUATING SLAVE: ${member}(stored=${lsnBytes(lsn)}, timeline=${timeline})`,
-  ],
+  "candidate-position": ({ member, lsn, applied, latencyMs }) => {
+    const latency = latencyMs === null ? "-1.000" : (latencyMs / 1_000).toFixed(3);
+    const progress = `stored=${lsnBytes(lsn)}, applied=${applied ?? -1}, latency=${latency}`;
+    return [`EVALUATING SLAVE: ${member}(${progress}, datasource-group-id=0)`];
+  },
   "candidate-passed-over": ({ member, why }) => [`PASSED OVER: ${member}(${spelled(why)})`],
   "candidate-chosen": ({ member }, s) => [`SELECTED SLAVE: ${member}@${s}`],
   "possible-loss": ({ member, bytes }, s) => [`'${member}@${s}' LACKS ${bytes} BYTES OF THE PREVIOUS MASTER'S LOG`],

@@ -42,7 +42,16 @@ export type Reason =
   | { kind: "failover-started"; op: number; epoch: Epoch; deposed: MemberName; cause: FailoverCause }
   | { kind: "primary-fencing"; op: number; epoch: Epoch; member: MemberName; cause: FailoverCause }
   | { kind: "positions-collecting"; op: number; mode: "natural" | "explicit"; candidates: MemberName[] }
-  | { kind: "candidate-position"; op: number; member: MemberName; lsn: Lsn; timeline: number }
+  | {
+      kind: "candidate-position";
+      op: number;
+      member: MemberName;
+      lsn: Lsn;
+      timeline: number;
+      /** Display only: how far it has applied its log, and how old the newest applied change is. */
+      applied: number | null;
+      latencyMs: number | null;
+    }
   | { kind: "candidate-passed-over"; op: number; member: MemberName; why: Ineligible }
   | { kind: "candidate-chosen"; op: number; member: MemberName; lsn: Lsn; timeline: number }
   | { kind: "possible-loss"; op: number; member: MemberName; bytes: number }

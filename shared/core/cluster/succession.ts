@@ -301,7 +301,9 @@ function decide(work: Work, phase: PhaseOf<"collecting">, ready: MemberName[], e
     return [{ member: name, position, priority: member(work, name).priority, preferred }];
   });
   for (const { member: name, position } of candidates) {
-    because(work, { kind: "candidate-position", op, member: name, lsn: position.lsn, timeline: position.timeline }, op);
+    const { lsn, timeline } = position;
+    const { applied = null, latencyMs = null } = work.live.hosts[name]?.poll.server ?? {};
+    because(work, { kind: "candidate-position", op, member: name, lsn, timeline, applied, latencyMs }, op);
   }
   const choice = choose(candidates);
   switch (choice.kind) {
