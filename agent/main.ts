@@ -108,6 +108,7 @@ function liveFor(config: AgentConfig, engine: Engine | null, view: ServerView): 
     nonce: null,
     nonceClocks: null,
     nextPollMs: 1_000,
+    frozenOp: null,
   };
 }
 

@@ -100,6 +100,7 @@ export class Agent {
       nonce: null,
       nonceClocks: null,
       nextPollMs: scenario.settings.pollMs,
+      frozenOp: null,
     };
     this.#ports.world.note(name, `agent starts (${disk.written.startCount})`);
     const durable = disk.written;

@@ -3,10 +3,12 @@ import { execFileSync } from "node:child_process";
 import type { Logger } from "pino";
 import { ConfigError, type ServerConfig } from "../config.ts";
 import type { Engine } from "./engine.ts";
+import { CannotSeeProcesses, serverProcesses } from "./postgres/processes.ts";
 import { PostgresEngine } from "./postgres/postgres-engine.ts";
 
 /** Makes the engine of a server section; `host` names this member to its upstream. */
 export function makeEngine(server: ServerConfig, host: string, log: Logger): Engine {
+  mustSeeProcesses(server.data_directory);
   return new PostgresEngine({
     dataDirectory: server.data_directory,
     binDirectory: server.bin_directory,
@@ -23,6 +25,16 @@ export function makeEngine(server: ServerConfig, host: string, log: Logger): Eng
     logFile: server.log_file,
     log,
   });
+}
+
+/** An agent that cannot see its server's processes could never vouch for their end. */
+function mustSeeProcesses(dataDirectory: string): void {
+  try {
+    serverProcesses(dataDirectory);
+  } catch (error) {
+    if (!(error instanceof CannotSeeProcesses)) throw error;
+    throw new ConfigError([`server.data_directory = "${dataDirectory}": ${error.message}`]);
+  }
 }
 
 /** PostgreSQL refuses to run as root: an agent that does must know to whom to drop. */

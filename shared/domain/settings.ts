@@ -44,6 +44,21 @@ export const DEFAULT_SETTINGS: Settings = {
   budgetWindowMs: 600_000,
 };
 
+/** Below these a setting takes away what it is there for: a margin, the time for a fence, any succession at all. */
+const LEAST: Partial<Settings> = {
+  ttlMs: 1_000,
+  fenceMs: 100,
+  marginMs: 50,
+  pollInOperationMs: 10,
+  pollTimeoutMs: 50,
+  silentMs: 1_000,
+  collectMs: 50,
+  failoverMs: 1_000,
+  promoteMs: 1_000,
+  budget: 1,
+  budgetWindowMs: 1_000,
+};
+
 /** A setting that cannot stand: which one, its value, and what would do. */
 export interface SettingProblem {
   key: keyof Settings;
@@ -61,8 +76,8 @@ export function checkSettings(settings: Settings): SettingProblem[] {
     if (!Number.isSafeInteger(value) || value < 0)
       problems.push({ key, value, remedy: "use a whole number, 0 or more" });
   }
-  if (settings.pollInOperationMs < 10) {
-    problems.push({ key: "pollInOperationMs", value: settings.pollInOperationMs, remedy: "use at least 10" });
+  for (const [key, least] of Object.entries(LEAST) as [keyof Settings, number][]) {
+    if (settings[key] < least) problems.push({ key, value: settings[key], remedy: `use at least ${least}` });
   }
   if (settings.pollMs < settings.pollInOperationMs) {
     problems.push({ key: "pollMs", value: settings.pollMs, remedy: "use at least pollInOperationMs" });
@@ -72,7 +87,7 @@ export function checkSettings(settings: Settings): SettingProblem[] {
     problems.push({
       key: "ttlMs",
       value: settings.ttlMs,
-      remedy: `use more than ${Math.ceil(((settings.pollMs + 2 * settings.pollTimeoutMs) * 3) / 2)}: a third of it, one poll, its timeout and one promise round must fit`,
+      remedy: `use more than ${Math.max(1_000, Math.ceil(((settings.pollMs + 2 * settings.pollTimeoutMs) * 3) / 2))}: a third of it, one poll, its timeout and one promise round must fit`,
     });
   }
   return problems;

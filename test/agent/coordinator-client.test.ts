@@ -30,6 +30,7 @@ const POLL = routerPollOf(
       nonce: null,
       nonceClocks: null,
       nextPollMs: 1_000,
+      frozenOp: null,
     },
   },
   { seq: 1, clocks: CLOCKS, connector: null },

@@ -50,6 +50,7 @@ export function liveOf(report: ServerReport, bootId = "boot-1"): MemberLive {
     nonce: null,
     nonceClocks: null,
     nextPollMs: 1_000,
+    frozenOp: null,
   };
 }
 

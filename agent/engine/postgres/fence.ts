@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { EngineOutcome } from "../engine.ts";
 import { Deadline } from "./deadline.ts";
-import { livingPostmaster, processState, serverProcesses } from "./processes.ts";
+import { CannotSeeProcesses, livingPostmaster, processState, serverProcesses } from "./processes.ts";
 
 const LOOK_EVERY_MS = 3;
 
@@ -26,7 +26,12 @@ export async function fenceServer(dataDirectory: string, limits: FenceLimits): P
   let emptyScans = 0;
   let pids: number[] = [];
   do {
-    pids = serverProcesses(dataDirectory);
+    try {
+      pids = serverProcesses(dataDirectory);
+    } catch (error) {
+      if (error instanceof CannotSeeProcesses) return stopUnseen(dataDirectory, error);
+      throw error;
+    }
     // One scan of the process table is no snapshot: a child may be born behind it while its parent dies before it.
     emptyScans = pids.length === 0 ? emptyScans + 1 : 0;
     if (emptyScans === 2) return { ok: true };
@@ -37,6 +42,13 @@ export async function fenceServer(dataDirectory: string, limits: FenceLimits): P
     }
   } while (!deadline.isOver);
   return { ok: false, code: "processes-left", detail: `still there after ${limits.deadlineMs} ms: ${pids.join(", ")}` };
+}
+
+/** Ends what the lock file names, and vouches for nothing: whether more of the server is left cannot be seen. */
+function stopUnseen(dataDirectory: string, { message }: CannotSeeProcesses): EngineOutcome {
+  const postmaster = livingPostmaster(dataDirectory);
+  if (postmaster) signal(postmaster.pid, "SIGQUIT");
+  return { ok: false, code: "cannot-see-processes", detail: message };
 }
 
 /** Kills every process of a server and its postmaster, in an order in which no new one can be born. */

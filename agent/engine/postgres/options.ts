@@ -32,9 +32,14 @@ export interface PostgresOptions {
 /** The kernel's limit for the path of a Unix socket. */
 const SOCKET_PATH_BYTES = 107;
 
+/** Where the server listens for its own host. */
+export function socketPathOf({ socketDirectory, port }: Pick<PostgresOptions, "socketDirectory" | "port">): string {
+  return `${socketDirectory}/.s.PGSQL.${port}`;
+}
+
 /** Throws a RangeError that names the field, its value and the remedy. */
 export function assertOptions(options: PostgresOptions): void {
-  const socket = `${options.socketDirectory}/.s.PGSQL.${options.port}`;
+  const socket = socketPathOf(options);
   if (Buffer.byteLength(socket) > SOCKET_PATH_BYTES) {
     throw new RangeError(
       `socketDirectory = "${options.socketDirectory}": ${socket} is longer than ${SOCKET_PATH_BYTES} bytes: use a shorter path`,

@@ -7,7 +7,8 @@ import { writeConfiguration } from "./configuration.ts";
 import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget } from "./connection.ts";
 import { Deadline, OutOfTime, within } from "./deadline.ts";
 import { fenceServer, type FenceLimits } from "./fence.ts";
-import { assertOptions, type PostgresOptions } from "./options.ts";
+import { isListening } from "./listening.ts";
+import { assertOptions, socketPathOf, type PostgresOptions } from "./options.ts";
 import { Probe } from "./probe.ts";
 import { isServerOf, livingPostmaster, serverProcesses } from "./processes.ts";
 import { startServer } from "./start.ts";
@@ -121,7 +122,13 @@ export class PostgresEngine implements Engine {
   async fence(limits: FenceLimits): Promise<EngineOutcome> {
     this.#fences += 1;
     try {
-      return await fenceServer(this.#options.dataDirectory, limits);
+      const outcome = await fenceServer(this.#options.dataDirectory, limits);
+      // No process seen and still an answer: the server lives where this agent cannot look, in another namespace.
+      const socket = socketPathOf(this.#options);
+      if (outcome.ok && (await isListening(socket))) {
+        return { ok: false, code: "server-still-answers", detail: `${socket} answers, but no process was seen` };
+      }
+      return outcome;
     } catch (error) {
       return outcomeOf(error);
     }

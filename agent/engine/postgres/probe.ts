@@ -96,9 +96,10 @@ export class Probe {
 
   async #look(): Promise<Observation> {
     const connection = await this.#connected();
-    const identified = connection === this.#withReplication ? pointOf(await connection.ask("IDENTIFY_SYSTEM")) : null;
     const [row] = await connection.ask(PROBE_SQL);
     if (!row) throw new Error("the probe returned no row");
+    // After the facts that judge it complete: an end of the log from before them may be too low.
+    const identified = connection === this.#withReplication ? pointOf(await connection.ask("IDENTIFY_SYSTEM")) : null;
     return this.#observationOf(row, identified);
   }
 

@@ -8,15 +8,22 @@ import { basename, join } from "node:path";
 /** One letter of `/proc/PID/stat`: Z is dead and not reaped, T is stopped. */
 export type ProcessState = string;
 
-/** The state of a process; null when there is none. */
+/** The state of a process; null when there is none. Throws when it cannot be told: that is no sign of its end. */
 export function processState(pid: number): ProcessState | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     // The name in parentheses may itself hold spaces and parentheses.
     return stat.charAt(stat.lastIndexOf(")") + 2);
-  } catch {
-    return null;
+  } catch (error) {
+    if (isGone(error)) return null;
+    throw error;
   }
+}
+
+/** Whether an error of /proc says that the process does not exist; every other says only that it may not be seen. */
+function isGone(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "ESRCH";
 }
 
 /** Whether a process runs (or is stopped, but could run again): a zombie does not. */
@@ -25,7 +32,10 @@ export function isAlive(pid: number): boolean {
   return state !== null && state !== "Z" && state !== "X";
 }
 
-/** The pids of the server of `dataDirectory`; zombies do not count, and nothing but server processes does. */
+/**
+ * The pids of the server of `dataDirectory`; zombies do not count, and nothing but server processes does. Throws
+ * CannotSeeProcesses rather than leaving one out.
+ */
 export function serverProcesses(dataDirectory: string): number[] {
   const directory = identify(dataDirectory);
   return readdirSync("/proc")
@@ -38,7 +48,11 @@ export function isServerOf(pid: number, dataDirectory: string): boolean {
   return isServerProcess(pid, identify(dataDirectory));
 }
 
+const SERVER_PROGRAM = /^(postgres|postmaster|edb-postgres)\b/;
+
 interface DirectoryIdentity {
+  /** Whose it is; null when the directory is gone. */
+  owner: number | null;
   path: string;
   /** `device:inode`, which a rename or a bind mount does not change; null when the directory is gone. */
   node: string | null;
@@ -46,10 +60,22 @@ interface DirectoryIdentity {
 
 function identify(directory: string): DirectoryIdentity {
   try {
-    const { dev, ino } = statSync(directory);
-    return { path: realpathSync(directory), node: `${dev}:${ino}` };
+    const { dev, ino, uid } = statSync(directory);
+    return { path: realpathSync(directory), node: `${dev}:${ino}`, owner: uid };
   } catch {
-    return { path: directory, node: null };
+    return { path: directory, node: null, owner: null };
+  }
+}
+
+/**
+ * A process of the server's account and program may not be looked at: it may be the server's. Whoever cannot see may
+ * vouch for nothing. (An agent that runs as root in a container without CAP_SYS_PTRACE is in this case.)
+ */
+export class CannotSeeProcesses extends Error {
+  constructor(pid: number) {
+    super(
+      `process ${pid} may be of this server and cannot be looked at: run the agent as the server's account, or give it CAP_SYS_PTRACE`,
+    );
   }
 }
 
@@ -66,15 +92,26 @@ function worksIn(pid: number, directory: DirectoryIdentity): boolean {
       return stat !== undefined && `${stat.dev}:${stat.ino}` === directory.node;
     }
     return readlinkSync(link) === `${directory.path} (deleted)`;
-  } catch {
+  } catch (error) {
+    if (!isGone(error) && looksLikeServer(pid, directory)) throw new CannotSeeProcesses(pid);
     return false;
+  }
+}
+
+/** By what everybody may see: the account that owns the data directory, and the name of the program. */
+function looksLikeServer(pid: number, { owner }: DirectoryIdentity): boolean {
+  try {
+    if (owner !== null && statSync(`/proc/${pid}`).uid !== owner) return false;
+    return isAlive(pid) && SERVER_PROGRAM.test(readFileSync(`/proc/${pid}/comm`, "latin1").trim());
+  } catch (error) {
+    return !isGone(error);
   }
 }
 
 /** Somebody's shell may stand in the data directory too. What cannot be told counts as the server. */
 function runsServerProgram(pid: number): boolean {
   try {
-    return /^(postgres|postmaster|edb-postgres)\b/.test(basename(readlinkSync(`/proc/${pid}/exe`)));
+    return SERVER_PROGRAM.test(basename(readlinkSync(`/proc/${pid}/exe`)));
   } catch {
     return isAlive(pid);
   }
@@ -101,5 +138,12 @@ export function readLockFile(dataDirectory: string): LockFile | null {
 /** The postmaster that lives in `dataDirectory`; null when none does, whatever its lock file says. */
 export function livingPostmaster(dataDirectory: string): LockFile | null {
   const lock = readLockFile(dataDirectory);
-  return lock && isServerOf(lock.pid, dataDirectory) ? lock : null;
+  if (!lock) return null;
+  try {
+    return isServerOf(lock.pid, dataDirectory) ? lock : null;
+  } catch (error) {
+    // The server's own file names it, and it runs the server's program: it lives, though it may not be looked at.
+    if (error instanceof CannotSeeProcesses) return lock;
+    throw error;
+  }
 }

@@ -149,6 +149,8 @@ export interface LiveState {
   hosts: Record<HostName, LiveHost>;
   /** Restarts ordered for stopped servers: how many in a row, and when the next may be. */
   restarts: Record<MemberName, { attempts: number; notBefore: number }>;
+  /** When contact was made again after nobody was heard for a whole lease; null when that never was. */
+  awayUntil: number | null;
   /** Obstacles already told, so that each is told once. */
   told: string[];
   /** Set when a member has seen more than this coordinator remembers: it then promotes and commands nothing. */
@@ -272,6 +274,7 @@ export function freshLive(generation: number, wallMs: number): LiveState {
     nonceCounter: 0,
     hosts: {},
     restarts: {},
+    awayUntil: null,
     told: [],
     behindMembers: false,
   };

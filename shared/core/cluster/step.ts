@@ -70,6 +70,7 @@ function passTime(work: Work, event: ClusterEvent): void {
 function hear(work: Work, poll: Poll): void {
   const name = poll.host;
   const known = work.live.hosts[name];
+  noteAbsence(work);
   const witness = witnessAfter(known, poll, work.lease?.serial ?? 0);
   const sameStart = known?.poll.startCount === poll.startCount;
   const heard = {
@@ -83,6 +84,14 @@ function hear(work: Work, poll: Poll): void {
   work.live = { ...work.live, hosts: { ...work.live.hosts, [name]: heard } };
   enrol(work, poll);
   noteRestoredCoordinator(work, poll);
+}
+
+/** A poll after a silence of everybody, longer than any lease: it was the coordinator that could not be reached. */
+function noteAbsence(work: Work): void {
+  const { at, hosts } = work.live;
+  const heard = Object.values(hosts).map(({ handledAt }) => handledAt);
+  if (heard.length === 0 || at - Math.max(...heard) <= work.durable.settings.ttlMs) return;
+  work.live = { ...work.live, awayUntil: at };
 }
 
 function enrol(work: Work, poll: Poll): void {

@@ -87,8 +87,7 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
   // A server that serves already was writable before its lease and stays so until its agent has taken it over: no time
   // that passes ends that.
   const mayTimeOut = phase.opened || phase.how === "promote";
-  if (mayTimeOut && isExpired(work, phase.epoch))
-    return endReign(work, phase, "expired", phase.opened ? "agent-silent" : "promotion-timed-out");
+  if (mayTimeOut && isExpired(work, phase.epoch)) return endReign(work, phase, "expired", causeOfExpiry(work, phase));
   if (phase.opened) return;
   const server = host?.poll.server;
   const isOpen =
@@ -152,6 +151,19 @@ function seenOpen(entry: Reign, position: Position | null): Reign {
   };
 }
 
+/**
+ * Who was silent? When nobody at all was heard for a whole lease, the coordinator was the one that was away, and a holder
+ * that gave up its lease in good order is on its way back. Only when others spoke meanwhile is it the primary that failed.
+ */
+function causeOfExpiry(work: Work, phase: PhaseOf<"reigning">): FailoverCause {
+  if (!phase.opened) return "promotion-timed-out";
+  const { awayUntil, hosts } = work.live;
+  const heardAt = hosts[phase.primary]?.handledAt ?? 0;
+  const wasAway = awayUntil !== null && heardAt <= awayUntil;
+  const isRecent = awayUntil !== null && work.live.at - awayUntil < work.durable.settings.ttlMs;
+  return wasAway && isRecent ? "lease-lost" : "agent-silent";
+}
+
 function causeOfRelease(work: Work, phase: PhaseOf<"reigning">): FailoverCause {
   if (!phase.opened) return "promotion-failed";
   const cause = work.live.hosts[phase.primary]?.poll.releaseCause ?? "none";
@@ -191,9 +203,9 @@ function endReign(
     epoch,
     member: primary,
     proof,
-    cause: work.live.hosts[primary]?.poll.releaseCause ?? "none",
+    cause: proof === "released" ? (work.live.hosts[primary]?.poll.releaseCause ?? "none") : "none",
   });
-  markDeposed(work, primary, cause);
+  markDeposed(work, primary, cause, proof);
   if (!work.durable.operation) beginOperation(work, op, cause === "lease-lost" ? "reopening" : "failover", false);
   else carryOperationOn(work, op, cause);
   because(work, { kind: "failover-started", op, epoch, deposed: primary, cause }, op);
@@ -217,8 +229,12 @@ function carryOperationOn(work: Work, op: number, cause: FailoverCause): void {
   beginOperation(work, op, "failover", byOperator);
 }
 
-function markDeposed(work: Work, primary: MemberName, cause: FailoverCause): void {
+function markDeposed(work: Work, primary: MemberName, cause: FailoverCause, proof: EndProof): void {
   if (member(work, primary).reason.kind === "manually-failed") return;
+  // Nothing was heard of its server: it is the agent that is gone.
+  if (proof === "expired" && cause !== "lease-lost" && cause !== "operator-failed") {
+    return setState(work, primary, "failed", { kind: "manager-stopped" });
+  }
   switch (cause) {
     case "lease-lost":
       return setState(work, primary, "shunned", { kind: "failsafe-shun" });
@@ -260,16 +276,20 @@ function collect(work: Work, phase: PhaseOf<"collecting">): void {
   if (waited >= failoverMs) abort(work, phase, "no-candidate", []);
 }
 
-/** How long positions are waited for. After a vacancy the agents come at the pace of rest: each must have had a turn. */
-function patienceMs({ durable }: Pick<ClusterState, "durable">, phase: PhaseOf<"collecting">): number {
-  const { collectMs, pollMs } = durable.settings;
-  return phase.cause === "retry" ? collectMs + pollMs : collectMs;
+/**
+ * How long positions are waited for. After a vacancy, and to an incarnation that has not heard them yet, the agents come
+ * at the pace of rest: each must have had a turn.
+ */
+function patienceMs(state: ClusterState, phase: PhaseOf<"collecting">): number {
+  const { collectMs, pollMs, pollTimeoutMs } = state.durable.settings;
+  const isPaceOfRest = phase.cause === "retry" || isUnheardAwaited(state, phase);
+  return isPaceOfRest ? collectMs + pollMs + pollTimeoutMs : collectMs;
 }
 
 /** Whether a member that this incarnation has not heard yet may still come with more: a FAILED one is not waited for. */
-function isUnheardAwaited(work: Work, phase: PhaseOf<"collecting">): boolean {
-  return work.durable.electorate.members.some(
-    (name) => ineligible(work, phase, name) === "no-report" && member(work, name).state !== "failed",
+function isUnheardAwaited(state: ClusterState, phase: PhaseOf<"collecting">): boolean {
+  return state.durable.electorate.members.some(
+    (name) => ineligible(state, phase, name) === "no-report" && state.durable.members[name]?.state !== "failed",
   );
 }
 
@@ -279,7 +299,10 @@ function mayNotReturn(work: Work, holder: MemberName): boolean {
 }
 
 function isOverBudget(work: Work, phase: PhaseOf<"collecting">): boolean {
-  if (phase.byOperator || phase.cause === "lease-lost") return false;
+  return !phase.byOperator && phase.cause !== "lease-lost" && isBudgetSpent(work);
+}
+
+function isBudgetSpent(work: Work): boolean {
   const { budget, budgetWindowMs } = work.durable.settings;
   const recent = work.durable.failoversWallMs.filter((then) => work.live.wallMs - then < budgetWindowMs);
   return recent.length >= budget;
@@ -402,9 +425,15 @@ function abort(work: Work, phase: PhaseOf<"collecting">, code: AbortCode, member
 
 /** Nobody could succeed. As soon as somebody can, and no person needs to decide first, the search begins again. */
 function watchVacancy(work: Work, phase: PhaseOf<"vacant">): void {
-  if (work.durable.policy !== "automatic" || phase.code !== "no-candidate") return;
+  if (work.durable.policy !== "automatic" || needsPerson(work, phase)) return;
   const someone = work.durable.electorate.members.some((name) => ineligible(work, phase, name) === null);
   if (someone) retrySuccession(work, phase, { target: null, byOperator: false });
+}
+
+/** A budget that has room again needs nobody; neither does a lack of candidates. Everything else is for a person to decide. */
+function needsPerson(work: Work, phase: PhaseOf<"vacant">): boolean {
+  if (phase.code === "failover-budget-spent") return isBudgetSpent(work);
+  return phase.code !== "no-candidate";
 }
 
 /** A new attempt at the succession of a reign whose end is already proved. */

@@ -113,6 +113,7 @@ function follow(work: Work, command: CommandOf<"follow">): void {
   if (report.state !== "running") return fail(work, command, "server-down");
   if (!report.inRecovery) return fail(work, command, "server-writable");
   setDurable(work, { frozenOp: null, upstream: command.upstream });
+  work.live = { ...work.live, frozenOp: null };
   runClosed(work, command, { kind: "follow", upstream: command.upstream, deadlineMs: command.deadlineMs });
 }
 
@@ -120,6 +121,7 @@ function freeze(work: Work, command: CommandOf<"freeze">): void {
   if (!becomeClosed(work, command)) return;
   if (work.live.view.report.state !== "running") return fail(work, command, "server-down");
   setDurable(work, { frozenOp: command.op, upstream: null });
+  work.live = { ...work.live, frozenOp: null };
   runClosed(work, command, { kind: "freeze", deadlineMs: command.deadlineMs });
 }
 

@@ -72,7 +72,8 @@ export function receiverOf({ durable, live }: Pick<MemberState, "durable" | "liv
   const { streaming, configured } = live.view.receiver;
   if (streaming) return { state: "streaming", upstream: nameOf(durable.upstream, configured) };
   if (configured) return { state: "ended", upstream: nameOf(durable.upstream, configured) };
-  return durable.frozenOp === null ? { state: "none" } : { state: "frozen", op: durable.frozenOp };
+  // Only a freeze that was carried out counts: until then the server may yet begin to receive.
+  return live.frozenOp === null ? { state: "none" } : { state: "frozen", op: live.frozenOp };
 }
 
 function nameOf(upstream: (Endpoint & { member: string }) | null, configured: Endpoint | null): string | null {

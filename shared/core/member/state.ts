@@ -110,6 +110,8 @@ export interface MemberLive {
   nonce: string | null;
   nonceClocks: Clocks | null;
   nextPollMs: number;
+  /** The freeze that was carried out in this process and not thawed; what `durable` asks for, done. */
+  frozenOp: number | null;
 }
 
 export interface MemberState {

@@ -245,6 +245,7 @@ function finish(work: Work, event: Extract<MemberEvent, { kind: "finished" }>): 
     case "fencing":
       return finishFence(work, phase, outcome);
     case "closed":
+      if (running.kind === "freeze" && outcome.ok) work.live = { ...work.live, frozenOp: work.durable.frozenOp };
       work.phase = { kind: "closed", running: null, queued: null };
       break;
   }
