@@ -52,7 +52,14 @@ function vacancy(durable: DurableState, hosts: Host[], code: AbortCode): Rest {
 function hasEligible(durable: DurableState, hosts: Host[]): boolean {
   return hosts.some((host) => {
     const { reason } = durable.members[host.name] as MemberRecord;
-    return !isOperatorsWord(reason) && reason.kind !== "failed-over-to" && isOfThisLine(durable, host);
+    if (isOperatorsWord(reason) || reason.kind === "failed-over-to" || !isOfThisLine(durable, host)) return false;
+    // By the logs themselves: who holds what the last holder lacks is of no use without a person.
+    const { phase } = durable;
+    const last = hosts.find(
+      ({ name }) =>
+        phase.kind !== "founding" && phase.kind !== "reigning" && phase.kind !== "deposing" && name === phase.deposed,
+    );
+    return !last || host === last || host.server.isPrefixOf(last.server);
   });
 }
 
@@ -71,6 +78,10 @@ function whyNotStreaming(
   if (record.state === "shunned") return { why: "shunned", isAccepted: true };
   if (isOperatorsWord(record.reason)) return { why: "operators-word", isAccepted: true };
   if (!isOfThisLine(durable, host)) return { why: `off-lineage and ${record.state}`, isAccepted: true };
+  if (record.reason.kind === "diverged") {
+    const isTrue = !host.server.isPrefixOf(primary.server);
+    return { why: isTrue ? "diverged" : "called diverged, and is not", isAccepted: isTrue };
+  }
   if (!host.server.isPrefixOf(primary.server) && host.server.stream === null)
     return { why: `diverged and ${record.state}`, isAccepted: true };
   if (host.server.stream?.upstream !== primary.server)

@@ -17,6 +17,8 @@ export function reasonText(datasource: DatasourceStatus, dataservice: string): s
       return "MANUALLY-SHUNNED";
     case "failed-over-to":
       return `FAILED-OVER-TO-${reason.to}`;
+    case "diverged":
+      return "DIVERGED FROM THE PRIMARY'S LOG";
     case "failsafe-shun":
       return "FAILSAFE_SHUN";
     case "failover-aborted":

@@ -14,6 +14,8 @@ export type StateReason =
   | { kind: "manually-failed" }
   | { kind: "manually-shunned" }
   | { kind: "failed-over-to"; to: MemberName }
+  /** Its log holds what the primary's lacks, or is of a reign that was passed over: it is not repointed. */
+  | { kind: "diverged" }
   | { kind: "failsafe-shun" }
   | { kind: "failover-aborted" };
 

@@ -6,7 +6,7 @@
  * one.
  */
 import type { MemberName } from "./names.ts";
-import { comparePositions, lsnDistance, type Position } from "./position.ts";
+import { comparePositions, type Position } from "./position.ts";
 
 /** The number of a primary's reign. 0 means: none yet. */
 export type Epoch = number;
@@ -51,21 +51,26 @@ export function ancestry(reigns: readonly Reign[], epoch: Epoch): Reign[] {
 
 /**
  * Whether a member's log belongs to the line that ends in `epoch`: the last epoch in which it attempted to open must be
- * on that line, and its position must not reach past the point where its own reign was left.
+ * on that line, and its log must reach no further than the place where the newest reign forked, or go on in that reign.
+ * Older forks need no look: whoever holds no more than the newest fork holds nothing that it lacks.
  */
 export function onLineage(
   reigns: readonly Reign[],
   epoch: Epoch,
   member: { attempted: Epoch; position: Position },
 ): boolean {
-  if (member.attempted === 0) return true;
+  const { attempted, position } = member;
   const chain = ancestry(reigns, epoch);
-  const index = chain.findIndex((reign) => reign.epoch === member.attempted);
-  if (index === -1) return false;
-  const successor = chain[index - 1];
-  if (!successor?.fork) return true;
-  const coverage = comparePositions(member.position, successor.fork);
-  return coverage === "equal" || coverage === "behind" || continues(member.position, successor.fork);
+  if (attempted !== 0 && !chain.some((reign) => reign.epoch === attempted)) return false;
+  const [newest] = chain;
+  if (!newest?.fork || attempted === newest.epoch || goesOnIn(newest, position)) return true;
+  const coverage = comparePositions(position, newest.fork);
+  return coverage === "equal" || coverage === "behind";
+}
+
+/** Every reign has a timeline number of its own: a log that names it has followed that reign. */
+function goesOnIn(reign: Reign, position: Position): boolean {
+  return position.timeline === reign.timeline || position.history.some((end) => end.timeline === reign.timeline);
 }
 
 /** `epoch`, or the nearest one before it that was opened: one that was minted and never opened has left no log. */
@@ -85,13 +90,6 @@ export function unseenEpochs(reigns: readonly Reign[], epoch: Epoch): Epoch[] {
   return line.slice(0, opened === -1 ? line.length : opened).map((reign) => reign.epoch);
 }
 
-/** Whether `position` left the fork's timeline at the fork: it has followed the successor since. */
-function continues(position: Position, fork: Position): boolean {
-  const left = position.history.find((end) => end.timeline === fork.timeline);
-  if (!left || lsnDistance(left.endLsn, fork.lsn) !== 0n) return false;
-  return comparePositions(position, fork) === "covers";
-}
-
 /** The number for the next reign's timeline, if it continues `position`: above every one given out or seen. */
 export function nextTimeline(reigns: readonly Reign[], position: Position): number {
   return Math.max(position.timeline, ...reigns.map((reign) => reign.timeline)) + 1;
@@ -100,6 +98,6 @@ export function nextTimeline(reigns: readonly Reign[], position: Position): numb
 /** The fork as the history of an open primary states it; `fork` itself where that history is not known. */
 export function exactFork(fork: Position | null, primary: Position): Position | null {
   const last = primary.history.at(-1);
-  if (!fork || !last) return fork;
+  if (!fork || !last || primary.timeline === fork.timeline) return fork;
   return { ...fork, timeline: last.timeline, lsn: last.endLsn, history: primary.history.slice(0, -1) };
 }

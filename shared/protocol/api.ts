@@ -57,6 +57,7 @@ export const zStateReason = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("manually-failed") }),
   z.strictObject({ kind: z.literal("manually-shunned") }),
   z.strictObject({ kind: z.literal("failed-over-to"), to: zName }),
+  z.strictObject({ kind: z.literal("diverged") }),
   z.strictObject({ kind: z.literal("failsafe-shun") }),
   z.strictObject({ kind: z.literal("failover-aborted") }),
 ]);

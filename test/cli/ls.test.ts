@@ -86,6 +86,7 @@ describe("the rows of a datasource", () => {
   it.each<[DatasourceStatus["reason"], string]>([
     [{ kind: "manager-stopped" }, "db2(slave:SHUNNED(MANAGER STOPPED))"],
     [{ kind: "failsafe-shun" }, "db2(slave:SHUNNED(FAILSAFE_SHUN))"],
+    [{ kind: "diverged" }, "db2(slave:SHUNNED(DIVERGED FROM THE PRIMARY'S LOG))"],
     [{ kind: "none" }, "db2(slave:SHUNNED)"],
   ])("puts %o into words", (reason, head) => {
     expect(headOf(statuses.datasource("db2", { state: "shunned", status: "shunned", reason }))[0]).toBe(head);

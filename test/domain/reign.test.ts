@@ -23,7 +23,7 @@ function reign(epoch: number, member: string, parent: number, fork: Position | n
     parent,
     proof: epoch === 1 ? "founded" : "released",
     fork,
-    timeline: epoch + 1,
+    timeline: epoch,
     opened,
     mintedWallMs: 0,
   };
@@ -32,8 +32,8 @@ function reign(epoch: number, member: string, parent: number, fork: Position | n
 const FORK = at(1, "0/3000000");
 const AFTER: [number, string][] = [[1, "0/3000000"]];
 
-describe("two promotions from one position that drew the same timeline number", () => {
-  // db2 was promoted unseen in epoch 2; db3 in epoch 3, from the very same place: both are on timeline 2.
+describe("two promotions from one position", () => {
+  // db2 was promoted unseen in epoch 2; db3 in epoch 3, from the very same place, on a number of its own.
   const reigns = [reign(1, "db1", 0, null), reign(2, "db2", 1, FORK, false), reign(3, "db3", 1, FORK)];
   const position = at(2, "0/3000100", AFTER);
 
@@ -43,8 +43,11 @@ describe("two promotions from one position that drew the same timeline number", 
   test("the other one is not, though its position looks the same", () => {
     expect(onLineage(reigns, 3, { attempted: 2, position })).toBe(false);
   });
-  test("a replica that never opened is judged by its position alone, elsewhere", () => {
-    expect(onLineage(reigns, 3, { attempted: 0, position })).toBe(true);
+  test("a replica that never opened is told by its timeline", () => {
+    expect(onLineage(reigns, 3, { attempted: 0, position })).toBe(false);
+    expect(onLineage(reigns, 3, { attempted: 0, position: at(3, "0/3000100", AFTER) })).toBe(true);
+    expect(onLineage(reigns, 3, { attempted: 0, position: at(1, "0/3000000") })).toBe(true);
+    expect(onLineage(reigns, 3, { attempted: 0, position: at(1, "0/3000001") })).toBe(false);
   });
 });
 
@@ -54,7 +57,6 @@ describe("a former primary", () => {
   test.each([
     ["stopped at the fork", at(1, "0/3000000"), true],
     ["stopped before the fork", at(1, "0/2000000"), true],
-    ["left its timeline after the fork", at(2, "0/3000100", [[1, "0/3000001"]]), false],
     ["wrote past the fork", at(1, "0/3000001"), false],
     ["has followed its successor since", at(2, "0/3000100", AFTER), true],
   ])("that %s", (_, position, expected) => {
@@ -144,7 +146,7 @@ describe("the exact fork", () => {
 describe("the number of the next timeline", () => {
   test("is above every one given out, also to an epoch that nobody saw", () => {
     const reigns = [reign(1, "db1", 0, null), reign(2, "db2", 1, FORK, false)];
-    expect(nextTimeline(reigns, at(2, "0/3000000"))).toBe(4);
+    expect(nextTimeline(reigns, at(1, "0/3000000"))).toBe(3);
   });
   test("and above the winner's own", () => {
     expect(nextTimeline([], at(7, "0/3000000"))).toBe(8);

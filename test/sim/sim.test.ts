@@ -45,7 +45,7 @@ describe("machines with one rule less", () => {
 
 describe("a world with one duty less", () => {
   it("is caught when promotions reserve no timeline numbers", { timeout: 120_000 }, () => {
-    expect(firstBroken(300, { scenario: { reservesTimelines: false } })).toBe("G5");
+    expect(firstBroken(300, { scenario: { reservesTimelines: false } })).toMatch(/^(G5|L1)$/);
   });
 });
 

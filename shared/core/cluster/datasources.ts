@@ -36,10 +36,7 @@ export function streamsFrom(state: ClusterState, name: MemberName, primary: Memb
   const server = host?.poll.server;
   if (!host || server?.report.state !== "running" || !server.report.inRecovery || !server.position) return false;
   if (server.receiver.state !== "streaming" || server.receiver.upstream !== primary) return false;
-  return onLineage(state.durable.reigns, state.durable.epoch, {
-    attempted: host.poll.attempted,
-    position: server.position,
-  });
+  return !hasDiverged(state, name);
 }
 
 function noteEndpoint(work: Work, name: MemberName): void {
@@ -79,6 +76,16 @@ function observeReplica(work: Work, name: MemberName, host: LiveHost): void {
     return setState(work, name, "failed", { kind: "dataserver-stopped" });
   }
   const primary = livingPrimary(work);
+  if (primary === null) return;
+  if (hasDiverged(work, name)) return setState(work, name, "failed", { kind: "diverged" });
   const returns = record.state === "failed" || (record.state === "offline" && record.reason.kind === "none");
-  if (returns && primary !== null && streamsFrom(work, name, primary)) setState(work, name, "online", { kind: "none" });
+  if (returns && streamsFrom(work, name, primary)) setState(work, name, "online", { kind: "none" });
+}
+
+/** Whether a replica's log is not of the line that reigns, for certain: it would stream and never arrive. */
+export function hasDiverged(state: ClusterState, name: MemberName): boolean {
+  const host = state.live.hosts[name];
+  const position = host?.poll.server?.position;
+  if (!host || !position) return false;
+  return !onLineage(state.durable.reigns, state.durable.epoch, { attempted: host.poll.attempted, position });
 }

@@ -5,8 +5,9 @@
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { Command, Endpoint, MemberServerReport, Poll, Upstream } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
-import { onLineage, type ProofKind } from "../../domain/reign.ts";
+import type { ProofKind } from "../../domain/reign.ts";
 import { freezeMode, ineligible } from "./choose.ts";
+import { hasDiverged } from "./datasources.ts";
 import type { Phase } from "./state.ts";
 import { because, member, setHost, type Work } from "./work.ts";
 
@@ -90,9 +91,7 @@ function replicaGoal(
   if (server.report.state !== "running" || !server.report.inRecovery) return null;
   const primary = member(work, phase.primary);
   if (!primary.endpoint || followsAlready(server, primary.name)) return null;
-  const attempted = work.live.hosts[name]?.poll.attempted ?? 0;
-  if (server.position && !onLineage(work.durable.reigns, phase.epoch, { attempted, position: server.position }))
-    return null;
+  if (hasDiverged(work, name)) return null;
   return { kind: "follow", upstream: { member: primary.name, ...primary.endpoint } };
 }
 

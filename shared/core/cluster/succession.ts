@@ -8,7 +8,7 @@
  * after it, the only way on is another epoch with its own proof that this one is over.
  */
 import type { MemberName } from "../../domain/names.ts";
-import { coversPosition, lsnDistance, type Position } from "../../domain/position.ts";
+import { comparePositions, coversPosition, lsnDistance, type Position } from "../../domain/position.ts";
 import {
   exactFork,
   lastOpenedEpoch,
@@ -379,7 +379,7 @@ function bytesLost(work: Work, winner: Candidate): number {
   const deposed = phase.kind === "collecting" && phase.deposed !== winner.member ? phase.deposed : null;
   const heard = deposed === null ? null : (work.live.hosts[deposed]?.poll.server?.position ?? null);
   const missing = [heard, work.lease?.position ?? null]
-    .filter((known) => known?.systemId === winner.position.systemId)
+    .filter((known) => known !== null && comparePositions(known, winner.position) === "covers")
     .map((known) => (known ? Number(lsnDistance(known.lsn, winner.position.lsn)) : 0));
   return Math.max(0, ...missing);
 }
