@@ -20,6 +20,7 @@ import {
   send,
   silencedCluster,
   STOPPED,
+  WAIT_MS,
   WRITABLE,
 } from "./builders.ts";
 import { phases } from "./cluster-events.ts";
@@ -148,6 +149,25 @@ describe("an operation that ends one reign and begins another", () => {
       ["datasource-fail", "operator", "succeeded"],
       ["failover", "operator", "running"],
     ]);
+  });
+});
+
+describe("a silence of everybody, longer than the lease", () => {
+  test("is the coordinator's absence: the holder is waited for and nothing is spent", () => {
+    const cluster = runningCluster();
+    passWithout(cluster, 3_000, []);
+    pass(cluster, WAIT_MS + 2_000);
+    const step = poll(cluster, "db2");
+    expect(step.reasons).toContainEqual(
+      expect.objectContaining({ kind: "failover-started", deposed: "db1", cause: "lease-lost" }),
+    );
+    expect(cluster.state.durable.members["db1"]?.reason).toEqual({ kind: "failsafe-shun" });
+    expect(cluster.state.durable.failoversWallMs).toEqual([]);
+  });
+
+  test("is not assumed when others spoke meanwhile", () => {
+    const cluster = silencedCluster();
+    expect(cluster.state.durable.members["db1"]?.reason).toEqual({ kind: "manager-stopped" });
   });
 });
 
