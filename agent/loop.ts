@@ -96,7 +96,7 @@ export class AgentLoop {
     let next: MemberStep;
     try {
       next = step(this.#state, event);
-      if (next.state.durable !== this.#state.durable) this.#ports.keep(next.state.durable, next.fsync);
+      if (next.state.durable !== this.#state.durable) this.#keep(next);
     } catch (error) {
       return this.#couldNotStep(event, error);
     }
@@ -104,6 +104,16 @@ export class AgentLoop {
     for (const reason of next.reasons) this.#ports.onReason(reason);
     this.#perform(next.effects);
     this.#watchDeadline();
+  }
+
+  /** A renewal that could not be written holds in memory: the next start then finds no lease, and fences. */
+  #keep({ state, fsync }: MemberStep): void {
+    try {
+      this.#ports.keep(state.durable, fsync);
+    } catch (error) {
+      if (fsync || !(error instanceof StateFileError)) throw error;
+      this.#ports.onKeepFailure(error);
+    }
   }
 
   /**

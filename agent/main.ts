@@ -136,7 +136,7 @@ async function serve(parts: {
       onRoutes: (routes, sentBootMs) => routes.forEach((route) => connector?.setRoute(route, sentBootMs)),
       onReason: (reason) => logReason(log, reason),
       onPollOutcome: tellOnce(log),
-      onKeepFailure: (error) => log.error(error.message),
+      onKeepFailure: tellOfChange((message) => log.error(message)),
       onBroken: (error) => void breakDown({ error, engine, config, log }).then(() => end(70)),
     },
     first,
@@ -177,6 +177,15 @@ function logReason(log: Logger, reason: MemberReason): void {
   const { kind, ...data } = reason;
   if (kind === "lease-extended") log.debug(data, kind);
   else log.info(data, kind);
+}
+
+/** Tells a failure once, however often it comes. */
+function tellOfChange(tell: (message: string) => void): (error: Error) => void {
+  let told = "";
+  return ({ message }) => {
+    if (message !== told) tell(message);
+    told = message;
+  };
 }
 
 /** Tells each change of the coordinator's answer once, not with every poll. */
