@@ -5,6 +5,8 @@ import { pino, type Logger } from "pino";
 import { begin } from "#shared/core/member/step.ts";
 import {
   freshDurable,
+  freshLive,
+  UNSEEN,
   type MemberDurable,
   type MemberLive,
   type MemberReason,
@@ -20,16 +22,6 @@ import { makeEngine } from "./engine/make.ts";
 import { lockDirectory } from "./lock.ts";
 import { AgentLoop } from "./loop.ts";
 import { StateFile, StateFileError } from "./state-file.ts";
-
-const NO_SERVER: ServerView = {
-  report: { state: "stopped" },
-  engineVersion: "",
-  systemId: null,
-  position: null,
-  applied: null,
-  latencyMs: null,
-  receiver: { streaming: false, configured: null },
-};
 
 const DIAL_TIMEOUT_MS = 1_000;
 const READ_ONLY_NEXT_MS = 1_000;
@@ -63,7 +55,7 @@ async function runAgent(config: AgentConfig): Promise<number> {
   const file = new StateFile(config.state_directory);
   const durable = countStart(file, config);
   const engine = config.server ? makeEngine(config.server, config.host, log) : null;
-  const view = engine ? await engine.observe() : NO_SERVER;
+  const view = engine ? await engine.observe() : UNSEEN;
   if (engine && durable.founded) await startReadOnlyNext(engine, view, log);
   const live = liveFor(config, engine, view);
   const first = begin(durable, live, readClocks());
@@ -96,20 +88,13 @@ function countStart(file: StateFile, config: AgentConfig): MemberDurable {
 }
 
 function liveFor(config: AgentConfig, engine: Engine | null, view: ServerView): MemberLive {
-  return {
+  return freshLive({
     bootId: readBootId(),
     fenceMs: config.fence_ms,
     endpoint: engine?.endpoint ?? { host: "127.0.0.1", port: 1 },
     view,
-    unresponsiveSince: null,
-    results: [],
-    nextTaskId: 1,
-    answeredSeq: 0,
-    nonce: null,
-    nonceClocks: null,
     nextPollMs: 1_000,
-    frozenOp: null,
-  };
+  });
 }
 
 async function serve(parts: {

@@ -5,6 +5,7 @@
 import type { Clocks } from "#shared/domain/clocks.ts";
 import type { Reply } from "#shared/domain/messages.ts";
 import { pollOf } from "#shared/core/member/poll.ts";
+import { freshLive } from "#shared/core/member/state.ts";
 import type { MemberEffect, MemberEvent, MemberState, MemberStep, Task } from "#shared/core/member/state.ts";
 import type { Checkers } from "./checkers.ts";
 import type { Coordinator } from "./coordinator.ts";
@@ -88,20 +89,13 @@ export class Agent {
     const { disk, server, clock, name } = this.#host;
     disk.write({ ...disk.written, startCount: disk.written.startCount + 1 }, true);
     const { scenario, machines } = this.#ports;
-    const live = {
+    const live = freshLive({
       bootId: clock.bootId,
       fenceMs: scenario.settings.fenceMs,
       endpoint: server.endpoint,
       view: server.view(),
-      unresponsiveSince: null,
-      results: [],
-      nextTaskId: 1,
-      answeredSeq: 0,
-      nonce: null,
-      nonceClocks: null,
       nextPollMs: scenario.settings.pollMs,
-      frozenOp: null,
-    };
+    });
     this.#ports.world.note(name, `agent starts (${disk.written.startCount})`);
     const durable = disk.written;
     this.#commit(durable, () => machines.member.begin(durable, live, clock.read()), "begin");

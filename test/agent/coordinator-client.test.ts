@@ -2,7 +2,7 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import { afterEach, expect, test } from "vitest";
-import { freshDurable } from "#shared/core/member/state.ts";
+import { freshDurable, freshLive, UNSEEN } from "#shared/core/member/state.ts";
 import { routerPollOf } from "#shared/core/member/poll.ts";
 import { CoordinatorClient, type PollOutcome } from "../../agent/coordinator-client.ts";
 
@@ -10,28 +10,13 @@ const CLOCKS = { monoMs: 1, bootMs: 1, wallMs: 1 };
 const POLL = routerPollOf(
   {
     durable: { ...freshDurable({ dataservice: "alpha", host: "app1" }, "i"), startCount: 1 },
-    live: {
+    live: freshLive({
       bootId: "b",
       fenceMs: 1_500,
       endpoint: { host: "127.0.0.1", port: 1 },
-      view: {
-        report: { state: "stopped" },
-        engineVersion: "",
-        systemId: null,
-        position: null,
-        applied: null,
-        latencyMs: null,
-        receiver: { streaming: false, configured: null },
-      },
-      unresponsiveSince: null,
-      results: [],
-      nextTaskId: 1,
-      answeredSeq: 0,
-      nonce: null,
-      nonceClocks: null,
+      view: UNSEEN,
       nextPollMs: 1_000,
-      frozenOp: null,
-    },
+    }),
   },
   { seq: 1, clocks: CLOCKS, connector: null },
 );

@@ -1,6 +1,7 @@
 /** Every phase of a member's machine, reached through the machine itself, and every kind of thing it may meet. */
 import { begin, step } from "#shared/core/member/step.ts";
 import {
+  freshLive,
   freshDurable,
   type MemberDurable,
   type MemberEffect,
@@ -38,20 +39,13 @@ export function viewOf(report: ServerReport): ServerView {
 }
 
 export function liveOf(report: ServerReport, bootId = "boot-1"): MemberLive {
-  return {
+  return freshLive({
     bootId,
     fenceMs: 1_500,
     endpoint: { host: "db1.example", port: 5432 },
     view: viewOf(report),
-    unresponsiveSince: null,
-    results: [],
-    nextTaskId: 1,
-    answeredSeq: 0,
-    nonce: null,
-    nonceClocks: null,
     nextPollMs: 1_000,
-    frozenOp: null,
-  };
+  });
 }
 
 /** The highest epoch and operation that a member has seen. */

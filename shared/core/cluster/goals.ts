@@ -9,7 +9,7 @@ import type { ProofKind } from "../../domain/reign.ts";
 import { freezeMode, ineligible } from "./choose.ts";
 import { hasDiverged } from "./datasources.ts";
 import type { Phase } from "./state.ts";
-import { because, member, setHost, type Work } from "./work.ts";
+import { because, becauseOnce, member, setHost, type Work } from "./work.ts";
 
 /** A command that was sent and is not listed in a poll yet is repeated after this long. */
 const REPEAT_MS = 500;
@@ -208,18 +208,8 @@ function noteResults(work: Work, poll: Poll): void {
   const known = work.durable.commands[poll.host];
   for (const result of poll.results) {
     if (result.id !== known?.id || (result.outcome !== "failed" && result.outcome !== "refused")) continue;
-    const reason = {
-      kind: "command-result",
-      member: poll.host,
-      id: result.id,
-      outcome: result.outcome,
-      code: result.code,
-      detail: result.detail,
-    } as const;
-    const key = JSON.stringify(reason);
-    if (work.live.told.includes(key)) continue;
-    work.live = { ...work.live, told: [...work.live.told, key].slice(-100) };
-    because(work, reason, result.op);
+    const { id, op, outcome, code, detail } = result;
+    becauseOnce(work, { kind: "command-result", member: poll.host, id, outcome, code, detail }, op);
   }
   if (poll.server?.report.state !== "running" || !(poll.host in work.live.restarts)) return;
   const { [poll.host]: _, ...restarts } = work.live.restarts;

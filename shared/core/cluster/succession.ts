@@ -299,13 +299,21 @@ function mayNotReturn(work: Work, holder: MemberName): boolean {
 }
 
 function isOverBudget(work: Work, phase: PhaseOf<"collecting">): boolean {
-  return !phase.byOperator && phase.cause !== "lease-lost" && isBudgetSpent(work);
+  return isBudgeted(phase) && isBudgetSpent(work);
 }
 
 function isBudgetSpent(work: Work): boolean {
-  const { budget, budgetWindowMs } = work.durable.settings;
-  const recent = work.durable.failoversWallMs.filter((then) => work.live.wallMs - then < budgetWindowMs);
-  return recent.length >= budget;
+  return recentFailovers(work).length >= work.durable.settings.budget;
+}
+
+/** The automatic failovers inside the budget's window. */
+function recentFailovers({ durable, live }: Work): number[] {
+  return durable.failoversWallMs.filter((then) => live.wallMs - then < durable.settings.budgetWindowMs);
+}
+
+/** What the budget counts: neither an operator's failover nor a holder that gave its lease up in good order. */
+function isBudgeted(phase: PhaseOf<"collecting">): boolean {
+  return !phase.byOperator && phase.cause !== "lease-lost";
 }
 
 function decide(work: Work, phase: PhaseOf<"collecting">, ready: MemberName[], eligible: MemberName[]): void {
@@ -352,10 +360,8 @@ function crown(work: Work, phase: PhaseOf<"collecting">, best: Candidate, candid
   }
   const { lsn, timeline } = winner.position;
   because(work, { kind: "candidate-chosen", op, member: winner.member, lsn, timeline }, op);
-  if (!phase.byOperator && phase.cause !== "lease-lost") {
-    const { budgetWindowMs } = work.durable.settings;
-    const recent = work.durable.failoversWallMs.filter((then) => work.live.wallMs - then < budgetWindowMs);
-    work.durable = { ...work.durable, failoversWallMs: [...recent, work.live.wallMs] };
+  if (isBudgeted(phase)) {
+    work.durable = { ...work.durable, failoversWallMs: [...recentFailovers(work), work.live.wallMs] };
   }
   mint(work, {
     member: winner.member,

@@ -49,11 +49,11 @@ export function because(work: Work, reason: Reason, op?: number): void {
 }
 
 /** Gives a reason once in this incarnation: for obstacles that every poll would meet again. */
-export function becauseOnce(work: Work, reason: Reason): void {
+export function becauseOnce(work: Work, reason: Reason, op?: number): void {
   const key = JSON.stringify(reason);
   if (work.live.told.includes(key)) return;
   work.live = { ...work.live, told: [...work.live.told, key].slice(-100) };
-  work.reasons.push(reason);
+  because(work, reason, op);
 }
 
 export function setPhase(work: Work, phase: Phase): void {

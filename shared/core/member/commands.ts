@@ -5,7 +5,7 @@
 import type { Command, CommandResult } from "../../domain/messages.ts";
 import { remainingMs } from "./lease.ts";
 import type { HeldLease, RefusalCode } from "./state.ts";
-import { answer, fence, RESULTS_KEPT, run, setDurable, type Work } from "./work.ts";
+import { answer, fence, noteResult, run, setDurable, type Work } from "./work.ts";
 
 type CommandOf<K extends Command["kind"]> = Extract<Command, { kind: K }>;
 
@@ -176,15 +176,14 @@ function becomeClosed(work: Work, command: Command): boolean {
 }
 
 function runClosed(work: Work, command: Command, task: Parameters<typeof run>[1]): void {
-  const running = run(work, task, { id: command.id, op: command.op });
+  const running = run(work, task, command);
   work.phase = { kind: "closed", running, queued: null };
   take(work, command);
 }
 
 function take(work: Work, command: Command): void {
   work.reasons.push({ kind: "command-taken", command: command.kind, id: command.id });
-  const others = work.live.results.filter((entry) => entry.id !== command.id);
-  work.live = { ...work.live, results: [...others, result(command, "accepted", "")].slice(-RESULTS_KEPT) };
+  noteResult(work, result(command, "accepted", ""));
 }
 
 function refuse(work: Work, command: Command, code: RefusalCode): void {

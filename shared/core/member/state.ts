@@ -172,6 +172,33 @@ export interface MemberStep {
   reasons: MemberReason[];
 }
 
+/** A server of which nothing has been seen, or a host that carries none. */
+export const UNSEEN: ServerView = {
+  report: { state: "stopped" },
+  engineVersion: "",
+  systemId: null,
+  position: null,
+  applied: null,
+  latencyMs: null,
+  receiver: { streaming: false, configured: null },
+};
+
+/** What a process begins with: what it was told, and nothing heard or done yet. */
+export function freshLive(
+  told: Pick<MemberLive, "bootId" | "fenceMs" | "endpoint" | "view" | "nextPollMs">,
+): MemberLive {
+  return {
+    ...told,
+    unresponsiveSince: null,
+    results: [],
+    nextTaskId: 1,
+    answeredSeq: 0,
+    nonce: null,
+    nonceClocks: null,
+    frozenOp: null,
+  };
+}
+
 /** What an agent begins with when it has no state file yet. */
 export function freshDurable(
   names: { dataservice: DataserviceName; host: HostName },

@@ -251,7 +251,7 @@ function finish(work: Work, event: Extract<MemberEvent, { kind: "finished" }>): 
   }
   if (running.command) {
     const detail = outcome.ok ? "" : outcome.detail;
-    answer(work, { ...commandRef(running.command), outcome: outcome.ok ? "done" : "failed", code, detail });
+    answer(work, { ...running.command, outcome: outcome.ok ? "done" : "failed", code, detail });
   }
   if (phase.kind === "closed" && phase.queued) perform(work, phase.queued.command, phase.queued.lease);
 }
@@ -271,13 +271,9 @@ function finishFence(
   if (releases > work.durable.released) setDurable(work, { released: releases, releaseCause: cause });
   if (work.durable.lease) setDurable(work, { lease: null });
   work.reasons.push({ kind: "released", epoch: releases, cause });
-  if (running.command) answer(work, { ...commandRef(running.command), outcome: "done", code: "", detail: "" });
+  if (running.command) answer(work, { ...running.command, outcome: "done", code: "", detail: "" });
   work.phase = { kind: "closed", running: restart ? startTask(work) : null, queued: null };
   pollNow(work);
-}
-
-function commandRef(command: { id: string; op: number }): { id: string; op: number } {
-  return { id: command.id, op: command.op };
 }
 
 function end(before: MemberState, work: Work): MemberStep {

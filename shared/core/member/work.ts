@@ -14,7 +14,7 @@ import type {
 } from "./state.ts";
 
 /** How many answers to commands are kept in each poll. */
-export const RESULTS_KEPT = 8;
+const RESULTS_KEPT = 8;
 
 export interface Work {
   durable: MemberDurable;
@@ -39,17 +39,23 @@ export function pollNow(work: Work): void {
 
 type TaskOf = Task extends infer T ? (T extends Task ? Omit<T, "id"> : never) : never;
 
-/** Hands a task to the engine. */
+/** Hands a task to the engine. Of the command it answers only the reference is kept: that is what results carry. */
 export function run(work: Work, task: TaskOf, command: Running["command"]): Running {
   const id = work.live.nextTaskId;
   work.live = { ...work.live, nextTaskId: id + 1 };
   work.effects.push({ kind: "run", task: { ...task, id } });
-  return { id, kind: task.kind, command };
+  return { id, kind: task.kind, command: command && { id: command.id, op: command.op } };
 }
 
-export function answer(work: Work, result: CommandResult): void {
+/** Puts a result where every poll lists it, in place of an earlier one of the same command. */
+export function noteResult(work: Work, result: CommandResult): void {
   const others = work.live.results.filter((entry) => entry.id !== result.id);
   work.live = { ...work.live, results: [...others, result].slice(-RESULTS_KEPT) };
+}
+
+/** A result that the coordinator should hear at once. */
+export function answer(work: Work, result: CommandResult): void {
+  noteResult(work, result);
   pollNow(work);
 }
 
