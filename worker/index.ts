@@ -9,7 +9,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import type { Create, EventLine } from "#shared/protocol/api.ts";
-import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from "#shared/protocol/version.ts";
+import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from "#shared/domain/version.ts";
 import type { Refused } from "./answer.ts";
 import { callerOf, type Caller } from "./auth.ts";
 import { Coordinator } from "./coordinator.ts";

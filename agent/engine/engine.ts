@@ -3,7 +3,7 @@
  * Every method settles within its deadline and none rejects: an expected failure is a value with a stable code.
  */
 import type { ServerView } from "#shared/core/member/state.ts";
-import type { Endpoint } from "#shared/domain/messages.ts";
+import type { Endpoint, LogPoint } from "#shared/domain/messages.ts";
 
 /** What the engine can see of its server at one moment: the member's machine takes it in as it is. */
 export type Observation = ServerView;
@@ -16,7 +16,8 @@ export type EngineHint =
   | "upstream-lost";
 
 export type EngineOutcome =
-  | { ok: true }
+  /** `value`: what was counted or found out, for the coordinator; `detail`: for people. */
+  | { ok: true; value?: string; detail?: string }
   /** `code`: a stable lower-case-and-dashes word; `detail`: for people. */
   | { ok: false; code: string; detail: string };
 
@@ -53,6 +54,32 @@ export interface Engine {
    * server's tree is left, found by their working directory, not by parentage; zombies do not count.
    */
   fence(limits: { fastMs: number; killMs: number; deadlineMs: number }): Promise<EngineOutcome>;
+  /**
+   * Waits until nothing of the server's former life can write any more, and leaves a server alone that somebody has
+   * started anew: ok when no process is left, or none but those of a postmaster that is in recovery. Orphans of a dead
+   * postmaster are killed.
+   */
+  settle(deadlineMs: number): Promise<EngineOutcome>;
+  /** Writes a checkpoint while clients go on, so that an orderly stop soon after is short. */
+  prepareStop(deadlineMs: number): Promise<EngineOutcome>;
+  /**
+   * Shuts the switch door: whoever connects is sent home, idle sessions end at once, those in a transaction when it ends
+   * or after `drainMs`; replication goes on. ok when no client session is left; the value is how many were ended. The
+   * door stays shut until `reopen`, the server's end, or `deadlineMs`, when it opens by itself. It never outlives this
+   * process. Fails with `sessions-left`, and the door is open again then.
+   */
+  shut(limits: { drainMs: number; deadlineMs: number }): Promise<EngineOutcome>;
+  /** Opens the switch door. An open one is fine. */
+  reopen(deadlineMs: number): Promise<EngineOutcome>;
+  /** Asks another server whether it accepts writes: the value is `writable`, `read-only` or `no-answer`. */
+  askUpstream(upstream: Endpoint, deadlineMs: number): Promise<EngineOutcome>;
+  /**
+   * Lays the data directory out anew after `upstream`, by pg_rewind or the configured clone command; what the server's
+   * own log holds beyond `fork` is kept aside first. Leaves the server stopped, read-only at its next start, its
+   * configuration ours. Fails with `rebuild-not-allowed`, `rewind-not-possible`, `rewind-failed`, `clone-failed`,
+   * `log-not-kept`; nothing was changed when it was not allowed or the log could not be kept.
+   */
+  rebuild(upstream: Endpoint, fork: LogPoint, deadlineMs: number): Promise<EngineOutcome>;
   /** Looks at the server and its configuration without changing anything. */
   check(): Promise<EngineCheck[]>;
   /** Lets go of connections, watches and timers. The server goes on. */

@@ -16,6 +16,8 @@ export type StateReason =
   | { kind: "failed-over-to"; to: MemberName }
   /** Its log holds what the primary's lacks, or is of a reign that was passed over: it is not repointed. */
   | { kind: "diverged" }
+  /** A rebuild was begun and failed: only another one, or a clone by hand, makes it of use again. */
+  | { kind: "needs-provision" }
   | { kind: "failsafe-shun" }
   | { kind: "failover-aborted" };
 

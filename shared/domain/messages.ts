@@ -8,7 +8,7 @@
 import type { Clocks } from "./clocks.ts";
 import type { Policy } from "./datasource.ts";
 import type { DataserviceName, HostName, MemberName } from "./names.ts";
-import type { Position } from "./position.ts";
+import type { Lsn, Position } from "./position.ts";
 import type { Epoch, ProofKind } from "./reign.ts";
 
 /** Where clients and replicas reach a server. */
@@ -62,6 +62,8 @@ export interface CommandResult {
   outcome: "accepted" | "done" | "failed" | "refused";
   /** A stable word for a failure or refusal; empty otherwise. */
   code: string;
+  /** What was found out or counted, in a word the sender of the command understands; empty otherwise. */
+  value: string;
   /** For people; nothing is decided upon it. */
   detail: string;
 }
@@ -98,6 +100,15 @@ export interface MemberServerReport {
   /** Display only: how old the newest applied change is; 0 when all that was received is applied. */
   latencyMs: number | null;
   receiver: Receiver;
+  /**
+   * Where the last shutdown checkpoint of a server that was stopped in good order begins: all that its clients wrote lies
+   * before it. Null while the server runs, and after a crash.
+   */
+  shutdownLsn: Lsn | null;
+  /** The switch door: shut, it lets no client in and sends those inside home, while replication goes on. */
+  door: "open" | "shut";
+  /** A rebuild of the data directory was begun and not finished: nothing in it can be trusted. */
+  isDamaged: boolean;
 }
 
 export interface Poll {
@@ -117,6 +128,8 @@ export interface Poll {
   opSeen: number;
   /** The highest epoch this member has set out to open its server in. */
   attempted: Epoch;
+  /** The last epoch in which this member's log may hold writes of its own; 0 when it holds none, as after a rebuild. */
+  ownEpoch: Epoch;
   /** The highest epoch this member vouches never to write in again. */
   released: Epoch;
   releaseCause: ReleaseCause;
@@ -132,6 +145,8 @@ export interface Poll {
   /** The member's server; null on a host that carries only a connector. */
   server: MemberServerReport | null;
   connector: ConnectorReport | null;
+  /** Where this agent's peer channel listens; null when it has none. */
+  peer: Endpoint | null;
   results: CommandResult[];
   promises: PromiseReport[];
 }
@@ -157,8 +172,27 @@ export type Command =
   | ({ kind: "follow"; upstream: Upstream } & CommandHead)
   /** Stop receiving, durably, and report the final position. */
   | ({ kind: "freeze"; proof: ProofKind } & CommandHead)
-  /** Make the server unable to write, for certain, and report `released`. */
-  | ({ kind: "fence" } & CommandHead)
+  /**
+   * Make the server unable to write, for certain, and report `released`. The orderly stop may take `patienceMs`, though
+   * never longer than the lease runs, before it is hurried.
+   */
+  | ({ kind: "fence"; patienceMs: number } & CommandHead)
+  /** Write a checkpoint while the clients go on, so that the stop that follows is short. */
+  | ({ kind: "prepare" } & CommandHead)
+  /**
+   * Shut the switch door: nobody comes in; idle sessions end at once, those in a transaction when it ends or after
+   * `drainMs`. Done when no session is left; its value is how many were ended. The door opens by itself at the deadline.
+   */
+  | ({ kind: "shut"; drainMs: number } & CommandHead)
+  /** Open the switch door again. */
+  | ({ kind: "reopen" } & CommandHead)
+  /** Ask `upstream` whether it accepts writes. The value is `writable`, `read-only` or `no-answer`. */
+  | ({ kind: "ask-upstream"; upstream: Upstream } & CommandHead)
+  /**
+   * Give up what this server's log holds beyond `fork` and lay the data directory out anew after `upstream`, as the
+   * agent's configuration allows; the log that is given up is kept aside first. Leaves the server stopped.
+   */
+  | ({ kind: "rebuild"; upstream: Upstream; fork: LogPoint } & CommandHead)
   /** Start a stopped server, read-only. */
   | ({ kind: "start" } & CommandHead);
 
@@ -173,12 +207,23 @@ export interface Lease {
   syncSet: { version: number; k: number; members: MemberName[] };
 }
 
+/** A place in a log. */
+export interface LogPoint {
+  timeline: number;
+  lsn: Lsn;
+}
+
 /** Where a connector sends traffic, proved for `validMs` counted from the sending of the poll. */
-export interface Route {
-  service: "read-write" | "read-only";
-  epoch: Epoch;
-  target: Upstream | null;
-  validMs: number;
+export type Route =
+  /** While `hold` is set, sessions go on and new connections wait. */
+  | { service: "read-write"; epoch: Epoch; target: Upstream | null; hold: boolean; validMs: number }
+  /** The replicas that may be read from. */
+  | { service: "read-only"; epoch: Epoch; targets: Upstream[]; validMs: number };
+
+/** Another agent of the dataservice. */
+export interface Peer {
+  host: HostName;
+  endpoint: Endpoint;
 }
 
 export interface Reply {
@@ -197,4 +242,7 @@ export interface Reply {
   leaseEnded: { epoch: Epoch; mac: string } | null;
   commands: Command[];
   routes: Route[];
+  /** The other agents that can be spoken to, and the key that all of them share for it. */
+  peers: Peer[];
+  peerKey: string;
 }

@@ -20,6 +20,18 @@ export interface Settings {
   failoverMs: number;
   /** The longest promotion, from the command to a writable server. */
   promoteMs: number;
+  /** How long sessions inside a transaction may go on once a switch has shut the door. */
+  drainMs: number;
+  /** How long a switch waits for its target to be nearly caught up, while writes continue. */
+  catchUpMs: number;
+  /** How long a switch waits for the target to have everything, while nobody can write. */
+  flushMs: number;
+  /** The whole of one switch, up to the point of no return. */
+  switchMs: number;
+  /** How long one member's recovery may take, a rebuild included. */
+  recoverMs: number;
+  /** A replica whose newest applied change is older is not read from through the connectors. */
+  maxLatencyMs: number;
   /** How far behind the last known position of the primary a winner may be. */
   maxLossBytes: number;
   /** How many automatic failovers are allowed in `budgetWindowMs`. */
@@ -39,6 +51,12 @@ export const DEFAULT_SETTINGS: Settings = {
   failsafeReturnMs: 2_000,
   failoverMs: 30_000,
   promoteMs: 10_000,
+  drainMs: 5_000,
+  catchUpMs: 30_000,
+  flushMs: 5_000,
+  switchMs: 60_000,
+  recoverMs: 3_600_000,
+  maxLatencyMs: 900_000,
   maxLossBytes: 1_048_576,
   budget: 3,
   budgetWindowMs: 600_000,
@@ -55,6 +73,11 @@ const LEAST: Partial<Settings> = {
   collectMs: 50,
   failoverMs: 1_000,
   promoteMs: 1_000,
+  catchUpMs: 100,
+  flushMs: 100,
+  switchMs: 1_000,
+  recoverMs: 1_000,
+  maxLatencyMs: 100,
   budget: 1,
   budgetWindowMs: 1_000,
 };

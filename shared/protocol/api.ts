@@ -18,6 +18,12 @@ export const zSettings = z.strictObject({
   failsafeReturnMs: zMs.optional(),
   failoverMs: zMs.optional(),
   promoteMs: zMs.optional(),
+  drainMs: zMs.optional(),
+  catchUpMs: zMs.optional(),
+  flushMs: zMs.optional(),
+  switchMs: zMs.optional(),
+  recoverMs: zMs.optional(),
+  maxLatencyMs: zMs.optional(),
   maxLossBytes: z.int().min(0).optional(),
   budget: z.int().min(0).max(1_000_000).optional(),
   budgetWindowMs: zMs.optional(),
@@ -58,6 +64,7 @@ export const zStateReason = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("manually-shunned") }),
   z.strictObject({ kind: z.literal("failed-over-to"), to: zName }),
   z.strictObject({ kind: z.literal("diverged") }),
+  z.strictObject({ kind: z.literal("needs-provision") }),
   z.strictObject({ kind: z.literal("failsafe-shun") }),
   z.strictObject({ kind: z.literal("failover-aborted") }),
 ]);
@@ -65,7 +72,20 @@ export const zStateReason = z.discriminatedUnion("kind", [
 /** One operation: what it is, how far it has come, and what it told. */
 export const zOperation = z.strictObject({
   op: z.int(),
-  kind: z.enum(["founding", "failover", "reopening", "datasource-fail"]),
+  kind: z.enum([
+    "founding",
+    "failover",
+    "reopening",
+    "switch",
+    "recover",
+    "set-policy",
+    "datasource-fail",
+    "datasource-shun",
+    "datasource-welcome",
+    "datasource-online",
+    "datasource-offline",
+    "datasource-recover",
+  ]),
   requestedBy: z.enum(["automatic", "operator"]),
   state: z.enum(["running", "succeeded", "failed"]),
   /** A stable word for the failure; empty otherwise. */
@@ -127,10 +147,25 @@ export const zStatus = z.strictObject({
   ),
 });
 
+const zPolicy = z.enum(["automatic", "manual", "maintenance"]);
+/** Overrides a guard; what it overrides is named beside each command. */
+const zForce = z.boolean().default(false);
+
 /** `POST /v1/dataservices/{s}/commands` */
 export const zOperatorCommand = z.discriminatedUnion("command", [
-  z.strictObject({ command: z.literal("failover"), to: zName.optional() }),
+  z.strictObject({ command: z.literal("switch"), to: zName.optional() }),
+  /** With `force` a primary that cannot be heard is asserted to be dead: the operator vouches for it. */
+  z.strictObject({ command: z.literal("failover"), to: zName.optional(), force: zForce }),
+  z.strictObject({ command: z.literal("recover") }),
+  z.strictObject({ command: z.literal("set-policy"), policy: zPolicy }),
   z.strictObject({ command: z.literal("datasource-fail"), member: zName }),
+  /** With `force` also the living primary, which is then fenced; nothing fails over. */
+  z.strictObject({ command: z.literal("datasource-shun"), member: zName, force: zForce }),
+  /** With `force`, where no primary is left, the member is meant to become it. */
+  z.strictObject({ command: z.literal("datasource-welcome"), member: zName, force: zForce }),
+  z.strictObject({ command: z.literal("datasource-online"), member: zName }),
+  z.strictObject({ command: z.literal("datasource-offline"), member: zName, force: zForce }),
+  z.strictObject({ command: z.literal("datasource-recover"), member: zName }),
 ]);
 
 /** 202: the operation to follow. */

@@ -74,6 +74,8 @@ export const zCommandResult = z.strictObject({
   outcome: z.enum(["accepted", "done", "failed", "refused"]),
   /** A stable word for a failure or refusal; empty otherwise. */
   code: z.string().max(64),
+  /** What was found out or counted; empty otherwise. */
+  value: z.string().max(200),
   /** For people; never decided upon. */
   detail: z.string().max(2_000),
 });
@@ -113,6 +115,8 @@ export const zPoll = z.strictObject({
   attempted: zCount,
   /** The highest epoch this member vouches never to write in again. */
   released: zCount,
+  /** The last epoch in which this member's log may hold writes of its own. */
+  ownEpoch: zCount,
   releaseCause: zReleaseCause,
   version: zCount,
   mac: z.string().max(128),
@@ -139,9 +143,17 @@ export const zPoll = z.strictObject({
       /** Display only: how old the newest applied change is; 0 when all that was received is applied. */
       latencyMs: z.number().nullable(),
       receiver: zReceiver,
+      /** Where the shutdown checkpoint of a server that was stopped in good order begins. */
+      shutdownLsn: zLsn.nullable(),
+      /** The switch door. */
+      door: z.enum(["open", "shut"]),
+      /** A rebuild was begun and not finished. */
+      isDamaged: z.boolean(),
     })
     .nullable(),
   connector: zConnectorReport.nullable(),
+  /** Where this agent's peer channel listens. */
+  peer: zEndpoint.nullable(),
   results: z.array(zCommandResult).max(64),
   promises: z.array(zPromise).max(100),
 });
@@ -170,7 +182,22 @@ export const zCommand = z.discriminatedUnion("kind", [
     proof: z.enum(["founded", "released", "expired", "revoked", "asserted"]),
   }),
   /** Make the server unable to write, for certain, and report `released`. */
-  z.strictObject({ kind: z.literal("fence"), ...zCommandHead }),
+  z.strictObject({ kind: z.literal("fence"), ...zCommandHead, patienceMs: zCount }),
+  /** Write a checkpoint while the clients go on. */
+  z.strictObject({ kind: z.literal("prepare"), ...zCommandHead }),
+  /** Shut the switch door and send the clients home. */
+  z.strictObject({ kind: z.literal("shut"), ...zCommandHead, drainMs: zCount }),
+  /** Open the switch door again. */
+  z.strictObject({ kind: z.literal("reopen"), ...zCommandHead }),
+  /** Ask `upstream` whether it accepts writes. */
+  z.strictObject({ kind: z.literal("ask-upstream"), ...zCommandHead, upstream: zUpstream }),
+  /** Lay the data directory out anew after `upstream`. */
+  z.strictObject({
+    kind: z.literal("rebuild"),
+    ...zCommandHead,
+    upstream: zUpstream,
+    fork: z.strictObject({ timeline: z.int().min(1), lsn: zLsn }),
+  }),
   /** Start a stopped server, read-only. */
   z.strictObject({ kind: z.literal("start"), ...zCommandHead }),
 ]);
@@ -189,12 +216,23 @@ export const zLease = z.strictObject({
  * Where a connector sends traffic, proved for `validMs` counted from sending the poll: the connector forwards no byte
  * on a proof that has run out.
  */
-export const zRoute = z.strictObject({
-  service: z.enum(["read-write", "read-only"]),
-  epoch: zCount,
-  target: z.strictObject({ member: zName, host: zHostAddress, port: zPort }).nullable(),
-  validMs: zCount,
-});
+export const zRoute = z.discriminatedUnion("service", [
+  /** While `hold` is set, sessions go on and new connections wait. */
+  z.strictObject({
+    service: z.literal("read-write"),
+    epoch: zCount,
+    target: zUpstream.nullable(),
+    hold: z.boolean(),
+    validMs: zCount,
+  }),
+  /** The replicas that may be read from. */
+  z.strictObject({
+    service: z.literal("read-only"),
+    epoch: zCount,
+    targets: z.array(zUpstream).max(100),
+    validMs: zCount,
+  }),
+]);
 
 export const zReply = z.strictObject({
   protocol: z.int().min(0),
@@ -212,6 +250,9 @@ export const zReply = z.strictObject({
   leaseEnded: z.strictObject({ epoch: zCount, mac: z.string().max(128) }).nullable(),
   commands: z.array(zCommand).max(16),
   routes: z.array(zRoute).max(16),
+  /** The other agents that can be spoken to, and the key that all of them share for it. */
+  peers: z.array(z.strictObject({ host: zName, endpoint: zEndpoint })).max(200),
+  peerKey: z.string().max(128),
 });
 
 /** Fails to compile when a schema and its type in the domain say different things. */

@@ -3,9 +3,8 @@
  * late packet must not leave a trace that a decision could rest on.
  */
 import type { Poll } from "../../domain/messages.ts";
+import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from "../../domain/version.ts";
 import type { ClusterState, Refusal } from "./state.ts";
-
-const PROTOCOL = 1;
 
 /** Why this poll is refused; null when it is admitted. */
 export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
@@ -14,8 +13,11 @@ export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
   if (poll.dataservice !== state.durable.dataservice || !identity) {
     return { code: "unknown-member", detail: `host '${poll.host}' does not belong to '${state.durable.dataservice}'` };
   }
-  if (poll.protocol !== PROTOCOL) {
-    return { code: "unsupported-protocol", detail: `protocol ${poll.protocol}: this coordinator speaks ${PROTOCOL}` };
+  if (poll.protocol < OLDEST_PROTOCOL_VERSION || poll.protocol > PROTOCOL_VERSION) {
+    return {
+      code: "unsupported-protocol",
+      detail: `protocol ${poll.protocol}: this coordinator speaks ${OLDEST_PROTOCOL_VERSION} to ${PROTOCOL_VERSION}`,
+    };
   }
   if (identity.startCount > 0) {
     if (poll.incarnation !== identity.incarnation) {

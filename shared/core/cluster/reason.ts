@@ -2,8 +2,8 @@
  * Why something changed. Every transition of the coordinator's machine gives one; they land in the event log, in the
  * transcripts of operations and in tests. Data only: prose is made of them where people read.
  */
-import type { Role, State, StateReason } from "../../domain/datasource.ts";
-import type { ReleaseCause } from "../../domain/messages.ts";
+import type { Policy, Role, State, StateReason } from "../../domain/datasource.ts";
+import type { LogPoint, ReleaseCause } from "../../domain/messages.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
 import type { Lsn } from "../../domain/position.ts";
 import type { Epoch, ProofKind } from "../../domain/reign.ts";
@@ -14,6 +14,12 @@ export type FailoverCause =
   | "lease-lost"
   | "agent-silent"
   | "operator-failed"
+  | "operator-shunned"
+  | "operator-offline"
+  | "operator-asserted"
+  | "operator-restart"
+  | "switch"
+  | "switch-undone"
   | "promotion-failed"
   | "promotion-timed-out"
   | "release-unexplained"
@@ -27,7 +33,33 @@ export type AbortCode =
   | "loss-exceeds-limit"
   | "failover-budget-spent"
   | "target-not-eligible"
-  | "target-behind";
+  | "target-behind"
+  | "upstream-writable"
+  | "not-automatic"
+  | "operators-word";
+
+/** Why a switch was rolled back. */
+export type SwitchFailure =
+  | "catch-up-timed-out"
+  | "target-lost"
+  | "primary-lost"
+  | "prepare-failed"
+  | "hold-timed-out"
+  | "drain-failed"
+  | "flush-timed-out"
+  | "switch-timed-out"
+  | "stop-not-clean"
+  | "target-incomplete";
+
+/** Why a member could not be recovered. */
+export type RecoverFailure =
+  | "no-active-primary"
+  | "manager-stopped"
+  | "server-does-not-start"
+  | "rebuild-refused"
+  | "rebuild-failed"
+  | "does-not-stream"
+  | "not-in-time";
 
 export type Reason =
   | { kind: "coordinator-started"; generation: number }
@@ -37,7 +69,7 @@ export type Reason =
   | { kind: "founded"; primary: MemberName; how: "adopt" | "promote" }
   | { kind: "epoch-minted"; epoch: Epoch; member: MemberName; parent: Epoch; proof: ProofKind; op: number }
   | { kind: "primary-opened"; epoch: Epoch; member: MemberName; op: number }
-  | { kind: "reign-ended"; epoch: Epoch; member: MemberName; proof: "released" | "expired"; cause: ReleaseCause }
+  | { kind: "reign-ended"; epoch: Epoch; member: MemberName; proof: ProofKind; cause: ReleaseCause }
   | { kind: "datasource-changed"; member: MemberName; role: Role; from: State; to: State; reason: StateReason }
   | { kind: "failover-started"; op: number; epoch: Epoch; deposed: MemberName; cause: FailoverCause }
   | { kind: "primary-fencing"; op: number; epoch: Epoch; member: MemberName; cause: FailoverCause }
@@ -60,7 +92,41 @@ export type Reason =
   | { kind: "command-issued"; member: MemberName; command: string; id: string; op: number }
   | { kind: "command-result"; member: MemberName; id: string; outcome: string; code: string; detail: string }
   | { kind: "unexpectedly-writable"; member: MemberName; epoch: Epoch }
-  | { kind: "operator-command"; command: string; member: MemberName | null };
+  | { kind: "operator-command"; command: string; member: MemberName | null; by: string; force: boolean }
+  | { kind: "policy-changed"; from: Policy; to: Policy; policyVersion: number }
+  /** What a `datasource` command did; for the transcript, in the words its operators wait for. */
+  | { kind: "datasource-set"; op: number; member: MemberName; to: State }
+  /** An operation of several steps has the dataservice to itself, and lets go of it. The policy itself stays what it is. */
+  | { kind: "operation-locked"; op: number; policy: Policy }
+  | { kind: "operation-unlocked"; op: number; policy: Policy }
+  | { kind: "savepoint-created"; op: number; operation: "switch" | "failover"; wallMs: number }
+  | { kind: "connectors-holding"; op: number; waitedFor: HostName[] }
+  | { kind: "sessions-purging"; op: number; member: MemberName }
+  | { kind: "sessions-purged"; op: number; member: MemberName; count: number }
+  | { kind: "transactions-flushing"; op: number; member: MemberName }
+  | { kind: "prior-primary-returning"; op: number; member: MemberName }
+  | { kind: "prior-primary-not-back"; op: number; member: MemberName }
+  | { kind: "switch-completed"; op: number; member: MemberName }
+  | { kind: "switch-rolled-back"; op: number; member: MemberName; step: string; code: SwitchFailure }
+  | { kind: "replicator-frozen"; op: number; member: MemberName }
+  | { kind: "catching-up"; op: number; member: MemberName; upstream: MemberName }
+  | { kind: "most-advanced"; op: number; member: MemberName }
+  | { kind: "replicator-awaited"; op: number; member: MemberName }
+  | { kind: "replicator-degraded"; op: number; member: MemberName }
+  | { kind: "upstream-asked"; op: number; member: MemberName; answer: string }
+  | { kind: "service-recovering"; op: number }
+  | { kind: "recovery-found"; op: number; member: MemberName }
+  | { kind: "recovery-started"; op: number; member: MemberName }
+  | { kind: "recovery-verifying"; op: number; member: MemberName }
+  | { kind: "recovery-verified"; op: number; member: MemberName }
+  | { kind: "recovery-rebuilding"; op: number; member: MemberName; fork: LogPoint; end: Lsn; bytes: number }
+  | { kind: "recovery-rebuilt"; op: number; member: MemberName; how: string }
+  | { kind: "recovery-using"; op: number; member: MemberName; primary: MemberName }
+  | { kind: "role-changed"; op: number; member: MemberName; from: Role; to: Role }
+  | { kind: "recovery-completed"; op: number; member: MemberName }
+  | { kind: "recovery-failed"; op: number; member: MemberName; code: RecoverFailure; detail: string }
+  | { kind: "service-recovered"; op: number; count: number }
+  | { kind: "no-active-primary"; op: number };
 
 export type FoundingObstacle =
   | "several-systems"
@@ -78,6 +144,7 @@ export type Ineligible =
   | "silent"
   | "server-down"
   | "server-writable"
+  | "damaged"
   | "no-position"
   | "not-on-lineage"
   | "still-receiving"

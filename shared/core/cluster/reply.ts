@@ -1,4 +1,5 @@
 /** The answer to an admitted poll: lease, commands, routes, and when to come again. */
+import { PROTOCOL_VERSION } from "../../domain/version.ts";
 import type { Lease, Poll, Route } from "../../domain/messages.ts";
 import { commandsFor, isPromotion } from "./goals.ts";
 import { expiryAt, grant, isThirdUsed, issueNonce } from "./lease.ts";
@@ -20,7 +21,7 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
   const { live, nonce } = issueNonce(work.live, poll.host, work.lease?.serial ?? 0);
   work.live = live;
   return {
-    protocol: 1,
+    protocol: PROTOCOL_VERSION,
     answersSeq: poll.seq,
     nonce,
     version: work.durable.version,

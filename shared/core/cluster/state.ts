@@ -7,15 +7,22 @@
  */
 import type { Clocks } from "../../domain/clocks.ts";
 import type { Durability, Policy, Role, State, StateReason } from "../../domain/datasource.ts";
-import type { Command, Endpoint, Poll, Reply } from "../../domain/messages.ts";
+import type { Command, Endpoint, LogPoint, Poll, Reply } from "../../domain/messages.ts";
 import type { DataserviceName, HostName, MemberName } from "../../domain/names.ts";
 import type { Position } from "../../domain/position.ts";
 import type { Epoch, ProofKind, Reign } from "../../domain/reign.ts";
 import type { Settings } from "../../domain/settings.ts";
 import type { AbortCode, FailoverCause, Reason } from "./reason.ts";
 
-/** The proofs by which a reign can have ended so far. */
-export type EndProof = Extract<ProofKind, "released" | "expired">;
+/** The proofs by which a reign can have ended. */
+export type EndProof = Extract<ProofKind, "released" | "expired" | "asserted">;
+
+/** What is known of the last primary's upstream-side life before anybody is frozen (SPEC: the writable upstream). */
+export type Inquiry =
+  /** Not needed, or all answers are in and nobody has heard a writable upstream. */
+  | { kind: "clear" }
+  /** The replicas are being asked. */
+  | { kind: "asking" };
 
 /** Where the dataservice stands. A phase carries only its own fields. */
 export type Phase =
@@ -42,11 +49,73 @@ export type Phase =
       op: number;
       proof: EndProof;
       cause: FailoverCause;
+      inquiry: Inquiry;
       target: MemberName | null;
       byOperator: boolean;
+      /** The operator takes the target as it is: whatever it lacks is lost, and said. */
+      isForced: boolean;
     }
-  /** The reign of `epoch` is over by `proof` and nobody could succeed. */
-  | { kind: "vacant"; epoch: Epoch; deposed: MemberName; op: number; proof: EndProof; code: AbortCode };
+  /** The reign of `epoch` is over by `proof`, and nobody could, or may, succeed. */
+  | {
+      kind: "vacant";
+      epoch: Epoch;
+      deposed: MemberName;
+      op: number;
+      proof: EndProof;
+      cause: FailoverCause;
+      code: AbortCode;
+      /** Whom the operator has welcomed to be the next primary. */
+      welcomed: MemberName | null;
+    };
+
+/**
+ * A piece of work of several steps that an operator asked for. Each step is a goal: any incarnation can go on with it,
+ * and until an epoch is minted all of it can be undone.
+ */
+export type Plan = SwitchPlan | RecoverPlan;
+
+export interface SwitchPlan {
+  kind: "switch";
+  op: number;
+  primary: MemberName;
+  target: MemberName;
+  step: SwitchStep;
+}
+
+export type SwitchStep =
+  /** The primary writes a checkpoint and the target comes near, while clients go on. */
+  | { kind: "preparing" }
+  /** Every connector is told to let new connections wait. */
+  | { kind: "holding" }
+  /** The primary's door is shut and its sessions end. */
+  | { kind: "draining" }
+  /** No session is left; the target must have all up to `until`. */
+  | { kind: "flushing"; until: Position }
+  /** The primary stops: the reign is being ended. */
+  | { kind: "stopping" }
+  /** The successor reigns; the prior primary comes back as a replica. */
+  | { kind: "returning" }
+  /** Not possible after all: the primary's door is being opened again. */
+  | { kind: "undoing" };
+
+export interface RecoverPlan {
+  kind: "recover";
+  op: number;
+  /** Who is being recovered, and who comes after. */
+  member: MemberName;
+  step: RecoverStep;
+  waiting: MemberName[];
+  recovered: MemberName[];
+  failed: MemberName[];
+}
+
+export type RecoverStep =
+  /** Its server must answer, read-only, and say how far its log reaches; it is started if it is stopped. */
+  | { kind: "verifying" }
+  /** Its log holds what the primary's lacks: it is laid out anew. */
+  | { kind: "rebuilding"; fork: LogPoint }
+  /** It follows, and streams. */
+  | { kind: "following" };
 
 /** What is known of whoever speaks for a host; binds its token to one agent and one server. */
 export interface Identity {
@@ -56,6 +125,8 @@ export interface Identity {
   systemId: string | null;
   /** The highest epoch the member has vouched never to write in again. Terminal. */
   released: Epoch;
+  /** The highest policy version that the host's agent has confirmed. */
+  policyVersion: number;
 }
 
 export interface MemberRecord {
@@ -70,7 +141,7 @@ export interface MemberRecord {
 
 export interface OperationRecord {
   op: number;
-  kind: "founding" | "failover" | "reopening" | "datasource-fail";
+  kind: "founding" | "reopening" | OperatorRequest["kind"];
   requestedBy: "automatic" | "operator";
   state: "running" | "succeeded" | "failed";
   code: string;
@@ -101,6 +172,13 @@ export interface DurableState {
   commands: Record<MemberName, Command>;
   /** The operation under way, if any. */
   operation: OperationRecord | null;
+  /** What the operation under way is made of, where it has steps. */
+  plan: Plan | null;
+  /**
+   * Leases of members whose confirmed policy version is lower have no end: they may not have heard yet that the last
+   * MAINTENANCE is over. 0 when there never was one.
+   */
+  endlessBelow: number;
   /** Wall times of the automatic failovers inside the budget's window. A flapping guard, no safety rule. */
   failoversWallMs: number[];
 }
@@ -145,6 +223,9 @@ export interface LiveState {
   leaseAt: number;
   /** When this incarnation saw the phase begin. */
   phaseAt: number;
+  /** When this incarnation saw the plan begin, and its present step. */
+  planAt: number;
+  stepAt: number;
   nonceCounter: number;
   hosts: Record<HostName, LiveHost>;
   /** Restarts ordered for stopped servers: how many in a row, and when the next may be. */
@@ -167,11 +248,23 @@ export interface ClusterState {
 export type ClusterEvent =
   | { kind: "poll"; at: number; wallMs: number; poll: Poll }
   | { kind: "tick"; at: number; wallMs: number }
-  | { kind: "command"; at: number; wallMs: number; command: OperatorRequest };
+  /** `by` names who asked, for the event log; `force` overrides the guards that say so. */
+  | { kind: "command"; at: number; wallMs: number; command: OperatorRequest; by: string; force: boolean };
 
 export type OperatorRequest =
   | { kind: "failover"; to: MemberName | null }
-  | { kind: "datasource-fail"; member: MemberName };
+  | { kind: "switch"; to: MemberName | null }
+  | { kind: "recover" }
+  | { kind: "set-policy"; policy: Policy }
+  | { kind: DatasourceRequest; member: MemberName };
+
+export type DatasourceRequest =
+  | "datasource-fail"
+  | "datasource-shun"
+  | "datasource-welcome"
+  | "datasource-online"
+  | "datasource-offline"
+  | "datasource-recover";
 
 /** Why a poll or a command was not accepted. Nothing has changed then. */
 export interface Refusal {
@@ -185,12 +278,17 @@ export interface Refusal {
     | "not-founded"
     | "primary-is-healthy"
     | "operation-under-way"
+    | "primary-is-live"
+    | "no-active-primary"
+    | "no-candidate"
+    | "target-not-eligible"
+    | "needs-force"
     | "wrong-state";
   detail: string;
 }
 
-/** The answer to a poll before the shell adds what only it can make: the MACs. */
-export type ReplyBody = Omit<Reply, "mac" | "leaseEnded"> & { leaseEndedEpoch: Epoch | null };
+/** The answer to a poll before the shell adds what only it can make: the MACs and the key of the peer channel. */
+export type ReplyBody = Omit<Reply, "mac" | "leaseEnded" | "peerKey"> & { leaseEndedEpoch: Epoch | null };
 
 export type ClusterEffect =
   /** Insert or replace an operation's record. */
@@ -228,7 +326,7 @@ export interface Founding {
 /** The state of a dataservice that was just created: nobody has reported, nothing is commanded. */
 export function foundingState(founding: Founding): DurableState {
   const names = founding.members.map((member) => member.name);
-  const identity: Identity = { startCount: 0, incarnation: null, systemId: null, released: 0 };
+  const identity: Identity = { startCount: 0, incarnation: null, systemId: null, released: 0, policyVersion: 0 };
   return {
     dataservice: founding.dataservice,
     durability: "async",
@@ -259,6 +357,8 @@ export function foundingState(founding: Founding): DurableState {
     phase: { kind: "founding", primary: founding.primary },
     commands: {},
     operation: null,
+    plan: null,
+    endlessBelow: 0,
     failoversWallMs: [],
   };
 }
@@ -271,6 +371,8 @@ export function freshLive(generation: number, wallMs: number): LiveState {
     wallMs,
     leaseAt: 0,
     phaseAt: 0,
+    planAt: 0,
+    stepAt: 0,
     nonceCounter: 0,
     hosts: {},
     restarts: {},

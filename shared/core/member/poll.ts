@@ -1,6 +1,7 @@
 /** What a host says of itself in one poll. */
 import type { Clocks } from "../../domain/clocks.ts";
 import type { ConnectorReport, Endpoint, Poll, Receiver } from "../../domain/messages.ts";
+import { PROTOCOL_VERSION } from "../../domain/version.ts";
 import { remainingMs } from "./lease.ts";
 import type { MemberState } from "./state.ts";
 
@@ -43,7 +44,7 @@ function headOf(
   { seq, clocks, connector }: Sending,
 ): Omit<Poll, "leaseRemainingMs" | "server" | "results"> {
   return {
-    protocol: 1,
+    protocol: PROTOCOL_VERSION,
     dataservice: durable.dataservice,
     host: durable.host,
     startCount: durable.startCount,

@@ -8,13 +8,14 @@ import type {
   Command,
   CommandResult,
   Endpoint,
+  LogPoint,
   ReleaseCause,
   Reply,
   ServerReport,
   Upstream,
 } from "../../domain/messages.ts";
 import type { DataserviceName, HostName, MemberName } from "../../domain/names.ts";
-import type { Position } from "../../domain/position.ts";
+import type { Lsn, Position } from "../../domain/position.ts";
 import type { Epoch } from "../../domain/reign.ts";
 
 /** A lease as its holder counts it: from the sending of the poll, within one boot of the kernel. */
@@ -37,6 +38,10 @@ export interface MemberDurable {
   epochSeen: Epoch;
   opSeen: number;
   attempted: Epoch;
+  /** The last epoch in which the log on this disk may hold writes of its own; 0 when it holds none. */
+  ownEpoch: Epoch;
+  /** A rebuild was begun: what the data directory holds is worth nothing until one is finished. */
+  isDamaged: boolean;
   released: Epoch;
   releaseCause: ReleaseCause;
   version: number;
@@ -64,13 +69,34 @@ export interface ServerView {
   latencyMs: number | null;
   /** Whether the server's own receiver is streaming now, and from where it is configured to stream. */
   receiver: { streaming: boolean; configured: Endpoint | null };
+  /** Where the shutdown checkpoint of a server that was stopped in good order begins; null while it runs or after a crash. */
+  shutdownLsn: Lsn | null;
 }
 
-export type TaskKind = "adopt" | "promote" | "follow" | "freeze" | "fence" | "start";
+export type TaskKind =
+  | "adopt"
+  | "promote"
+  | "follow"
+  | "freeze"
+  | "fence"
+  | "settle"
+  | "start"
+  | "prepare"
+  | "shut"
+  | "reopen"
+  | "ask-upstream"
+  | "rebuild";
 
 /** Work for the engine. Its end comes back as a `finished` event with the same id. */
 export type Task =
-  | { id: number; kind: "adopt" | "freeze" | "fence" | "start"; deadlineMs: number }
+  | { id: number; kind: "adopt" | "freeze" | "start" | "prepare" | "reopen"; deadlineMs: number }
+  /** The orderly stop has `patienceMs` before it is hurried; then `deadlineMs` for the rest. */
+  | { id: number; kind: "fence"; patienceMs: number; deadlineMs: number }
+  /** Wait until nothing of the server's former life can write, and leave a server that was restarted read-only alone. */
+  | { id: number; kind: "settle"; deadlineMs: number }
+  | { id: number; kind: "shut"; drainMs: number; deadlineMs: number }
+  | { id: number; kind: "ask-upstream"; upstream: Upstream; deadlineMs: number }
+  | { id: number; kind: "rebuild"; upstream: Upstream; fork: LogPoint; deadlineMs: number }
   | { id: number; kind: "promote"; timeline: number; deadlineMs: number }
   | { id: number; kind: "follow"; upstream: Upstream; deadlineMs: number };
 
@@ -92,9 +118,10 @@ export type MemberPhase =
   /** Read-only or down; every epoch attempted so far is released. */
   | { kind: "closed"; running: Running | null; queued: Queued | null }
   | { kind: "opening"; epoch: Epoch; running: Running }
-  | { kind: "open"; epoch: Epoch }
+  /** `door`: shut, clients are sent home while replication goes on. */
+  | { kind: "open"; epoch: Epoch; door: "open" | "shut"; running: Running | null }
   /** Being made unable to write; `releases` is the epoch vouched for when that is certain. */
-  | { kind: "fencing"; releases: Epoch; cause: ReleaseCause; running: Running; restart: boolean };
+  | { kind: "fencing"; releases: Epoch; cause: ReleaseCause; running: Running; restart: boolean; isGentle: boolean };
 
 export interface MemberLive {
   bootId: string;
@@ -127,7 +154,8 @@ export type MemberEvent =
       kind: "finished";
       clocks: Clocks;
       taskId: number;
-      outcome: { ok: true } | { ok: false; code: string; detail: string };
+      /** The value is what a task found out or counted; a rebuild's is the name of the new data incarnation. */
+      outcome: { ok: true; value?: string; detail?: string } | { ok: false; code: string; detail: string };
     }
   | { kind: "observed"; clocks: Clocks; view: ServerView }
   /** The answer to poll `seq`, which was sent at `sent`. */
@@ -159,6 +187,8 @@ export type RefusalCode =
   | "server-down"
   | "server-writable"
   | "wrong-phase"
+  | "damaged"
+  | "policy"
   | "not-founded";
 
 /**
@@ -181,6 +211,7 @@ export const UNSEEN: ServerView = {
   applied: null,
   latencyMs: null,
   receiver: { streaming: false, configured: null },
+  shutdownLsn: null,
 };
 
 /** What a process begins with: what it was told, and nothing heard or done yet. */
@@ -213,6 +244,8 @@ export function freshDurable(
     epochSeen: 0,
     opSeen: 0,
     attempted: 0,
+    ownEpoch: 0,
+    isDamaged: false,
     released: 0,
     releaseCause: "none",
     version: 0,
