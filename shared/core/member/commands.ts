@@ -43,6 +43,16 @@ export function perform(work: Work, command: Command, lease: HeldLease | null): 
       return obeyFence(work, command);
     case "start":
       return start(work, command);
+    case "prepare":
+      return void runOpen(work, command, { kind: "prepare", deadlineMs: command.deadlineMs });
+    case "shut":
+      return shut(work, command);
+    case "reopen":
+      return void runOpen(work, command, { kind: "reopen", deadlineMs: command.deadlineMs });
+    case "ask-upstream":
+      return askUpstream(work, command);
+    case "rebuild":
+      return rebuild(work, command);
   }
 }
 
@@ -57,6 +67,7 @@ function promote(work: Work, command: CommandOf<"promote">, lease: HeldLease | n
   if (work.phase.kind !== "observing" && work.phase.kind !== "closed")
     return refuseOpening(work, command, "wrong-phase");
   const { report } = work.live.view;
+  if (work.durable.isDamaged) return refuseOpening(work, command, "damaged");
   if (report.state !== "running") return refuseOpening(work, command, "server-down");
   if (!report.inRecovery) return refuseOpening(work, command, "server-writable");
   openUnder(work, command, lease);
@@ -71,7 +82,7 @@ function openUnder(work: Work, command: CommandOf<"adopt"> | CommandOf<"promote"
   if (!lease || lease.epoch !== epoch || remainingMs(lease, work.live.bootId, work.clocks) <= 0) {
     return refuseOpening(work, command, "no-lease");
   }
-  setDurable(work, { founded: true, attempted: epoch, lease, frozenOp: null, upstream: null });
+  setDurable(work, { founded: true, attempted: epoch, ownEpoch: epoch, lease, frozenOp: null, upstream: null });
   const { deadlineMs } = command;
   const task =
     command.kind === "promote"
@@ -110,6 +121,7 @@ function refuseOpening(work: Work, command: CommandOf<"adopt"> | CommandOf<"prom
 function follow(work: Work, command: CommandOf<"follow">): void {
   if (!becomeClosed(work, command)) return;
   const { report } = work.live.view;
+  if (work.durable.isDamaged) return fail(work, command, "damaged");
   if (report.state !== "running") return fail(work, command, "server-down");
   if (!report.inRecovery) return fail(work, command, "server-writable");
   setDurable(work, { frozenOp: null, upstream: command.upstream });
@@ -128,7 +140,46 @@ function freeze(work: Work, command: CommandOf<"freeze">): void {
 function start(work: Work, command: CommandOf<"start">): void {
   if (work.phase.kind !== "closed")
     return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
+  if (work.durable.isDamaged) return refuse(work, command, "damaged");
   runClosed(work, command, { kind: "start", deadlineMs: command.deadlineMs });
+}
+
+/** The door is shut from the moment on at which the task is given, and opens by itself with the command's deadline. */
+function shut(work: Work, command: CommandOf<"shut">): void {
+  const { drainMs, deadlineMs } = command;
+  if (!runOpen(work, command, { kind: "shut", drainMs, deadlineMs })) return;
+  const { phase } = work;
+  if (phase.kind === "open") work.phase = { ...phase, shut: { base: work.clocks, forMs: deadlineMs } };
+}
+
+/** What is done to a server that serves. The newest word counts: an older task goes on and its end is told to nobody. */
+function runOpen(work: Work, command: Command, task: Parameters<typeof run>[1]): boolean {
+  const { phase } = work;
+  if (phase.kind !== "open") {
+    refuse(work, command, "wrong-phase");
+    return false;
+  }
+  const before = phase.running?.command;
+  if (before) answer(work, { ...before, outcome: "failed", code: "operation-superseded", value: "", detail: "" });
+  work.phase = { ...phase, running: run(work, task, command) };
+  take(work, command);
+  return true;
+}
+
+function askUpstream(work: Work, command: CommandOf<"ask-upstream">): void {
+  if (work.phase.kind !== "closed")
+    return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
+  runClosed(work, command, { kind: "ask-upstream", upstream: command.upstream, deadlineMs: command.deadlineMs });
+}
+
+/** From here on the data directory is worth nothing until the rebuild has ended well: that is on disk first. */
+function rebuild(work: Work, command: CommandOf<"rebuild">): void {
+  if (work.phase.kind !== "closed")
+    return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
+  const { upstream, fork, deadlineMs } = command;
+  work.live = { ...work.live, wasDamaged: work.durable.isDamaged };
+  setDurable(work, { isDamaged: true });
+  runClosed(work, command, { kind: "rebuild", upstream, fork, deadlineMs });
 }
 
 function obeyFence(work: Work, command: CommandOf<"fence">): void {
@@ -141,17 +192,30 @@ function obeyFence(work: Work, command: CommandOf<"fence">): void {
     case "opening":
     case "open":
       take(work, command);
-      return fence(work, { releases: phase.epoch, cause: "commanded", restart: false, command });
+      return fence(work, {
+        releases: phase.epoch,
+        cause: "commanded",
+        restart: false,
+        command,
+        patienceMs: patienceOf(work, command),
+      });
     case "fencing":
       return joinFence(work, phase, command);
   }
+}
+
+/** An orderly stop is waited for only while the lease runs: from its end on the fence bound counts. */
+function patienceOf(work: Work, { patienceMs }: CommandOf<"fence">): number {
+  const { lease } = work.durable;
+  const leftMs = lease ? remainingMs(lease, work.live.bootId, work.clocks) : 0;
+  return Math.floor(Math.max(0, Math.min(patienceMs, leftMs)));
 }
 
 /** A fence under way answers the newest word that asked for it. */
 function joinFence(work: Work, phase: Extract<Work["phase"], { kind: "fencing" }>, command: CommandOf<"fence">): void {
   const { running } = phase;
   if (running.command) {
-    answer(work, { ...running.command, outcome: "refused", code: "operation-superseded", detail: "" });
+    answer(work, { ...running.command, outcome: "refused", code: "operation-superseded", value: "", detail: "" });
   }
   work.phase = { ...phase, running: { ...running, command: { id: command.id, op: command.op } } };
   take(work, command);
@@ -197,5 +261,5 @@ function fail(work: Work, command: Command, code: RefusalCode): void {
 }
 
 function result(command: Command, outcome: CommandResult["outcome"], code: string): CommandResult {
-  return { id: command.id, op: command.op, outcome, code, detail: "" };
+  return { id: command.id, op: command.op, outcome, code, value: "", detail: "" };
 }

@@ -24,6 +24,10 @@ const memberInvariants: Record<string, (before: MemberState, after: MemberState)
   "nobody attempts an epoch it has not seen": (_, { durable }) => durable.attempted <= durable.epochSeen,
   "who opens holds the lease of that epoch": (_, { durable, phase }) =>
     phase.kind !== "opening" || durable.lease?.epoch === phase.epoch,
+  "whoever opens has its whole data directory": (_, { durable, phase }) =>
+    phase.kind !== "opening" || !durable.isDamaged,
+  "the log of its own epoch is never of one it did not attempt": (_, { durable }) =>
+    durable.ownEpoch <= durable.attempted,
   "the identity of a server never changes": ({ durable: a }, { durable: b }) =>
     a.systemId === null || a.systemId === b.systemId,
   "released is said only out of a finished fence or a refusal": (before, after) =>

@@ -9,6 +9,8 @@ interface Sending {
   seq: number;
   clocks: Clocks;
   connector: ConnectorReport | null;
+  /** Where this agent's peer channel listens. */
+  peer: Endpoint | null;
 }
 
 /** The poll of a host that carries only a connector: the same head, no server. */
@@ -34,6 +36,9 @@ export function pollOf(state: MemberState, sending: Sending): Poll {
       applied: live.view.applied,
       latencyMs: live.view.latencyMs,
       receiver: receiverOf(state),
+      shutdownLsn: live.view.shutdownLsn,
+      door: phase.kind === "open" && phase.shut !== null ? "shut" : "open",
+      isDamaged: durable.isDamaged,
     },
     results: live.results,
   };
@@ -41,7 +46,7 @@ export function pollOf(state: MemberState, sending: Sending): Poll {
 
 function headOf(
   { durable, live }: Pick<MemberState, "durable" | "live">,
-  { seq, clocks, connector }: Sending,
+  { seq, clocks, connector, peer }: Sending,
 ): Omit<Poll, "leaseRemainingMs" | "server" | "results"> {
   return {
     protocol: PROTOCOL_VERSION,
@@ -55,6 +60,7 @@ function headOf(
     epochSeen: durable.epochSeen,
     opSeen: durable.opSeen,
     attempted: durable.attempted,
+    ownEpoch: durable.ownEpoch,
     released: durable.released,
     releaseCause: durable.releaseCause,
     version: durable.version,
@@ -64,6 +70,7 @@ function headOf(
     electorateVersion: durable.electorate.version,
     policyVersion: durable.policyVersion,
     connector,
+    peer,
     promises: [],
   };
 }

@@ -113,13 +113,18 @@ export interface Queued {
   lease: HeldLease | null;
 }
 
+/** The switch door is shut: clients are sent home while replication goes on. It opens by itself after `forMs`. */
+export interface Shut {
+  base: Clocks;
+  forMs: number;
+}
+
 export type MemberPhase =
   | { kind: "observing" }
   /** Read-only or down; every epoch attempted so far is released. */
   | { kind: "closed"; running: Running | null; queued: Queued | null }
   | { kind: "opening"; epoch: Epoch; running: Running }
-  /** `door`: shut, clients are sent home while replication goes on. */
-  | { kind: "open"; epoch: Epoch; door: "open" | "shut"; running: Running | null }
+  | { kind: "open"; epoch: Epoch; running: Running | null; shut: Shut | null }
   /** Being made unable to write; `releases` is the epoch vouched for when that is certain. */
   | { kind: "fencing"; releases: Epoch; cause: ReleaseCause; running: Running; restart: boolean; isGentle: boolean };
 
@@ -139,6 +144,8 @@ export interface MemberLive {
   nextPollMs: number;
   /** The freeze that was carried out in this process and not thawed; what `durable` asks for, done. */
   frozenOp: number | null;
+  /** Whether the data directory was damaged already when the rebuild under way began. */
+  wasDamaged: boolean;
 }
 
 export interface MemberState {
@@ -177,6 +184,7 @@ export type MemberReason =
   | { kind: "fence-failed"; code: string; detail: string }
   | { kind: "released"; epoch: Epoch; cause: ReleaseCause }
   | { kind: "task-ended"; task: TaskKind; ok: boolean; code: string }
+  | { kind: "door-opened" }
   | { kind: "late-reply-dropped"; answersSeq: number };
 
 export type RefusalCode =
@@ -227,6 +235,7 @@ export function freshLive(
     nonce: null,
     nonceClocks: null,
     frozenOp: null,
+    wasDamaged: false,
   };
 }
 

@@ -23,13 +23,16 @@ import type {
   MemberState,
   MemberStep,
   ServerView,
+  Shut,
+  TaskKind,
 } from "./state.ts";
-import { answer, beginWork, fence, pollNow, run, setDurable, type Work } from "./work.ts";
+import { answer, beginWork, fence, fenceTask, pollNow, run, setDurable, type Work } from "./work.ts";
 
 /** A server that answers no probe for this long while it should be open is given up. */
 const UNRESPONSIVE_MS = 10_000;
 const START_DEADLINE_MS = 60_000;
 
+type TaskOutcome = Extract<MemberEvent, { kind: "finished" }>["outcome"];
 type PhaseOf<K extends MemberPhase["kind"]> = Extract<MemberPhase, { kind: K }>;
 
 /** One step. Throws only when an invariant is broken: the shell then fences and ends. */
@@ -71,35 +74,55 @@ export function begin(durable: MemberDurable, live: MemberLive, clocks: Clocks):
 export function nextDeadlineMs(state: MemberState, clocks: Clocks): number | null {
   const { phase, durable, live } = state;
   if (phase.kind !== "open" && phase.kind !== "opening") return null;
-  return durable.lease ? Math.max(0, remainingMs(durable.lease, live.bootId, clocks)) : 0;
+  const { bootId } = live;
+  const moments: number[] = [];
+  if (phase.kind === "open" && phase.shut) moments.push(shutLeftMs(phase.shut, clocks));
+  const isEndless = durable.policy === "maintenance" && covers(durable, phase.epoch, { bootId, clocks });
+  if (!isEndless) moments.push(durable.lease ? Math.max(0, remainingMs(durable.lease, bootId, clocks)) : 0);
+  return moments.length === 0 ? null : Math.min(...moments);
+}
+
+function shutLeftMs({ base, forMs }: Shut, clocks: Clocks): number {
+  return Math.max(0, forMs - largestElapsedMs(base, clocks));
 }
 
 function lookAtTheTime(work: Work): void {
   const { phase } = work;
   if (phase.kind !== "open" && phase.kind !== "opening") return;
-  if (covers(work.durable.lease, phase.epoch, work.live.bootId, work.clocks)) return;
-  fence(work, { releases: phase.epoch, cause: "lease-lost", restart: true, command: null });
+  const { bootId } = work.live;
+  if (!covers(work.durable, phase.epoch, { bootId, clocks: work.clocks })) {
+    return fence(work, { releases: phase.epoch, cause: "lease-lost", restart: true, command: null });
+  }
+  // Whoever shut the door may be gone: it opens by itself, and everything is as it was.
+  if (phase.kind === "open" && phase.shut && shutLeftMs(phase.shut, work.clocks) === 0) {
+    work.phase = { ...phase, shut: null };
+    work.reasons.push({ kind: "door-opened" });
+    pollNow(work);
+  }
 }
 
 function resume(work: Work): void {
-  const { attempted, released, lease } = work.durable;
+  const { attempted, released, policy, isDamaged } = work.durable;
   const { report } = work.live.view;
   const isWritable = report.state === "running" && report.writable;
-  const isCovered = covers(lease, attempted, work.live.bootId, work.clocks);
+  const isCovered = covers(work.durable, attempted, { bootId: work.live.bootId, clocks: work.clocks });
   if (attempted > released) {
     // A server that misses one probe is not dead: it is judged like that of any holder, by how long it stays silent.
     if (isCovered && (isWritable || report.state === "unresponsive")) {
-      work.phase = { kind: "open", epoch: attempted };
+      work.phase = { kind: "open", epoch: attempted, running: null, shut: null };
       return;
     }
     // Covered and stopped: the server died while nobody watched, and the replicas have what it had. Not covered: the
     // host was away; its server comes back read-only and may be the best that is left.
     const cause = isCovered ? (report.state === "running" ? "found-in-recovery" : "server-died") : "lease-lost";
-    return fence(work, { releases: attempted, cause, restart: !isCovered, command: null });
+    // In MAINTENANCE the operator starts servers.
+    const restart = !isCovered && policy !== "maintenance";
+    return fence(work, { releases: attempted, cause, restart, command: null });
   }
   if (isWritable)
     return fence(work, { releases: attempted, cause: "unexpectedly-writable", restart: true, command: null });
-  if (report.state === "stopped") work.phase = { kind: "closed", running: startTask(work), queued: null };
+  const mayStart = policy === "automatic" && !isDamaged;
+  if (report.state === "stopped" && mayStart) work.phase = { kind: "closed", running: startTask(work), queued: null };
 }
 
 function startTask(work: Work) {
@@ -158,6 +181,7 @@ function judgeOpen(work: Work, phase: PhaseOf<"open">): void {
       return lose(work, phase);
     case "unresponsive": {
       const since = work.live.unresponsiveSince;
+      if (work.durable.policy === "maintenance") return;
       if (since && largestElapsedMs(since, work.clocks) >= UNRESPONSIVE_MS) lose(work, phase);
       return;
     }
@@ -231,47 +255,69 @@ function loseReign(work: Work, epoch: number): void {
 function finish(work: Work, event: Extract<MemberEvent, { kind: "finished" }>): void {
   const { phase } = work;
   // A task that a fence has overtaken reports to nobody.
-  if (phase.kind === "observing" || phase.kind === "open" || phase.running?.id !== event.taskId) return;
+  if (phase.kind === "observing" || phase.running?.id !== event.taskId) return;
   const { running } = phase;
   const { outcome } = event;
   const code = outcome.ok ? "" : outcome.code;
   work.reasons.push({ kind: "task-ended", task: running.kind, ok: outcome.ok, code });
   switch (phase.kind) {
     case "opening":
-      if (outcome.ok) work.phase = { kind: "open", epoch: phase.epoch };
+      if (outcome.ok) work.phase = { kind: "open", epoch: phase.epoch, running: null, shut: null };
       else fence(work, { releases: phase.epoch, cause: "promotion-failed", restart: true, command: null });
       if (outcome.ok) work.reasons.push({ kind: "opened", epoch: phase.epoch });
+      break;
+    case "open":
+      work.phase = { ...phase, running: null, shut: isShutAfter(running.kind, outcome.ok) ? phase.shut : null };
       break;
     case "fencing":
       return finishFence(work, phase, outcome);
     case "closed":
       if (running.kind === "freeze" && outcome.ok) work.live = { ...work.live, frozenOp: work.durable.frozenOp };
+      if (running.kind === "rebuild") finishRebuild(work, outcome);
       work.phase = { kind: "closed", running: null, queued: null };
       break;
   }
   if (running.command) {
-    const detail = outcome.ok ? "" : outcome.detail;
-    answer(work, { ...running.command, outcome: outcome.ok ? "done" : "failed", code, detail });
+    // The name of the new incarnation travels in the head of every poll.
+    const value = outcome.ok && running.kind !== "rebuild" ? (outcome.value ?? "") : "";
+    const detail = outcome.detail ?? "";
+    answer(work, { ...running.command, outcome: outcome.ok ? "done" : "failed", code, value, detail });
   }
   if (phase.kind === "closed" && phase.queued) perform(work, phase.queued.command, phase.queued.lease);
 }
 
-function finishFence(
-  work: Work,
-  phase: PhaseOf<"fencing">,
-  outcome: Extract<MemberEvent, { kind: "finished" }>["outcome"],
-): void {
-  const { releases, cause, restart, running } = phase;
+/** Only a door that could not be shut, or that was opened, is open after a task. */
+function isShutAfter(task: TaskKind, ok: boolean): boolean {
+  return task === "shut" ? ok : task !== "reopen";
+}
+
+/** These say that the engine has left the data directory as it found it. */
+const UNTOUCHED = ["rebuild-not-allowed", "log-not-kept", "rewind-not-possible", "clone-failed", "called-off"];
+
+/** What a rebuild leaves holds nothing of this member's own, and its acknowledgements are nobody's any more. */
+function finishRebuild(work: Work, outcome: TaskOutcome): void {
+  if (outcome.ok) {
+    const incarnation = outcome.value ?? work.durable.incarnation;
+    return setDurable(work, { isDamaged: false, incarnation, ownEpoch: 0, frozenOp: null, upstream: null });
+  }
+  if (UNTOUCHED.includes(outcome.code)) setDurable(work, { isDamaged: work.live.wasDamaged });
+}
+
+function finishFence(work: Work, phase: PhaseOf<"fencing">, outcome: TaskOutcome): void {
+  const { releases, cause, restart, running, isGentle } = phase;
   if (!outcome.ok) {
     // Nothing is vouched for before it is certain, however often that takes.
     work.reasons.push({ kind: "fence-failed", code: outcome.code, detail: outcome.detail });
-    work.phase = { ...phase, running: run(work, { kind: "fence", deadlineMs: work.live.fenceMs }, running.command) };
+    // Somebody has started it writable: that is no restart to be left alone.
+    const mayWait = isGentle && outcome.code !== "writable";
+    const task = run(work, fenceTask(work, mayWait, 0), running.command);
+    work.phase = { ...phase, isGentle: mayWait, running: task };
     return;
   }
   if (releases > work.durable.released) setDurable(work, { released: releases, releaseCause: cause });
   if (work.durable.lease) setDurable(work, { lease: null });
   work.reasons.push({ kind: "released", epoch: releases, cause });
-  if (running.command) answer(work, { ...running.command, outcome: "done", code: "", detail: "" });
+  if (running.command) answer(work, { ...running.command, outcome: "done", code: "", value: "", detail: "" });
   work.phase = { kind: "closed", running: restart ? startTask(work) : null, queued: null };
   pollNow(work);
 }

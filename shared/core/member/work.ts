@@ -37,6 +37,20 @@ export function pollNow(work: Work): void {
   if (!work.effects.some((effect) => effect.kind === "poll")) work.effects.push({ kind: "poll" });
 }
 
+/**
+ * In MAINTENANCE a server that ended was probably ended by its operator, who may be starting it again at this moment:
+ * what is left of its former life must end, the new one is left alone.
+ */
+function mustBeGentle(work: Work, cause: ReleaseCause): boolean {
+  return work.durable.policy === "maintenance" && (cause === "server-died" || cause === "found-in-recovery");
+}
+
+/** The task that makes sure of the end of a server's life as a primary. */
+export function fenceTask(work: Work, isGentle: boolean, patienceMs: number): TaskOf {
+  const deadlineMs = work.live.fenceMs;
+  return isGentle ? { kind: "settle", deadlineMs } : { kind: "fence", patienceMs, deadlineMs };
+}
+
 type TaskOf = Task extends infer T ? (T extends Task ? Omit<T, "id"> : never) : never;
 
 /** Hands a task to the engine. Of the command it answers only the reference is kept: that is what results carry. */
@@ -65,12 +79,22 @@ export function answer(work: Work, result: CommandResult): void {
  */
 export function fence(
   work: Work,
-  how: { releases: Epoch; cause: ReleaseCause; restart: boolean; command: Running["command"] },
+  how: {
+    releases: Epoch;
+    cause: ReleaseCause;
+    restart: boolean;
+    command: Running["command"];
+    /** How long an orderly stop may take before it is hurried; 0 when left out. */
+    patienceMs?: number;
+  },
 ): void {
   const { phase } = work;
-  const overtaken = phase.kind === "closed" || phase.kind === "opening" ? phase.running?.command : null;
-  if (overtaken) answer(work, { ...overtaken, outcome: "failed", code: "fenced", detail: "" });
-  const running = run(work, { kind: "fence", deadlineMs: work.live.fenceMs }, how.command);
-  work.phase = { kind: "fencing", releases: how.releases, cause: how.cause, running, restart: how.restart };
+  const overtaken =
+    phase.kind === "closed" || phase.kind === "opening" || phase.kind === "open" ? phase.running?.command : null;
+  if (overtaken) answer(work, { ...overtaken, outcome: "failed", code: "fenced", value: "", detail: "" });
+  const isGentle = mustBeGentle(work, how.cause);
+  const running = run(work, fenceTask(work, isGentle, how.patienceMs ?? 0), how.command);
+  const { releases, cause, restart } = how;
+  work.phase = { kind: "fencing", releases, cause, running, restart, isGentle };
   work.reasons.push({ kind: "fencing", releases: how.releases, cause: how.cause });
 }
