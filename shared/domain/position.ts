@@ -64,6 +64,31 @@ export function coversPosition(a: Position, b: Position): boolean {
   return coverage === "equal" || coverage === "covers";
 }
 
+/** How many bytes `a` holds beyond `point` on the timeline of `point`; 0 when it reaches no further. */
+export function bytesBeyond(a: Position, point: { timeline: number; lsn: Lsn }): number {
+  return a.timeline < point.timeline ? 0 : Math.max(0, Number(lsnDistance(a.lsn, point.lsn)));
+}
+
+/** The last place that two logs have in common; null when they share none. */
+export function commonPoint(a: Position, b: Position): { timeline: number; lsn: Lsn } | null {
+  if (a.systemId !== b.systemId) return null;
+  const [pathOfA, pathOfB] = [pathOf(a), pathOf(b)];
+  let common: { timeline: number; lsn: Lsn } | null = null;
+  for (const [index, leg] of pathOfA.entries()) {
+    const other = pathOfB[index];
+    if (other?.timeline !== leg.timeline) return common;
+    const isShorter = lsnBytes(leg.endLsn) <= lsnBytes(other.endLsn);
+    common = { timeline: leg.timeline, lsn: isShorter ? leg.endLsn : other.endLsn };
+    if (leg.endLsn !== other.endLsn) return common;
+  }
+  return common;
+}
+
+/** Every timeline of a log with the place where it was left, the present one last. */
+function pathOf({ history, timeline, lsn }: Position): TimelineEnd[] {
+  return [...history, { timeline, endLsn: lsn }];
+}
+
 /** The display number of a position: for PostgreSQL the LSN as a byte number. */
 export function positionNumber(position: Position): number {
   return Number(lsnBytes(position.lsn));

@@ -50,20 +50,20 @@ export function ancestry(reigns: readonly Reign[], epoch: Epoch): Reign[] {
 }
 
 /**
- * Whether a member's log belongs to the line that ends in `epoch`: the last epoch in which it attempted to open must be
- * on that line, and its log must reach no further than the place where the newest reign forked, or go on in that reign.
+ * Whether a member's log belongs to the line that ends in `epoch`: the last epoch in which it may hold writes of its own
+ * must be on that line, and its log must reach no further than the place where the newest reign forked, or go on in that reign.
  * Older forks need no look: whoever holds no more than the newest fork holds nothing that it lacks.
  */
 export function onLineage(
   reigns: readonly Reign[],
   epoch: Epoch,
-  member: { attempted: Epoch; position: Position },
+  member: { ownEpoch: Epoch; position: Position },
 ): boolean {
-  const { attempted, position } = member;
+  const { ownEpoch, position } = member;
   const chain = ancestry(reigns, epoch);
-  if (attempted !== 0 && !chain.some((reign) => reign.epoch === attempted)) return false;
+  if (ownEpoch !== 0 && !chain.some((reign) => reign.epoch === ownEpoch)) return false;
   const [newest] = chain;
-  if (!newest?.fork || attempted === newest.epoch || goesOnIn(newest, position)) return true;
+  if (!newest?.fork || ownEpoch === newest.epoch || goesOnIn(newest, position)) return true;
   const coverage = comparePositions(position, newest.fork);
   return coverage === "equal" || coverage === "behind";
 }

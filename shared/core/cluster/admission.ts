@@ -20,7 +20,7 @@ export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
     };
   }
   if (identity.startCount > 0) {
-    if (poll.incarnation !== identity.incarnation) {
+    if (poll.incarnation !== identity.incarnation && !isRebuilding(state, poll)) {
       if (poll.startCount <= identity.startCount) return secondAgent(poll, identity.startCount);
       return {
         code: "wrong-incarnation",
@@ -50,6 +50,12 @@ export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
     return { code: "stale-poll", detail: `poll ${poll.seq} of '${poll.host}': ${last.seq} has been answered` };
   }
   return null;
+}
+
+/** A new data incarnation is what a rebuild that we have asked for leaves behind. */
+function isRebuilding(state: ClusterState, poll: Poll): boolean {
+  const command = state.durable.commands[poll.host];
+  return command?.kind === "rebuild" && poll.opSeen >= command.op && poll.ownEpoch === 0;
 }
 
 function secondAgent(poll: Poll, seen: number): Refusal {

@@ -29,11 +29,16 @@ export function freezeMode(phase: Collecting): "natural" | "explicit" {
 }
 
 /** Whether a member may succeed, apart from whether its position is final yet. */
-export function ineligible(state: ClusterState, phase: Pick<Collecting, "epoch">, name: MemberName): Ineligible | null {
+export function ineligible(
+  state: ClusterState,
+  phase: Pick<Collecting, "epoch"> & { target?: MemberName | null; isForced?: boolean },
+  name: MemberName,
+): Ineligible | null {
   const { durable, live } = state;
   const record = durable.members[name];
   if (!record || !durable.electorate.members.includes(name)) return "not-in-electorate";
-  if (record.state === "offline" && record.reason.kind !== "none") return "offline";
+  // In AUTOMATIC it is on its way back by itself; elsewhere an operator keeps it out, unless it is the one that is wanted.
+  if (record.state === "offline" && durable.policy !== "automatic" && phase.target !== name) return "offline";
   if (isOperatorsWord(record.reason)) return record.state === "shunned" ? "shunned" : "failed-by-operator";
   const lastOpened = lastOpenedEpoch(durable.reigns, phase.epoch);
   const isLastHolder = durable.reigns.some(
@@ -47,11 +52,14 @@ export function ineligible(state: ClusterState, phase: Pick<Collecting, "epoch">
   if (server.report.state !== "running") return "server-down";
   const isShut = server.phase === "closed" || server.phase === "observing";
   if (!server.report.inRecovery || server.report.writable || !isShut) return "server-writable";
+  if (server.isDamaged) return "damaged";
   if (!server.position) return "no-position";
-  const { attempted } = host.poll;
+  const { ownEpoch } = host.poll;
   // Whoever attempted an epoch that nobody was seen to open in may have opened in it unseen: its own log then goes on.
-  if (unseenEpochs(durable.reigns, phase.epoch).includes(attempted)) return null;
-  return onLineage(durable.reigns, lastOpened, { attempted, position: server.position }) ? null : "not-on-lineage";
+  if (unseenEpochs(durable.reigns, phase.epoch).includes(ownEpoch)) return null;
+  // The operator has chosen this one as it is.
+  if (phase.isForced && phase.target === name) return null;
+  return onLineage(durable.reigns, lastOpened, { ownEpoch, position: server.position }) ? null : "not-on-lineage";
 }
 
 /** Why an eligible member's position is not final yet; null when it is. */
@@ -65,6 +73,35 @@ export function notFinal(state: ClusterState, phase: Collecting, name: MemberNam
     return receiver.state === "frozen" && receiver.op === phase.op ? null : "not-frozen";
   }
   return receiver.state === "streaming" ? "still-receiving" : null;
+}
+
+/**
+ * From whom a named target must first fetch what it lacks: the most advanced of the others, when that one holds more.
+ * Null when nothing is lacking, or nothing may be waited for.
+ */
+export function catchUpFrom(state: ClusterState, phase: Collecting): MemberName | null {
+  const { target, isForced } = phase;
+  if (target === null || isForced || ineligible(state, phase, target) !== null) return null;
+  const own = state.live.hosts[target]?.poll.server?.position;
+  const others = state.durable.electorate.members.filter(
+    (name) => name !== target && ineligible(state, phase, name) === null && notFinal(state, phase, name) === null,
+  );
+  const choice = choose(candidatesOf(state, others, null));
+  if (!own || choice.kind !== "chosen") return null;
+  return comparePositions(own, choice.winner.position) === "behind" ? choice.winner.member : null;
+}
+
+/** The members with the positions they report. `preferred` wins ties. */
+export function candidatesOf(
+  state: ClusterState,
+  names: readonly MemberName[],
+  preferred: MemberName | null,
+): Candidate[] {
+  return names.flatMap((name): Candidate[] => {
+    const position = state.live.hosts[name]?.poll.server?.position;
+    const priority = state.durable.members[name]?.priority ?? 0;
+    return position ? [{ member: name, position, priority, preferred: name === preferred }] : [];
+  });
 }
 
 export type Choice =

@@ -5,7 +5,7 @@
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { onLineage } from "../../domain/reign.ts";
-import type { ClusterState, LiveHost } from "./state.ts";
+import type { ClusterState, LiveHost, MemberRecord } from "./state.ts";
 import { member, setHost, setMember, setState, type Work } from "./work.ts";
 
 /** Brings every datasource's state in line with what is known now. */
@@ -21,6 +21,13 @@ export function observeDatasources(work: Work): void {
 export function livingPrimary(state: ClusterState): MemberName | null {
   const { phase } = state.durable;
   return phase.kind === "reigning" && phase.opened ? phase.primary : null;
+}
+
+/** Whether the agent of a host has been heard within the last few polls. */
+export function isHeard(state: ClusterState, name: MemberName): boolean {
+  const host = state.live.hosts[name];
+  const { pollMs, pollTimeoutMs } = state.durable.settings;
+  return host !== undefined && state.live.at - host.handledAt <= 2 * (pollMs + pollTimeoutMs);
 }
 
 /** Whether the agent of a host has been silent for longer than the setting allows. */
@@ -57,8 +64,10 @@ function noteStall(work: Work, name: MemberName): void {
 
 function observeOne(work: Work, name: MemberName): void {
   const record = member(work, name);
-  const { phase } = work.durable;
+  const { phase, policy } = work.durable;
   if (phase.kind === "founding" || isOperatorsWord(record.reason)) return;
+  // In MAINTENANCE nothing that is seen changes a state: the operator is at work.
+  if (policy === "maintenance") return;
   // Whoever reigns, is being deposed or was deposed is judged by the succession alone.
   const concerned = phase.kind === "reigning" || phase.kind === "deposing" ? phase.primary : phase.deposed;
   if (name === concerned || record.role === "primary") return;
@@ -78,8 +87,15 @@ function observeReplica(work: Work, name: MemberName, host: LiveHost): void {
   const primary = livingPrimary(work);
   if (primary === null) return;
   if (hasDiverged(work, name)) return setState(work, name, "failed", { kind: "diverged" });
-  const returns = record.state === "failed" || (record.state === "offline" && record.reason.kind === "none");
-  if (returns && streamsFrom(work, name, primary)) setState(work, name, "online", { kind: "none" });
+  if (record.reason.kind === "needs-provision" || !mayReturnByItself(work, record)) return;
+  if (streamsFrom(work, name, primary)) setState(work, name, "online", { kind: "none" });
+}
+
+/** Only AUTOMATIC brings anybody back; what an operator took offline is seen to be so for a moment first. */
+function mayReturnByItself({ durable, live }: Work, { state, sinceWallMs }: MemberRecord): boolean {
+  if (durable.policy !== "automatic") return false;
+  if (state === "offline") return live.wallMs - sinceWallMs >= durable.settings.pollMs || live.wallMs < sinceWallMs;
+  return state === "failed";
 }
 
 /** Whether a replica's log is not of the line that reigns, for certain: it would stream and never arrive. */
@@ -87,5 +103,5 @@ export function hasDiverged(state: ClusterState, name: MemberName): boolean {
   const host = state.live.hosts[name];
   const position = host?.poll.server?.position;
   if (!host || !position) return false;
-  return !onLineage(state.durable.reigns, state.durable.epoch, { attempted: host.poll.attempted, position });
+  return !onLineage(state.durable.reigns, state.durable.epoch, { ownEpoch: host.poll.ownEpoch, position });
 }

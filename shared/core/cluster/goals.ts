@@ -3,14 +3,17 @@
  * command that carries it keeps its id until the member has answered, so that a repetition is recognised.
  */
 import { isOperatorsWord } from "../../domain/datasource.ts";
-import type { Command, Endpoint, MemberServerReport, Poll, Upstream } from "../../domain/messages.ts";
+import type { Command, Endpoint, LogPoint, MemberServerReport, Poll, Upstream } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
 import type { ProofKind } from "../../domain/reign.ts";
-import { freezeMode, ineligible } from "./choose.ts";
-import { hasDiverged } from "./datasources.ts";
-import type { Phase } from "./state.ts";
+import { catchUpFrom, freezeMode, ineligible } from "./choose.ts";
+import { hasDiverged, livingPrimary } from "./datasources.ts";
+import type { Phase, RecoverPlan, SwitchPlan } from "./state.ts";
+import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
 import { because, becauseOnce, member, setHost, type Work } from "./work.ts";
 
+/** How long a server that was asked whether it is writable may take to answer: a frozen one says nothing at all. */
+export const ASK_UPSTREAM_MS = 200;
 /** A command that was sent and is not listed in a poll yet is repeated after this long. */
 const REPEAT_MS = 500;
 /** A finished command whose goal is still not met is given again after this long. */
@@ -19,12 +22,23 @@ const RETRY_MS = 2_000;
 const RESTART_FIRST_MS = 1_000;
 const RESTART_LAST_MS = 60_000;
 
-const DEADLINES_MS = { adopt: 5_000, follow: 5_000, freeze: 2_000, fence: 2_000, start: 60_000 } as const;
+const DEADLINES_MS = {
+  adopt: 5_000,
+  follow: 5_000,
+  freeze: 2_000,
+  fence: 2_000,
+  start: 60_000,
+  reopen: 2_000,
+} as const;
 
 type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 type Goal =
-  | { kind: "adopt" | "fence" | "start" }
+  | { kind: "adopt" | "prepare" | "reopen" | "start" }
+  | { kind: "fence"; patienceMs: number }
+  | { kind: "shut"; drainMs: number }
+  | { kind: "ask-upstream"; upstream: Upstream }
+  | { kind: "rebuild"; upstream: Upstream; fork: LogPoint }
   | { kind: "promote"; proof: ProofKind; timeline: number }
   | { kind: "freeze"; proof: ProofKind }
   | { kind: "follow"; upstream: Upstream };
@@ -51,18 +65,73 @@ export function isPromotion(command: Command): boolean {
 
 function goalOf(work: Work, name: MemberName, server: MemberServerReport): Goal | null {
   const { phase } = work.durable;
+  const planned = plannedGoal(work, name, server);
+  if (planned !== "none") return planned;
   switch (phase.kind) {
     case "founding":
       return null;
     case "reigning":
       return phase.primary === name ? openingGoal(phase) : replicaGoal(work, phase, name, server);
     case "deposing":
-      return phase.primary === name ? { kind: "fence" } : fenceIfWritable(server);
+      if (phase.primary !== name) return fenceIfWritable(server);
+      return { kind: "fence", patienceMs: phase.cause === "switch" ? STOP_PATIENCE_MS : 0 };
     case "collecting":
       return fenceIfWritable(server) ?? collectingGoal(work, phase, name, server);
     case "vacant":
       return fenceIfWritable(server) ?? startingGoal(work, phase, name, server);
   }
+}
+
+/** What the plan asks of a member; "none" leaves it to the phase. */
+function plannedGoal(work: Work, name: MemberName, server: MemberServerReport): Goal | null | "none" {
+  const { plan, phase } = work.durable;
+  if (phase.kind !== "reigning" || !phase.opened || !plan) return "none";
+  if (plan.kind === "recover") return plan.member === name ? recoveryGoal(work, plan, name, server) : "none";
+  if (plan.primary !== name) return "none";
+  return switchGoal(work, plan, server) ?? "none";
+}
+
+function switchGoal(work: Work, { step, op, primary }: SwitchPlan, server: MemberServerReport): Goal | null {
+  const { settings } = work.durable;
+  switch (step.kind) {
+    case "preparing":
+      return isOver(resultOf(work, primary, { kind: "prepare", op })) ? null : { kind: "prepare" };
+    case "draining":
+      return isOver(resultOf(work, primary, { kind: "shut", op })) ? null : { kind: "shut", drainMs: settings.drainMs };
+    case "undoing":
+      return server.door === "shut" ? { kind: "reopen" } : null;
+    case "holding":
+    case "settling":
+    case "flushing":
+    case "stopping":
+    case "returning":
+      return null;
+  }
+}
+
+function recoveryGoal(work: Work, plan: RecoverPlan, name: MemberName, server: MemberServerReport): Goal | null {
+  const fence = fenceIfWritable(server);
+  if (fence) return fence;
+  const upstream = livingUpstream(work);
+  switch (plan.step.kind) {
+    case "verifying": {
+      const isStarted = isOver(resultOf(work, name, { kind: "start", op: plan.op }));
+      return server.report.state === "stopped" && !server.isDamaged && !isStarted ? { kind: "start" } : null;
+    }
+    case "rebuilding": {
+      const isTold = isOver(resultOf(work, name, { kind: "rebuild", op: plan.op }));
+      return upstream && !isTold ? { kind: "rebuild", upstream, fork: plan.step.fork } : null;
+    }
+    case "following":
+      return upstream && !followsAlready(server, upstream.member) ? { kind: "follow", upstream } : null;
+  }
+}
+
+/** Where the living primary is streamed from. */
+function livingUpstream(work: Work): Upstream | null {
+  const primary = livingPrimary(work);
+  const endpoint = primary === null ? null : member(work, primary).endpoint;
+  return primary !== null && endpoint ? { member: primary, ...endpoint } : null;
 }
 
 function openingGoal(phase: PhaseOf<"reigning">): Goal | null {
@@ -72,7 +141,7 @@ function openingGoal(phase: PhaseOf<"reigning">): Goal | null {
 
 function fenceIfWritable(server: MemberServerReport): Goal | null {
   const isWritable = server.report.state === "running" && server.report.writable;
-  return isWritable && server.phase !== "observing" ? { kind: "fence" } : null;
+  return isWritable && server.phase !== "observing" ? { kind: "fence", patienceMs: 0 } : null;
 }
 
 function replicaGoal(
@@ -85,9 +154,10 @@ function replicaGoal(
   if (fence) return fence;
   const record = member(work, name);
   // The others are repointed once the new primary is open: repointing never delays the opening.
+  // A shunned replica goes on replicating; it is only not repointed to a primary that it never followed.
   if (!phase.opened || record.role === "primary" || record.state === "shunned" || isOperatorsWord(record.reason))
     return null;
-  if (server.report.state === "stopped") return restartGoal(work, name);
+  if (server.report.state === "stopped") return mayRestart(work, name) ? restartGoal(work, name) : null;
   if (server.report.state !== "running" || !server.report.inRecovery) return null;
   const primary = member(work, phase.primary);
   if (!primary.endpoint || followsAlready(server, primary.name)) return null;
@@ -108,9 +178,25 @@ function collectingGoal(
   server: MemberServerReport,
 ): Goal | null {
   if (ineligible(work, phase, name) !== null) return startingGoal(work, phase, name, server);
+  if (phase.inquiry.kind === "asking") return askingGoal(work, phase, name);
+  const source = name === phase.target ? catchUpFrom(work, phase) : null;
+  if (source !== null) return catchUpGoal(work, source, server);
   const mustFreeze = freezeMode(phase) === "explicit" || server.receiver.state === "streaming";
   const isFrozen = server.receiver.state === "frozen" && server.receiver.op === phase.op;
   return mustFreeze && !isFrozen ? { kind: "freeze", proof: phase.proof } : null;
+}
+
+/** The evidence of a writable upstream is gathered before anybody is frozen. */
+function askingGoal(work: Work, { deposed, op }: PhaseOf<"collecting">, name: MemberName): Goal | null {
+  const { endpoint } = member(work, deposed);
+  if (!endpoint || name === deposed || isOver(resultOf(work, name, { kind: "ask-upstream", op }))) return null;
+  return { kind: "ask-upstream", upstream: { member: deposed, ...endpoint } };
+}
+
+function catchUpGoal(work: Work, source: MemberName, server: MemberServerReport): Goal | null {
+  const { endpoint } = member(work, source);
+  if (!endpoint || followsAlready(server, source)) return null;
+  return { kind: "follow", upstream: { member: source, ...endpoint } };
 }
 
 /** Without a primary, stopped servers are started: replicas always, the crashed last primary only when nobody else can. */
@@ -121,8 +207,9 @@ function startingGoal(
   server: MemberServerReport,
 ): Goal | null {
   const record = member(work, name);
-  if (server.report.state !== "stopped" || isOperatorsWord(record.reason)) return null;
-  if (record.reason.kind === "failed-over-to") return null;
+  if (server.report.state !== "stopped" || server.isDamaged || isOperatorsWord(record.reason)) return null;
+  if (isWanted(work, phase, name)) return { kind: "start" };
+  if (record.reason.kind === "failed-over-to" || !mayRestart(work, name)) return null;
   if (name === phase.deposed || record.role === "primary") {
     const someoneElse = work.durable.electorate.members.some((other) => ineligible(work, phase, other) === null);
     if (someoneElse) return null;
@@ -130,9 +217,25 @@ function startingGoal(
   return restartGoal(work, name);
 }
 
+/** Whom an operator has chosen, or a switch that is being undone opens again: its server is started at once. */
+function isWanted(work: Work, phase: PhaseOf<"collecting" | "vacant">, name: MemberName): boolean {
+  const { plan } = work.durable;
+  if (phase.kind === "vacant") return phase.welcomed === name;
+  if (phase.isForced) return phase.target === name;
+  return phase.cause === "switch-undone" && plan?.kind === "switch" && plan.primary === name;
+}
+
+/** In MANUAL and MAINTENANCE a stopped server is its operator's; and one that a switch has stopped was stopped by us. */
+function mayRestart({ durable: { policy, plan } }: Work, name: MemberName): boolean {
+  return policy === "automatic" || (plan?.kind === "switch" && plan.primary === name);
+}
+
 function restartGoal(work: Work, name: MemberName): Goal | null {
+  const { plan } = work.durable;
   const restart = work.live.restarts[name];
-  const first = restart ?? { attempts: 0, notBefore: work.live.at + RESTART_FIRST_MS };
+  // What we have stopped ourselves for a switch has nothing to recover from.
+  const firstWaitMs = plan?.kind === "switch" && plan.primary === name ? 0 : RESTART_FIRST_MS;
+  const first = restart ?? { attempts: 0, notBefore: work.live.at + firstWaitMs };
   if (!restart) setRestart(work, name, first);
   return work.live.at >= first.notBefore ? { kind: "start" } : null;
 }
@@ -151,22 +254,22 @@ function setRestart(work: Work, name: MemberName, restart: { attempts: number; n
 function commandOf(work: Work, name: MemberName, goal: Goal): Command | null {
   const known = work.durable.commands[name];
   const host = work.live.hosts[name];
-  if (known && carries(known, goal, work)) {
+  if (known && carries(known, goal, work, name)) {
     const result = host?.poll.results.find((entry) => entry.id === known.id);
-    const isOver = result !== undefined && result.outcome !== "accepted";
+    const isEnded = isOver(result ?? null);
     const sentAt = host?.sent?.id === known.id ? host.sent.at : work.live.phaseAt;
     // A promotion is never given twice: its epoch was attempted, and the next attempt needs the next epoch. A member that
     // refused to be adopted attempted nothing.
-    if (!isOver || known.kind === "promote") return known;
+    if (!isEnded || known.kind === "promote") return known;
     if (goal.kind !== "start" && work.live.at - sentAt < RETRY_MS) return null;
   }
   return issue(work, name, goal);
 }
 
-function carries(command: Command, goal: Goal, work: Work): boolean {
-  const op = operationOf(work);
+function carries(command: Command, goal: Goal, work: Work, name: MemberName): boolean {
+  const op = operationOf(work, name);
   if (command.kind !== goal.kind || command.op !== op || command.epoch !== work.durable.epoch) return false;
-  if (command.kind === "follow" && goal.kind === "follow") return sameUpstream(command.upstream, goal.upstream);
+  if ("upstream" in command && "upstream" in goal) return sameUpstream(command.upstream, goal.upstream);
   return true;
 }
 
@@ -178,14 +281,17 @@ function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
   return a.host === b.host && a.port === b.port;
 }
 
-function operationOf(work: Work): number {
-  const { phase } = work.durable;
-  return phase.kind === "founding" ? 0 : phase.op;
+/** What is asked for a plan carries the plan's number; everything else that of the phase. */
+function operationOf(work: Work, name: MemberName): number {
+  const { phase, plan } = work.durable;
+  const ofPhase = phase.kind === "founding" ? 0 : phase.op;
+  const isPlanned = plan?.kind === "recover" ? plan.member === name : plan?.primary === name;
+  return plan && isPlanned ? Math.max(plan.op, ofPhase) : ofPhase;
 }
 
 function issue(work: Work, name: MemberName, goal: Goal): Command {
-  const op = operationOf(work);
-  const deadlineMs = goal.kind === "promote" ? work.durable.settings.promoteMs : DEADLINES_MS[goal.kind];
+  const op = operationOf(work, name);
+  const deadlineMs = deadlineOf(work, goal);
   // The version grows with every durable change, this one included: no two commands of a dataservice share it.
   const id = `${work.durable.version + 1}.${name}.${goal.kind}`;
   const command: Command = { ...goal, id, op, epoch: work.durable.epoch, deadlineMs };
@@ -195,6 +301,26 @@ function issue(work: Work, name: MemberName, goal: Goal): Command {
   }
   because(work, { kind: "command-issued", member: name, command: goal.kind, id, op });
   return command;
+}
+
+function deadlineOf(work: Work, goal: Goal): number {
+  const { settings } = work.durable;
+  switch (goal.kind) {
+    case "promote":
+      return settings.promoteMs;
+    case "prepare":
+      return settings.catchUpMs;
+    case "shut":
+      return shutForMs(settings);
+    case "ask-upstream":
+      return ASK_UPSTREAM_MS;
+    case "rebuild":
+      return settings.recoverMs;
+    case "fence":
+      return DEADLINES_MS.fence + goal.patienceMs;
+    default:
+      return DEADLINES_MS[goal.kind];
+  }
 }
 
 function isDue(work: Work, poll: Poll, command: Command): boolean {

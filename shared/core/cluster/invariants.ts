@@ -2,13 +2,18 @@
  * What must hold after every step, in production too. A broken invariant throws; the shell then persists nothing, and
  * the last state that held stays.
  */
-import type { ClusterState } from "./state.ts";
+import { isOperatorsWord } from "../../domain/datasource.ts";
+import type { ClusterState, DurableState } from "./state.ts";
 
 /** Throws when `after` may not follow `before`. */
 export function assertClusterInvariants(before: ClusterState, after: ClusterState): void {
   for (const [rule, holds] of Object.entries(clusterInvariants)) {
     if (!holds(before, after)) throw new Error(`invariant broken: ${rule}`);
   }
+}
+
+function isRecovering({ plan }: DurableState, name: string): boolean {
+  return plan?.kind === "recover" && plan.member === name;
 }
 
 const clusterInvariants: Record<string, (before: ClusterState, after: ClusterState) => boolean> = {
@@ -38,16 +43,25 @@ const clusterInvariants: Record<string, (before: ClusterState, after: ClusterSta
   "an operator's word is undone by no report": ({ durable: a }, { durable: b }) =>
     Object.values(a.members).every((was) => {
       const is = b.members[was.name];
-      if (was.reason.kind !== "manually-failed" || was.state !== "failed") return true;
-      return is?.reason.kind === "manually-failed" || is?.state === "shunned";
+      if (!isOperatorsWord(was.reason) || (is && isOperatorsWord(is.reason))) return true;
+      // An operator's request has a number of its own, and a recovery is one.
+      return b.op > a.op || isRecovering(a, was.name) || isRecovering(b, was.name);
     }),
   "an online primary is the one that reigns": (_, { durable: { members, phase } }) =>
     Object.values(members).every(
       (record) =>
         record.role !== "primary" ||
         record.state !== "online" ||
-        ((phase.kind === "reigning" || phase.kind === "deposing") && phase.primary === record.name),
+        ((phase.kind === "reigning" || phase.kind === "deposing") && phase.primary === record.name) ||
+        // What happens in MAINTENANCE is not marked.
+        ((phase.kind === "vacant" || phase.kind === "collecting") && phase.deposed === record.name),
     ),
+  "a plan is part of the operation under way": (_, { durable: { plan, operation } }) =>
+    plan === null || operation?.op === plan.op,
+  "a switch stops nobody before its step": (_, { durable: { plan, phase } }) =>
+    plan?.kind !== "switch" || plan.step.kind !== "stopping" || phase.kind !== "vacant",
+  "confirmed policies only grow": ({ durable: a }, { durable: b }) =>
+    Object.entries(a.identities).every(([host, was]) => (b.identities[host]?.policyVersion ?? 0) >= was.policyVersion),
   "commands carry no epoch or operation ahead of the state": (_, { durable }) =>
     Object.values(durable.commands).every((command) => command.epoch <= durable.epoch && command.op <= durable.op),
 };

@@ -20,17 +20,27 @@ export function waitMs(work: Pick<Work, "durable" | "lease">): number | null {
   return work.lease ? expiryWaitMs(work.lease, work.durable.settings) : null;
 }
 
-/** When the lease in force can be called expired at the earliest, in `at`. */
+/**
+ * Whether no time ends the lease in force: in MAINTENANCE, and after it until the holder has confirmed that it is over.
+ * Only the operator's own word begins it, and only `asserted` ends the reign of a holder that is never heard again.
+ */
+export function isEndless({ durable, lease }: Pick<Work, "durable" | "lease">): boolean {
+  if (!lease) return false;
+  if (durable.policy === "maintenance") return true;
+  return (durable.identities[lease.member]?.policyVersion ?? 0) < durable.endlessBelow;
+}
+
+/** When the lease in force can be called expired at the earliest, in `at`; null when there is none or it is endless. */
 export function expiryAt(work: Pick<Work, "durable" | "lease" | "live">): number | null {
   const wait = waitMs(work);
-  return wait === null ? null : work.live.leaseAt + wait;
+  return wait === null || isEndless(work) ? null : work.live.leaseAt + wait;
 }
 
 /** Whether the lease of `epoch` has expired, for certain. That of an earlier epoch says nothing about this one. */
 export function isExpired(work: Work, epoch: Epoch): boolean {
   const { lease, live } = work;
   const wait = waitMs(work);
-  if (lease?.epoch !== epoch || wait === null || live.at - live.leaseAt < wait) return false;
+  if (lease?.epoch !== epoch || wait === null || isEndless(work) || live.at - live.leaseAt < wait) return false;
   return Object.values(live.hosts).some((host) => {
     const witness = host.witness;
     return (

@@ -59,6 +59,7 @@ export type RecoverFailure =
   | "rebuild-refused"
   | "rebuild-failed"
   | "does-not-stream"
+  | "some-not-recovered"
   | "not-in-time";
 
 export type Reason =

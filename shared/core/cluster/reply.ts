@@ -1,10 +1,13 @@
 /** The answer to an admitted poll: lease, commands, routes, and when to come again. */
 import { PROTOCOL_VERSION } from "../../domain/version.ts";
-import type { Lease, Poll, Route } from "../../domain/messages.ts";
+import type { Lease, Peer, Poll, Route, Upstream } from "../../domain/messages.ts";
+import type { HostName } from "../../domain/names.ts";
 import { commandsFor, isPromotion } from "./goals.ts";
 import { expiryAt, grant, isThirdUsed, issueNonce } from "./lease.ts";
 import { nextDeadlineAt } from "./deadline.ts";
 import type { ReplyBody } from "./state.ts";
+import { isHolding } from "./switch.ts";
+import { isSilent } from "./datasources.ts";
 import { member, type Work } from "./work.ts";
 
 /** After its stream broke, a replica is kept at the operation's pace for this long: a failover may be near. */
@@ -31,7 +34,8 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
     lease,
     leaseEndedEpoch: endedEpoch(work, poll),
     commands,
-    routes: poll.connector ? [readWriteRoute(work)] : [],
+    routes: poll.connector ? [readWriteRoute(work), readOnlyRoute(work)] : [],
+    peers: peersOf(work, poll.host),
   };
 }
 
@@ -66,13 +70,41 @@ function endedEpoch(work: Work, poll: Poll): number | null {
 
 /** The connectors' proof that the epoch stands: never longer than what is left of the holder's lease. */
 function readWriteRoute(work: Work): Route {
-  const { phase, epoch } = work.durable;
-  const closed: Route = { service: "read-write", epoch, target: null, validMs: 0 };
+  const { durable } = work;
+  const { phase, epoch } = durable;
+  const hold = durable.plan?.kind === "switch" && isHolding(durable.plan.step);
+  const closed: Route = { service: "read-write", epoch, target: null, hold, validMs: 0 };
   if (phase.kind !== "reigning" || !phase.opened || !work.lease || work.lease.epoch !== epoch) return closed;
   const { endpoint } = member(work, phase.primary);
   const validMs = Math.floor(work.live.leaseAt + work.lease.ttlMs - work.live.at);
   if (!endpoint || validMs <= 0) return closed;
-  return { service: "read-write", epoch, target: { member: phase.primary, ...endpoint }, validMs };
+  return { service: "read-write", epoch, target: { member: phase.primary, ...endpoint }, hold, validMs };
+}
+
+/**
+ * The replicas that may be read from. The one that is being promoted is none any more, so that nobody writes through a
+ * door for readers; the proof runs out like any other when nothing is heard.
+ */
+function readOnlyRoute({ durable, live }: Work): Route {
+  const { epoch, members, phase, settings } = durable;
+  const targets = Object.values(members).flatMap((record): Upstream[] => {
+    const server = live.hosts[record.name]?.poll.server;
+    const isReader = record.role === "replica" && record.state === "online" && record.endpoint !== null;
+    const isCrowned = phase.kind === "reigning" && phase.primary === record.name;
+    const isReadable = server?.report.state === "running" && server.report.inRecovery;
+    const isFresh = (server?.latencyMs ?? Infinity) <= settings.maxLatencyMs;
+    return isReader && !isCrowned && isReadable && isFresh && record.endpoint
+      ? [{ member: record.name, ...record.endpoint }]
+      : [];
+  });
+  return { service: "read-only", epoch, targets, validMs: settings.ttlMs };
+}
+
+/** The other agents that were heard lately and can be spoken to. */
+function peersOf(work: Work, name: HostName): Peer[] {
+  return Object.entries(work.live.hosts).flatMap(([host, { poll }]) =>
+    host !== name && poll.peer && !isSilent(work, host) ? [{ host, endpoint: poll.peer }] : [],
+  );
 }
 
 function paceOf(work: Work, poll: Poll): number {
@@ -84,7 +116,9 @@ function paceOf(work: Work, poll: Poll): number {
 }
 
 function isBusy(work: Work, poll: Poll): boolean {
-  const { phase } = work.durable;
+  const { phase, plan } = work.durable;
+  if (plan?.kind === "switch") return true;
+  if (plan?.kind === "recover" && plan.member === poll.host) return plan.step.kind !== "rebuilding";
   const isOpen = phase.kind === "reigning" && phase.opened;
   if (phase.kind === "founding") return work.live.at - work.live.phaseAt < FOUNDING_WATCH_MS;
   if (!isOpen) return phase.kind !== "vacant";

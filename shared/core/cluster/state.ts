@@ -12,7 +12,7 @@ import type { DataserviceName, HostName, MemberName } from "../../domain/names.t
 import type { Position } from "../../domain/position.ts";
 import type { Epoch, ProofKind, Reign } from "../../domain/reign.ts";
 import type { Settings } from "../../domain/settings.ts";
-import type { AbortCode, FailoverCause, Reason } from "./reason.ts";
+import type { AbortCode, FailoverCause, Reason, SwitchFailure } from "./reason.ts";
 
 /** The proofs by which a reign can have ended. */
 export type EndProof = Extract<ProofKind, "released" | "expired" | "asserted">;
@@ -87,6 +87,8 @@ export type SwitchStep =
   | { kind: "preparing" }
   /** Every connector is told to let new connections wait. */
   | { kind: "holding" }
+  /** They do; those that were let in just before get the time for a first word. */
+  | { kind: "settling" }
   /** The primary's door is shut and its sessions end. */
   | { kind: "draining" }
   /** No session is left; the target must have all up to `until`. */
@@ -96,7 +98,7 @@ export type SwitchStep =
   /** The successor reigns; the prior primary comes back as a replica. */
   | { kind: "returning" }
   /** Not possible after all: the primary's door is being opened again. */
-  | { kind: "undoing" };
+  | { kind: "undoing"; code: SwitchFailure };
 
 export interface RecoverPlan {
   kind: "recover";
@@ -104,6 +106,8 @@ export interface RecoverPlan {
   /** Who is being recovered, and who comes after. */
   member: MemberName;
   step: RecoverStep;
+  /** Whether all of the dataservice was asked for, or this one. */
+  isWhole: boolean;
   waiting: MemberName[];
   recovered: MemberName[];
   failed: MemberName[];
@@ -111,7 +115,7 @@ export interface RecoverPlan {
 
 export type RecoverStep =
   /** Its server must answer, read-only, and say how far its log reaches; it is started if it is stopped. */
-  | { kind: "verifying" }
+  | { kind: "verifying"; isRebuilt: boolean }
   /** Its log holds what the primary's lacks: it is laid out anew. */
   | { kind: "rebuilding"; fork: LogPoint }
   /** It follows, and streams. */

@@ -67,7 +67,7 @@ export function statusOf(state: ClusterState, coordinatorName: string): Dataserv
     epoch: durable.epoch,
     primary: livingPrimary(state),
     coordinator: { name: coordinatorName, state: "online", generation: live.generation },
-    operation: operation && { op: operation.op, kind: operation.kind, step: phase.kind },
+    operation: operation && { op: operation.op, kind: operation.kind, step: durable.plan?.step.kind ?? phase.kind },
     datasources: Object.values(durable.members).map((record) => datasourceView(state, record)),
     routers: routerViews(state),
   };
@@ -111,7 +111,8 @@ function hasManagerStopped(state: ClusterState, record: MemberRecord): boolean {
 function isDeposed(state: ClusterState, record: MemberRecord): boolean {
   const { phase } = state.durable;
   const reigns = phase.kind === "reigning" && phase.primary === record.name;
-  return record.role === "primary" && !reigns && phase.kind !== "founding";
+  // In MAINTENANCE a primary whose server is stopped is not marked, and is shown as what it still is.
+  return record.role === "primary" && !reigns && phase.kind !== "founding" && record.state !== "online";
 }
 
 function replicatorView(

@@ -48,7 +48,7 @@ function handle(work: Work, event: ClusterEvent): ClusterStep["answer"] {
       return { kind: "none" };
     case "command": {
       settle(work);
-      const answer = handleRequest(work, event.command);
+      const answer = handleRequest(work, event.command, event);
       settle(work);
       return answer;
     }
@@ -102,6 +102,8 @@ function enrol(work: Work, poll: Poll): void {
   }
   const systemId = poll.server?.systemId ?? null;
   if (before.systemId === null && systemId !== null) setIdentity(work, poll.host, { systemId });
+  if (poll.incarnation !== before.incarnation) setIdentity(work, poll.host, { incarnation: poll.incarnation });
+  if (poll.policyVersion > before.policyVersion) setIdentity(work, poll.host, { policyVersion: poll.policyVersion });
   if (poll.released > before.released) setIdentity(work, poll.host, { released: poll.released });
 }
 

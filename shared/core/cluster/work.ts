@@ -4,7 +4,7 @@
  */
 import { stateReasonsEqual, type State, type StateReason } from "../../domain/datasource.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
-import type { AbortCode, Reason } from "./reason.ts";
+import type { AbortCode, Reason, RecoverFailure, SwitchFailure } from "./reason.ts";
 import type {
   ClusterEffect,
   ClusterState,
@@ -16,6 +16,7 @@ import type {
   MemberRecord,
   OperationRecord,
   Phase,
+  Plan,
 } from "./state.ts";
 
 export interface Work {
@@ -104,8 +105,54 @@ export function beginOperation(work: Work, op: number, kind: OperationRecord["ki
   work.effects.push({ kind: "operation", record });
 }
 
+/** An operation that is over with the command that asked for it. */
+export function tellOperation(work: Work, kind: OperationRecord["kind"]): number {
+  const op = nextOp(work);
+  const { wallMs } = work.live;
+  work.effects.push({
+    kind: "operation",
+    record: {
+      op,
+      kind,
+      requestedBy: "operator",
+      state: "succeeded",
+      code: "",
+      startedWallMs: wallMs,
+      endedWallMs: wallMs,
+    },
+  });
+  return op;
+}
+
+export function setPlan(work: Work, plan: Plan): void {
+  work.durable = { ...work.durable, plan };
+  work.live = { ...work.live, planAt: work.live.at, stepAt: work.live.at };
+}
+
+/** The plan's next step; its time begins now. */
+export function setStep(work: Work, plan: Plan): void {
+  work.durable = { ...work.durable, plan };
+  work.live = { ...work.live, stepAt: work.live.at };
+}
+
+/**
+ * The plan is over, and with it its operation. Members have obeyed its number: whatever the reign asks of them from now
+ * on carries at least that.
+ */
+export function endPlan(work: Work, code: OperationCode): void {
+  const { plan, phase } = work.durable;
+  if (!plan) return;
+  work.durable = { ...work.durable, plan: null };
+  if (phase.kind !== "founding" && phase.op < plan.op) {
+    work.durable = { ...work.durable, phase: { ...phase, op: plan.op } };
+  }
+  endOperation(work, code);
+}
+
+type OperationCode = AbortCode | SwitchFailure | RecoverFailure | "";
+
 /** Ends the operation under way; `code` empty when it succeeded. */
-export function endOperation(work: Work, code: AbortCode | ""): void {
+export function endOperation(work: Work, code: OperationCode): void {
   const running = work.durable.operation;
   if (!running) return;
   const record: OperationRecord = {
