@@ -132,7 +132,8 @@ export class Agent {
     if (next.state.durable !== before) {
       if (this.#diesHere()) return;
       disk.write(next.state.durable, next.fsync);
-      if (next.state.durable.lease !== before.lease) this.#host.guard();
+      const { lease, policy } = next.state.durable;
+      if (lease !== before.lease || policy !== before.policy) this.#host.guard();
     }
     this.#state = next.state;
     checkers.memberStepped(this.#host, next);
@@ -198,7 +199,7 @@ export class Agent {
     this.#seq += 1;
     const seq = this.#seq;
     const sent = clock.read();
-    const poll = pollOf(this.#state, { seq, clocks: sent, connector: null });
+    const poll = pollOf(this.#state, { seq, clocks: sent, connector: null, peer: null });
     this.#sent.set(seq, sent);
     this.#inFlight = seq;
     checkers.polled(this.#host, poll);

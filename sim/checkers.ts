@@ -5,13 +5,15 @@
 import { remainingMs } from "#shared/core/member/lease.ts";
 import type { ClusterStep, DurableState, LeaseRecord, ReplyBody } from "#shared/core/cluster/state.ts";
 import type { MemberStep, Task } from "#shared/core/member/state.ts";
+import type { Reason } from "#shared/core/cluster/reason.ts";
+import { isOperatorsWord } from "#shared/domain/datasource.ts";
 import type { Command, Poll, Reply } from "#shared/domain/messages.ts";
 import type { Host } from "./host.ts";
 import type { Server } from "./server.ts";
 import type { World } from "./world.ts";
 
 export interface Violation {
-  rule: "G1" | "G3" | "G4" | "G5" | "G6" | "L1" | "invariant";
+  rule: "switch" | "G1" | "G3" | "G4" | "G5" | "G6" | "L1" | "invariant";
   what: string;
   timeMs: number;
 }
@@ -23,16 +25,28 @@ interface Bound {
   released: number;
 }
 
+function isRecovering({ plan }: DurableState, name: string): boolean {
+  return plan?.kind === "recover" && plan.member === name;
+}
+
 export class Checkers {
   violation: Violation | null = null;
   readonly #world: World;
   #accepting = new Set<string>();
+  /** Declared dead by an operator: until they are seen fenced, the operator answers for them. */
+  #asserted = new Set<string>();
   #bounds = new Map<string, Bound>();
   #openers = new Map<number, string>();
   #commands = new Map<string, Command>();
+  #servers = new Map<string, Server>();
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  /** Whose logs are compared. */
+  watch(server: Server): void {
+    this.#servers.set(server.name, server);
   }
 
   fail(rule: Violation["rule"], what: string): void {
@@ -52,10 +66,12 @@ export class Checkers {
     this.#world.note(name, server.accepts ? `accepts writes on timeline ${server.timeline}` : "accepts no writes");
     if (!server.accepts) {
       this.#accepting.delete(name);
+      this.#asserted.delete(name);
       return;
     }
     this.#accepting.add(name);
-    if (this.#accepting.size > 1) this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
+    const writers = [...this.#accepting].filter((writer) => !this.#asserted.has(writer));
+    if (writers.length > 1) this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
     if (host.isManaged) this.#judgeWriter(host);
   }
 
@@ -137,21 +153,29 @@ export class Checkers {
   }
 
   /** G3 and G4 at the coordinator's storage. */
-  persisted(before: DurableState, result: ClusterStep): void {
+  persisted(before: DurableState, result: ClusterStep, isCommand: boolean): void {
     const after = result.state.durable;
     if (after.epoch < before.epoch || after.op < before.op || after.version < before.version) {
       this.fail("G3", `the storage went back from ${before.epoch}/${before.op} to ${after.epoch}/${after.op}`);
     }
     for (const member of Object.values(before.members)) {
       const now = after.members[member.name];
-      if (
-        member.reason.kind === "manually-failed" &&
-        now?.reason.kind !== "manually-failed" &&
-        now?.state !== "shunned"
-      ) {
-        this.fail("G4", `${member.name} was failed by an operator and is ${now?.state} now`);
+      const isRecovered = isRecovering(before, member.name) || isRecovering(after, member.name);
+      if (isCommand || isRecovered || !now || !isOperatorsWord(member.reason)) continue;
+      if (!isOperatorsWord(now.reason)) {
+        this.fail("G4", `${member.name} was ${member.state} by an operator and is ${now.state} now`);
       }
     }
+    for (const reason of result.reasons) this.#judgeSuccession(before, reason);
+  }
+
+  /** A planned successor has everything that the stopped primary ever acknowledged. */
+  #judgeSuccession({ plan }: DurableState, reason: Reason): void {
+    if (reason.kind === "reign-ended" && reason.proof === "asserted") this.#asserted.add(reason.member);
+    if (reason.kind !== "epoch-minted" || plan?.kind !== "switch" || plan.step.kind !== "stopping") return;
+    const [old, heir] = [this.#servers.get(plan.primary), this.#servers.get(plan.target)];
+    if (reason.member !== plan.target || !old || !heir) return;
+    if (!old.isPrefixOf(heir)) this.fail("switch", `${plan.target} succeeds ${plan.primary} and lacks what it wrote`);
   }
 
   /** G3: no answer tells of what is not in storage. */

@@ -113,10 +113,13 @@ export class Coordinator {
   }
 
   /** What an operator asks for. */
-  command(command: OperatorRequest): void {
+  command(command: OperatorRequest, force = false): void {
     if (!this.#current) return;
-    const result = this.#step(this.#current, { kind: "command", ...this.#time(this.#current), command });
-    this.#ports.world.note("operator", `${JSON.stringify(command)} ${result?.answer.kind ?? "unanswered"}`);
+    const asked = { kind: "command", ...this.#time(this.#current), command, by: "operator", force } as const;
+    const result = this.#step(this.#current, asked);
+    const how = `${JSON.stringify(command)}${force ? " by force" : ""}`;
+    const { answer } = result ?? { answer: { kind: "unanswered" } as const };
+    this.#ports.world.note("operator", `${how} ${answer.kind === "refused" ? answer.refusal.code : answer.kind}`);
   }
 
   #time(incarnation: Incarnation): { at: number; wallMs: number } {
@@ -152,7 +155,7 @@ export class Coordinator {
     incarnation.state = result.state;
     if (writes) {
       const { durable, lease } = result.state;
-      checkers.persisted(this.stored.durable, result);
+      checkers.persisted(this.stored.durable, result, event.kind === "command");
       this.stored = { ...this.stored, durable, lease };
     }
     if (isCurrent && this.#diesHere()) return null;
@@ -184,5 +187,10 @@ export class Coordinator {
 
 function replyOf(body: ReplyBody): Reply {
   const { leaseEndedEpoch, ...rest } = body;
-  return { ...rest, mac: "", leaseEnded: leaseEndedEpoch === null ? null : { epoch: leaseEndedEpoch, mac: "" } };
+  return {
+    ...rest,
+    mac: "",
+    peerKey: "",
+    leaseEnded: leaseEndedEpoch === null ? null : { epoch: leaseEndedEpoch, mac: "" },
+  };
 }

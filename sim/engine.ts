@@ -10,7 +10,7 @@ import type { Appointment, World } from "./world.ts";
 /** The fence is done within this, so that with a late timer it stays inside the declared bound of 1,500 ms. */
 const FENCE_LONGEST_MS = 1_420;
 
-export type Outcome = { ok: true } | { ok: false; code: string; detail: string };
+export type Outcome = { ok: true; value?: string } | { ok: false; code: string; detail: string };
 
 export interface EnginePorts {
   world: World;
@@ -26,6 +26,13 @@ interface RunningTask {
   /** What is still to be done to the server. */
   deeds: Appointment[];
   end: Appointment | null;
+}
+
+/** What a task will come to; it has until `withinMs`, as a rule until its deadline. */
+interface Begun {
+  takesMs: number;
+  outcome: () => Outcome;
+  withinMs?: number;
 }
 
 export class Engine {
@@ -47,12 +54,10 @@ export class Engine {
     if (task.kind === "fence") this.#cancelDeeds(() => true);
     const running: RunningTask = { task, deeds: [], end: null };
     this.#running.push(running);
-    const { takesMs, outcome } = this.#begin(task, running);
-    const isTimely = takesMs <= task.deadlineMs;
+    const { takesMs, outcome, withinMs = task.deadlineMs } = this.#begin(task, running);
+    const isTimely = takesMs <= withinMs;
     const late: Outcome = { ok: false, code: "timeout", detail: "" };
-    running.end = this.#ports.world.after(Math.min(takesMs, task.deadlineMs), () =>
-      finished(isTimely ? outcome() : late),
-    );
+    running.end = this.#ports.world.after(Math.min(takesMs, withinMs), () => finished(isTimely ? outcome() : late));
   }
 
   /** The agent's process is gone: nobody hears of the ends, but what was asked of the server may still happen. */
@@ -86,7 +91,7 @@ export class Engine {
     running.deeds.push(world.after(afterMs, attempt));
   }
 
-  #begin(task: Task, running: RunningTask): { takesMs: number; outcome: () => Outcome } {
+  #begin(task: Task, running: RunningTask): Begun {
     const { random, server, world } = this.#ports;
     const fails = world.chaos && random.chance(this.#ports.taskFailureP);
     const isDeed = !fails || random.chance(0.5);
@@ -112,14 +117,76 @@ export class Engine {
       }
       case "fence": {
         const slowestMs = random.chance(0.3) ? FENCE_LONGEST_MS : random.between(5, FENCE_LONGEST_MS);
-        const killMs = server.life === null ? 1 : world.chaos ? slowestMs : 200;
-        this.#later(running, killMs, () => server.kill());
-        return fixed(killMs + random.between(1, 60));
+        const isPatient = task.patienceMs > 0 && random.chance(0.8);
+        const longestMs = isPatient ? Math.min(task.patienceMs, slowestMs) : slowestMs;
+        const killMs = server.life === null ? 1 : world.chaos ? longestMs : 200;
+        this.#later(running, killMs, () => (isPatient || random.chance(0.5) ? server.stopInOrder() : server.kill()));
+        const takesMs = killMs + random.between(1, 60);
+        return { ...fixed(takesMs), withinMs: takesMs };
       }
+      case "settle":
+        return { takesMs: random.between(5, 200), outcome: () => this.#settled() };
+      case "prepare":
+        return fixed(random.between(5, world.chaos ? 3_000 : 100));
+      case "shut":
+        return this.#shut(running, fails, task);
+      case "reopen":
+        server.isDoorShut = false;
+        return fixed(random.between(1, 20));
+      case "ask-upstream": {
+        const upstream = server.serverAt(task.upstream);
+        const takesMs = random.between(1, 150);
+        let answer: string = "no-answer";
+        this.#later(running, takesMs / 2, () => {
+          answer = upstream?.answerTo(server.name) ?? "no-answer";
+        });
+        return { takesMs, outcome: () => (fails ? failed : { ok: true, value: answer }) };
+      }
+      case "rebuild":
+        return this.#rebuild(running, fails, task);
     }
   }
 
-  #promote(running: RunningTask, fails: boolean, timeline: number): { takesMs: number; outcome: () => Outcome } {
+  /** A server that somebody has started again is left alone while it is read-only. */
+  #settled(): Outcome {
+    const { process } = this.#ports.server;
+    if (process.kind === "running" && !process.inRecovery) return { ok: false, code: "writable", detail: "" };
+    if (process.kind === "starting") return { ok: false, code: "not-in-time", detail: "" };
+    return { ok: true };
+  }
+
+  #shut(running: RunningTask, fails: boolean, task: Extract<Task, { kind: "shut" }>): Begun {
+    const { random, server, world } = this.#ports;
+    const { life } = server;
+    server.isDoorShut = true;
+    const takesMs = random.between(1, world.chaos ? 1.2 * task.drainMs : 50);
+    if (fails) this.#later(running, takesMs, () => (server.isDoorShut = false));
+    // The door belongs to the process: it opens by itself at the deadline.
+    world.after(task.deadlineMs, () => {
+      if (server.life === life) server.isDoorShut = false;
+    });
+    const failure: Outcome = { ok: false, code: "sessions-left", detail: "" };
+    return { takesMs, outcome: () => (fails ? failure : { ok: true, value: "2" }) };
+  }
+
+  #rebuild(running: RunningTask, fails: boolean, { upstream }: Extract<Task, { kind: "rebuild" }>): Begun {
+    const { random, server } = this.#ports;
+    const source = server.serverAt(upstream);
+    const takesMs = random.between(50, 3_000);
+    const isRefused = random.chance(0.2);
+    let isDone = false;
+    this.#later(running, takesMs - 1, () => {
+      if (isRefused || fails || !source || source.answerTo(server.name) !== "writable") return;
+      server.becomeCopyOf(source);
+      isDone = true;
+    });
+    const refusal: Outcome = { ok: false, code: "rebuild-not-allowed", detail: "" };
+    const failure: Outcome = { ok: false, code: "rewind-failed", detail: "" };
+    const incarnation = `incarnation-${random.whole(0, 1_000_000_000)}`;
+    return { takesMs, outcome: () => (isRefused ? refusal : isDone ? { ok: true, value: incarnation } : failure) };
+  }
+
+  #promote(running: RunningTask, fails: boolean, timeline: number): Begun {
     const { random, server, world } = this.#ports;
     server.follow(null);
     const { life } = server;

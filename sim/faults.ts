@@ -89,10 +89,35 @@ function strike(ports: FaultPorts, kind: FaultKind, host: Host): void {
       return coordinator.command({ kind: "datasource-fail", member: host.name });
     case "operator-failover":
       return coordinator.command({ kind: "failover", to: random.chance(0.5) ? null : host.name });
+    case "operator-switch":
+      return coordinator.command({ kind: "switch", to: random.chance(0.5) ? null : host.name });
+    case "operator-recover":
+      if (random.chance(0.5)) return coordinator.command({ kind: "recover" });
+      return coordinator.command({ kind: "datasource-recover", member: host.name });
+    case "operator-datasource":
+      return coordinator.command({ kind: random.pick(DATASOURCE_REQUESTS), member: host.name });
+    case "operator-policy":
+      return coordinator.command({ kind: "set-policy", policy: random.pick(["automatic", "manual", "maintenance"]) });
+    case "operator-force":
+      return byForce(ports, host);
     case "weather":
       network.weather = weatherOf(random);
       return;
   }
+}
+
+const DATASOURCE_REQUESTS = [
+  "datasource-shun",
+  "datasource-welcome",
+  "datasource-online",
+  "datasource-offline",
+] as const;
+
+/** What an operator does who means it. */
+function byForce({ random, coordinator }: FaultPorts, host: Host): void {
+  const kind = random.pick(["failover", "datasource-welcome", "datasource-welcome", "datasource-shun"] as const);
+  if (kind === "failover") return coordinator.command({ kind, to: null }, true);
+  coordinator.command({ kind, member: host.name }, true);
 }
 
 /** One direction or both. */

@@ -136,8 +136,9 @@ export class Host {
   /** The guardian reads the lease from the disk and looks again when it ends. */
   guard(): void {
     if (!this.#ports.scenario.hasGuardian) return;
-    const { lease } = this.disk.written;
-    if (!lease || !this.isOn) return;
+    const { lease, policy } = this.disk.written;
+    // In MAINTENANCE no lease ends; the agent's word that it is over brings the guardian back.
+    if (!lease || !this.isOn || policy === "maintenance") return;
     this.#ports.world.after(this.clock.trueMs(Math.max(1, this.#leaseLeftMs())), () => {
       // An extension has written another lease, and is watched by another look.
       if (this.disk.written.lease !== lease) return;
@@ -154,7 +155,8 @@ export class Host {
   }
 
   #isOverdue(): boolean {
-    const { attempted, released } = this.disk.written;
+    const { attempted, released, policy } = this.disk.written;
+    if (policy === "maintenance") return false;
     return this.isOn && attempted > released && this.server.life !== null && this.#leaseLeftMs() <= 0;
   }
 

@@ -13,6 +13,8 @@ const NEEDS_A_PERSON: ReadonlySet<AbortCode> = new Set([
   "candidates-diverged",
   "loss-exceeds-limit",
   "failover-budget-spent",
+  "operators-word",
+  "upstream-writable",
 ]);
 
 export type Rest =
@@ -52,7 +54,8 @@ function vacancy(durable: DurableState, hosts: Host[], code: AbortCode): Rest {
 function hasEligible(durable: DurableState, hosts: Host[]): boolean {
   return hosts.some((host) => {
     const { reason } = durable.members[host.name] as MemberRecord;
-    if (isOperatorsWord(reason) || reason.kind === "failed-over-to" || !isOfThisLine(durable, host)) return false;
+    const isOut = isOperatorsWord(reason) || reason.kind === "failed-over-to" || host.disk.written.isDamaged;
+    if (isOut || !isOfThisLine(durable, host)) return false;
     // By the logs themselves: who holds what the last holder lacks is of no use without a person.
     const { phase } = durable;
     const last = hosts.find(
@@ -65,8 +68,8 @@ function hasEligible(durable: DurableState, hosts: Host[]): boolean {
 
 /** Whether the last epoch in which a member may have written is an ancestor of the current one. */
 function isOfThisLine(durable: DurableState, host: Host): boolean {
-  const { attempted } = host.disk.written;
-  return attempted === 0 || ancestry(durable.reigns, durable.epoch).some((reign) => reign.epoch === attempted);
+  const { ownEpoch } = host.disk.written;
+  return ownEpoch === 0 || ancestry(durable.reigns, durable.epoch).some((reign) => reign.epoch === ownEpoch);
 }
 
 function whyNotStreaming(
@@ -77,6 +80,7 @@ function whyNotStreaming(
   const record = durable.members[host.name] as MemberRecord;
   if (record.state === "shunned") return { why: "shunned", isAccepted: true };
   if (isOperatorsWord(record.reason)) return { why: "operators-word", isAccepted: true };
+  if (host.disk.written.isDamaged) return { why: `damaged and ${record.state}`, isAccepted: true };
   if (!isOfThisLine(durable, host)) return { why: `off-lineage and ${record.state}`, isAccepted: true };
   if (record.reason.kind === "diverged") {
     const isTrue = !host.server.isPrefixOf(primary.server);

@@ -99,6 +99,7 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
       scenario,
       random: random.fork(`agent of ${name}`),
     };
+    checkers.watch(server);
     hosts.push(new Host(ports, server));
   });
   for (const host of hosts) {
@@ -116,6 +117,8 @@ function calm({ world, network, coordinator, hosts }: Stage): void {
   network.healAll();
   coordinator.endZombies();
   coordinator.start();
+  // An operator who has left the dataservice in MANUAL or MAINTENANCE takes it back.
+  coordinator.command({ kind: "set-policy", policy: "automatic" });
   for (const host of hosts) {
     host.server.setHung(false);
     host.wake();

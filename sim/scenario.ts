@@ -22,6 +22,11 @@ export const FAULT_KINDS = [
   "coordinator-wall-step",
   "operator-fail",
   "operator-failover",
+  "operator-switch",
+  "operator-recover",
+  "operator-datasource",
+  "operator-policy",
+  "operator-force",
   "weather",
 ] as const;
 

@@ -62,6 +62,10 @@ export class Server {
   standbySignal: boolean;
   isHung = false;
   isAsleep = false;
+  /** Clients are sent home; now and then one gets a word in all the same. */
+  isDoorShut = false;
+  /** Where the shutdown checkpoint of the last orderly stop begins; null after any other end, and while it runs. */
+  shutdownLsn: number | null = null;
   /** The numbers of the acknowledged writes and where each ended; of this server's own clients. */
   readonly acknowledged: { branch: number; lsn: number }[] = [];
   stream: Stream | null = null;
@@ -133,25 +137,55 @@ export class Server {
         applied: this.endLsn,
         latencyMs: 0,
         receiver: { streaming: this.stream !== null, configured: this.conninfo },
+        shutdownLsn: null,
       };
       return this.#lastView;
     }
+    const endOfStopped =
+      this.process.kind === "stopped" && this.shutdownLsn !== null ? lsnText(this.shutdownLsn) : null;
     const state = this.isHung ? "unresponsive" : this.process.kind === "starting" ? "starting" : "stopped";
     return {
       report: { state },
       engineVersion: "18.0",
       systemId: SYSTEM_ID,
-      position: this.#lastView?.position ?? null,
+      position: endOfStopped === null ? (this.#lastView?.position ?? null) : { ...this.position, lsn: endOfStopped },
       applied: this.#lastView?.applied ?? null,
       latencyMs: null,
       receiver: { streaming: false, configured: this.conninfo },
+      shutdownLsn: endOfStopped,
     };
+  }
+
+  /** An orderly stop: clients go first, the followers are sent everything, the shutdown checkpoint last of all. */
+  stopInOrder(): void {
+    if (this.process.kind !== "running" || this.isHung) return this.kill();
+    const wasPrimary = !this.process.inRecovery;
+    const end = this.endLsn;
+    if (wasPrimary) {
+      this.#advance(end + 0x78);
+      this.#feed();
+    }
+    this.kill();
+    this.shutdownLsn = wasPrimary ? end : null;
+  }
+
+  /** The data directory becomes a copy of another server's; the log that was there is gone. */
+  becomeCopyOf(source: Server): void {
+    this.kill();
+    this.segments = source.segments;
+    this.shutdownLsn = null;
+    this.conninfo = null;
+    this.standbySignal = true;
+    this.#lastView = null;
+    this.#advance(source.endLsn);
   }
 
   /** Every process of the server is gone at once; so are the streams it fed. */
   kill(): void {
     if (this.process.kind === "stopped") return;
     this.process = { kind: "stopped" };
+    this.shutdownLsn = null;
+    this.isDoorShut = false;
     this.isHung = false;
     this.stream = null;
     this.#dropFollowers();
@@ -205,6 +239,19 @@ export class Server {
     this.#changed();
   }
 
+  /** What this server would say to somebody at `from` who asks whether it accepts writes. */
+  answerTo(from: string): "writable" | "read-only" | "no-answer" {
+    const { network } = this.#ports;
+    const isUp = this.process.kind === "running" && !this.isHung && !this.isAsleep;
+    if (!isUp || !network.reaches(from, this.name) || !network.reaches(this.name, from)) return "no-answer";
+    return this.process.kind === "running" && this.process.inRecovery ? "read-only" : "writable";
+  }
+
+  /** The server of an address, as this one reaches it. */
+  serverAt(endpoint: Endpoint): Server | null {
+    return this.#ports.serverAt(endpoint);
+  }
+
   /** Whether its log and `other`'s agree, byte for byte, as far as this one reaches. */
   isPrefixOf(other: Server): boolean {
     if (this.endLsn > other.endLsn) return false;
@@ -226,7 +273,7 @@ export class Server {
   #writeSoon(): void {
     const { world, random } = this.#ports;
     world.after(random.between(20, 200), () => {
-      if (this.accepts) {
+      if (this.accepts && (!this.isDoorShut || random.chance(0.05))) {
         this.#advance(this.endLsn + random.whole(0x40, 0x400));
         this.acknowledged.push({ branch: this.#newest.branch, lsn: this.endLsn });
         this.#feed();

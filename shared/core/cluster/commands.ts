@@ -56,7 +56,12 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
       return recoverAll(work, tell);
     case "set-policy":
       return setPolicy(work, request.policy, tell);
-    default:
+    case "datasource-fail":
+    case "datasource-shun":
+    case "datasource-welcome":
+    case "datasource-online":
+    case "datasource-offline":
+    case "datasource-recover":
       return datasource(work, request, { force, tell });
   }
 }
@@ -143,7 +148,8 @@ function failover(work: Work, to: MemberName | null, { force, tell }: Told): Ans
       retrySuccession(work, { ...phase, proof }, attempt);
       return { kind: "accepted", op };
     }
-    default:
+    case "founding":
+    case "collecting":
       return refused("operation-under-way", "the succession is under way: wait for its end");
   }
 }

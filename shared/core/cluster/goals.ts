@@ -318,7 +318,11 @@ function deadlineOf(work: Work, goal: Goal): number {
       return settings.recoverMs;
     case "fence":
       return DEADLINES_MS.fence + goal.patienceMs;
-    default:
+    case "adopt":
+    case "follow":
+    case "freeze":
+    case "reopen":
+    case "start":
       return DEADLINES_MS[goal.kind];
   }
 }

@@ -292,7 +292,13 @@ function isShutAfter(task: TaskKind, ok: boolean): boolean {
 }
 
 /** These say that the engine has left the data directory as it found it. */
-const UNTOUCHED = ["rebuild-not-allowed", "log-not-kept", "rewind-not-possible", "clone-failed", "called-off"];
+const UNTOUCHED: ReadonlySet<string> = new Set([
+  "rebuild-not-allowed",
+  "log-not-kept",
+  "rewind-not-possible",
+  "clone-failed",
+  "called-off",
+]);
 
 /** What a rebuild leaves holds nothing of this member's own, and its acknowledgements are nobody's any more. */
 function finishRebuild(work: Work, outcome: TaskOutcome): void {
@@ -300,7 +306,7 @@ function finishRebuild(work: Work, outcome: TaskOutcome): void {
     const incarnation = outcome.value ?? work.durable.incarnation;
     return setDurable(work, { isDamaged: false, incarnation, ownEpoch: 0, frozenOp: null, upstream: null });
   }
-  if (UNTOUCHED.includes(outcome.code)) setDurable(work, { isDamaged: work.live.wasDamaged });
+  if (UNTOUCHED.has(outcome.code)) setDurable(work, { isDamaged: work.live.wasDamaged });
 }
 
 function finishFence(work: Work, phase: PhaseOf<"fencing">, outcome: TaskOutcome): void {
