@@ -162,7 +162,8 @@ export class Checkers {
       const now = after.members[member.name];
       const isRecovered = isRecovering(before, member.name) || isRecovering(after, member.name);
       if (isCommand || isRecovered || !now || !isOperatorsWord(member.reason)) continue;
-      if (!isOperatorsWord(now.reason)) {
+      const isKeptOut = member.state === "failed" && now.state === "shunned";
+      if (!isOperatorsWord(now.reason) && !isKeptOut) {
         this.fail("G4", `${member.name} was ${member.state} by an operator and is ${now.state} now`);
       }
     }

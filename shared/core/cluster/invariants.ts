@@ -44,6 +44,8 @@ const clusterInvariants: Record<string, (before: ClusterState, after: ClusterSta
     Object.values(a.members).every((was) => {
       const is = b.members[was.name];
       if (!isOperatorsWord(was.reason) || (is && isOperatorsWord(is.reason))) return true;
+      // Who was failed is shunned when another has taken over: kept out all the same.
+      if (was.state === "failed" && is?.state === "shunned") return true;
       // An operator's request has a number of its own, and a recovery is one.
       return b.op > a.op || isRecovering(a, was.name) || isRecovering(b, was.name);
     }),

@@ -137,7 +137,8 @@ function opened(work: Work, phase: PhaseOf<"reigning">): void {
       other.name !== primary &&
       other.name !== plan?.primary &&
       other.role === "primary" &&
-      other.reason.kind !== "failed-over-to",
+      other.reason.kind !== "failed-over-to" &&
+      other.reason.kind !== "manually-shunned",
   );
   // The status word may be the same; what it says of is another thing from now on.
   if (member(work, primary).role !== "primary")
@@ -378,7 +379,10 @@ function markDeposed(work: Work, primary: MemberName, cause: FailoverCause, proo
 
 /** What has happened by itself; in MAINTENANCE that changes no state. */
 function markFallen(work: Work, primary: MemberName, by: { cause: FailoverCause; proof: EndProof }): void {
-  if (work.durable.policy === "maintenance") return;
+  if (work.durable.policy !== "maintenance") setFallen(work, primary, by);
+}
+
+function setFallen(work: Work, primary: MemberName, by: { cause: FailoverCause; proof: EndProof }): void {
   if (by.cause === "lease-lost") return setState(work, primary, "shunned", { kind: "failsafe-shun" });
   // Nothing was heard of its server: it is the agent that is gone.
   const isAgentGone = by.proof === "expired" || by.cause === "agent-silent";
@@ -593,6 +597,8 @@ function tellHandwork(
 }
 
 function succeed(work: Work, phase: PhaseOf<"collecting">, winner: MemberName): void {
+  const { deposed } = phase;
+  if (winner !== deposed && member(work, deposed).state === "online") setFallen(work, deposed, phase);
   mint(work, {
     member: winner,
     parent: parentOf(work, phase, winner),
@@ -670,6 +676,8 @@ function isMarkedByAbort(work: Work, deposed: MemberName): boolean {
 
 /** Nobody has succeeded. As soon as somebody can, and no person needs to decide first, the search begins again. */
 function watchVacancy(work: Work, phase: PhaseOf<"vacant">): void {
+  // What MAINTENANCE left unmarked is marked when it is over.
+  if (member(work, phase.deposed).state === "online") markFallen(work, phase.deposed, phase);
   const next = nextAttempt(work, phase);
   if (next) retrySuccession(work, phase, { kind: "failover", byOperator: false, isForced: false, ...next });
 }
