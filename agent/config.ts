@@ -7,6 +7,8 @@ import { z } from "zod";
 import { zName } from "#shared/protocol/wire.ts";
 
 const zPort = z.int().min(1, "must be a port, 1 to 65535").max(65_535, "must be a port, 1 to 65535");
+/** 0 lets the system choose. */
+const zOpenPort = z.int().min(0).max(65_535);
 const zText = z.string().min(1, "must not be empty");
 
 const zServer = z.strictObject({
@@ -26,11 +28,18 @@ const zServer = z.strictObject({
   probe_timeout_ms: z.int().min(50).max(60_000).default(500),
 });
 
-const zConnector = z.strictObject({
-  host: zText.default("127.0.0.1"),
-  port: z.int().min(0).max(65_535),
-  hold_timeout_ms: z.int().min(0).max(600_000).default(15_000),
-});
+const zConnector = z
+  .strictObject({
+    host: zText.default("127.0.0.1"),
+    port: zOpenPort,
+    /** Where readers come in; without it there is no door for them. */
+    read_only_port: zOpenPort.optional(),
+    hold_timeout_ms: z.int().min(0).max(600_000).default(15_000),
+  })
+  .refine(({ port, read_only_port }) => port === 0 || port !== read_only_port, {
+    path: ["read_only_port"],
+    error: "is the port of the writers already: choose another",
+  });
 
 const zConfig = z.strictObject({
   dataservice: zName,

@@ -127,7 +127,7 @@ async function serve(parts: {
     first,
   );
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => end(0));
-  log.info({ startCount: first.state.durable.startCount, connector: connector?.port ?? null }, "agent started");
+  log.info({ startCount: first.state.durable.startCount, connector: connector?.ports ?? null }, "agent started");
   const status = await ended;
   loop.stop();
   client.close();
@@ -137,24 +137,26 @@ async function serve(parts: {
   return status;
 }
 
-async function startConnector(config: AgentConfig, log: Logger, onTrouble: () => void) {
+async function startConnector(config: AgentConfig, log: Logger, pollSoon: () => void) {
   if (!config.connector) return null;
   const connector = new Connector({
     dataservice: config.dataservice,
     listenHost: config.connector.host,
     listenPort: config.connector.port,
+    readOnlyPort: config.connector.read_only_port,
     holdTimeoutMs: config.connector.hold_timeout_ms,
     dialTimeoutMs: DIAL_TIMEOUT_MS,
     now: bootNowMs,
-    onTrouble,
+    onTrouble: pollSoon,
+    onHeld: pollSoon,
     log,
   });
   try {
-    const { port } = await connector.start();
-    return Object.assign(connector, { port });
+    return Object.assign(connector, { ports: await connector.start() });
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new ConfigError([`connector.port = ${config.connector.port}: cannot listen (${code}): choose a free port`]);
+    const { code, port } = error as NodeJS.ErrnoException & { port?: number };
+    const key = port === config.connector.read_only_port ? "read_only_port" : "port";
+    throw new ConfigError([`connector.${key} = ${config.connector[key]}: cannot listen (${code}): choose a free port`]);
   }
 }
 

@@ -82,11 +82,12 @@ const connector = new Connector({
   dialTimeoutMs: 1_000,
   now: () => performance.now(),
   onTrouble: () => {},
+  onHeld: () => {},
   log: { info: () => {}, warn: () => {} },
 });
 const { port: through } = await connector.start();
 const target = { member: "db1", host: "127.0.0.1", port: direct };
-connector.setRoute({ service: "read-write", epoch: 1, target, validMs: 600_000 }, performance.now());
+connector.setRoute({ service: "read-write", epoch: 1, target, hold: false, validMs: 600_000 }, performance.now());
 
 const samples = {
   connectDirect: [] as number[],

@@ -4,7 +4,7 @@
  * `held` waits for a server; `opening` has dialled one that has not answered; `session` belongs to a server for good;
  * `refusing` tells the client why it waited in vain. Until the first byte of a server has been passed on, the client's
  * bytes are kept and another server may take the place of the first; after it, the fate of the session is the fate of
- * its course: paused without a proof, cut when another reign begins.
+ * its course: paused without a proof, cut when it is superseded.
  */
 import type { Socket } from "node:net";
 import type { MemberName } from "#shared/domain/names.ts";
@@ -12,22 +12,24 @@ import { Attempt, resetServer } from "./attempt.ts";
 import { readFirstPacket, resendableBytes } from "./first-packet.ts";
 import { Flow } from "./flow.ts";
 import { type Refusal, refuse } from "./refusal.ts";
-import type { Course, RouteChange, RouteProof } from "./route-proof.ts";
+import type { Course, RouteChange } from "./route-rules.ts";
 
-/** What a connection asks and tells the connector that accepted it. */
+/** What a connection asks and tells the entrance that accepted it. */
 export interface Door {
   holdTimeoutMs: number;
   dialTimeoutMs: number;
-  /** Where to dial now; null when there is nothing to dial. */
-  dialable: () => RouteProof | null;
+  /** Where to dial now, other than at the members `tried`; null when there is nothing to dial. */
+  nextCourse: (tried: ReadonlySet<MemberName>) => Course | null;
   /** Whether bytes may pass on this course at this moment. */
   covers: (course: Course) => boolean;
   isSuperseded: (course: Course) => boolean;
   refusal: () => Refusal;
   /** A server failed a client without being asked to. */
   failed: (member: MemberName, why: string) => void;
-  /** A dial has come to its end, one way or the other. */
-  openingEnded: () => void;
+  openingBegan: (member: MemberName) => void;
+  openingEnded: (member: MemberName) => void;
+  /** A client that dialled has its session, or waits or is gone: another one may have its turn. */
+  turnEnded: () => void;
   sessionBegan: (member: MemberName) => void;
   sessionEnded: (member: MemberName) => void;
   refused: () => void;
@@ -54,6 +56,8 @@ export class Connection {
   #phase: Phase = { kind: "held", retry: null };
   #early: Buffer = Buffer.alloc(0);
   #isHoldOver = false;
+  /** Whose failures led to the dial that is under way, without a pause between them. */
+  readonly #tried = new Set<MemberName>();
 
   /** Takes over `client`, which must allow half-open and have lost no byte yet. */
   constructor(client: Socket, door: Door) {
@@ -79,7 +83,7 @@ export class Connection {
         if (change === "changed" || phase.retry === null) this.#dial();
         return;
       case "opening":
-        if (this.#door.isSuperseded(phase.course)) this.#redial(phase.attempt);
+        if (this.#door.isSuperseded(phase.course)) this.#dial();
         else this.#feed();
         return;
       case "session":
@@ -114,32 +118,41 @@ export class Connection {
 
   #dial(): void {
     this.#leavePhase();
-    const proof = this.#door.dialable();
-    if (!proof) {
-      this.#phase = { kind: "held", retry: null };
-      if (this.#isHoldOver) this.#refuse();
+    this.#tried.clear();
+    const course = this.#door.nextCourse(this.#tried);
+    if (course) {
+      this.#open(course);
       return;
     }
-    const { epoch, target } = proof;
+    this.#phase = { kind: "held", retry: null };
+    if (this.#isHoldOver) this.#refuse();
+  }
+
+  #open(course: Course): void {
     const attempt = new Attempt({
-      target,
+      target: course.target,
       dialTimeoutMs: this.#door.dialTimeoutMs,
       onConnected: () => this.#feed(),
       onAnswer: () => this.#feed(),
-      onFailed: (why) => this.#attemptFailed(target.member, why),
+      onFailed: (why) => this.#attemptFailed(course.target.member, why),
     });
-    this.#phase = { kind: "opening", course: { epoch, target }, attempt, sent: 0 };
+    this.#phase = { kind: "opening", course, attempt, sent: 0 };
+    this.#door.openingBegan(course.target.member);
   }
 
-  #redial(attempt: Attempt): void {
-    attempt.abandon();
-    this.#dial();
-  }
-
+  /** Another server takes its place at once; only when all have failed the client does it wait a moment. */
   #attemptFailed(member: MemberName, why: string): void {
-    this.#phase = { kind: "held", retry: setTimeout(() => this.#dial(), RETRY_MS) };
-    this.#door.openingEnded();
+    this.#phase = { kind: "held", retry: null };
+    this.#door.openingEnded(member);
     this.#door.failed(member, why);
+    this.#tried.add(member);
+    const next = this.#isHoldOver ? null : this.#door.nextCourse(this.#tried);
+    if (next) {
+      this.#open(next);
+      return;
+    }
+    this.#phase = { kind: "held", retry: setTimeout(() => this.#dial(), RETRY_MS) };
+    this.#door.turnEnded();
     if (this.#isHoldOver) this.#refuse();
   }
 
@@ -171,8 +184,9 @@ export class Connection {
     this.#phase = session;
     server.once("end", () => this.#serverEnded(session, "closed by the server"));
     server.once("close", (hadError) => this.#serverClosed(session, hadError));
-    this.#door.openingEnded();
+    this.#door.openingEnded(course.target.member);
     this.#door.sessionBegan(course.target.member);
+    this.#door.turnEnded();
     up.advance();
     down.advance();
   }
@@ -246,7 +260,8 @@ export class Connection {
     if (this.#phase.kind === "held" && this.#phase.retry) clearTimeout(this.#phase.retry);
     if (this.#phase.kind !== "opening") return;
     this.#phase.attempt.abandon();
-    this.#door.openingEnded();
+    this.#door.openingEnded(this.#phase.course.target.member);
+    this.#door.turnEnded();
   }
 }
 

@@ -5,14 +5,8 @@
  * order, by different ways: each of them is true by itself, so the one that runs longest counts. Who may be dialled is a
  * different question, and there the newest word counts.
  */
-import type { Route, Upstream } from "#shared/domain/messages.ts";
 import type { Epoch } from "#shared/domain/reign.ts";
-
-/** What a session is bound to for its whole life: one reign at one address. */
-export interface Course {
-  epoch: Epoch;
-  target: Upstream;
-}
+import { type Course, type ReadWriteRoute, type RouteChange, type RouteRules, sameTarget } from "./route-rules.ts";
 
 export interface RouteProof extends Course {
   /** The first instant, in ms of the connector's clock, at which the proof no longer holds. */
@@ -26,35 +20,35 @@ export interface RouteState {
   sentMs: number;
   /** The proof of `epoch`; null while no primary of it is known. */
   proof: RouteProof | null;
-  /** Whether new connections may go to the proof's target; false when the newest route named none. */
+  /** Whether new connections may go to the proof's target; false when the newest route named none or held them. */
   accepting: boolean;
 }
-
-/** `changed`: held connections may find another answer than before. `renewed`: at most the proof runs longer. */
-export type RouteChange = "ignored" | "renewed" | "changed";
 
 export const NO_ROUTE: RouteState = { epoch: 0, sentMs: Number.NEGATIVE_INFINITY, proof: null, accepting: false };
 
 /**
- * Takes a route that answers a request sent at `sentMs`. A lower epoch is a late reply and ignored, as is a route of
- * another service or one whose times are no numbers.
+ * Takes a route that answers a request sent at `sentMs`. A lower epoch is a late reply and ignored, as is a route whose
+ * times are no numbers.
  */
 export function acceptRoute(
   state: RouteState,
-  route: Route,
+  route: ReadWriteRoute,
   sentMs: number,
 ): { state: RouteState; change: RouteChange } {
   const ignored = { state, change: "ignored" } as const;
-  if (route.service !== "read-write" || route.epoch < state.epoch) return ignored;
+  if (route.epoch < state.epoch) return ignored;
   if (!Number.isFinite(sentMs) || !Number.isFinite(route.validMs)) return ignored;
   if (route.epoch > state.epoch) return { state: newCourse(route, sentMs), change: "changed" };
   const isNewest = sentMs >= state.sentMs;
   if (state.proof && route.target && sameTarget(state.proof.target, route.target)) {
-    return renewed(state, sentMs + route.validMs, isNewest ? sentMs : null);
+    const proof = prolonged(state.proof, sentMs + route.validMs);
+    return isNewest
+      ? decided({ ...state, proof, sentMs }, !route.hold)
+      : { state: { ...state, proof }, change: "renewed" };
   }
   if (!isNewest) return ignored;
   if (route.target) return { state: newCourse(route, sentMs), change: "changed" };
-  return { state: { ...state, sentMs, accepting: false }, change: state.accepting ? "changed" : "renewed" };
+  return decided({ ...state, sentMs }, false);
 }
 
 /** Whether bytes may pass on `course` at `nowMs`. */
@@ -79,24 +73,29 @@ export function dialable(state: RouteState, nowMs: number): RouteProof | null {
   return state.accepting && state.proof && nowMs < state.proof.validUntilMs ? state.proof : null;
 }
 
-function newCourse(route: Route, sentMs: number): RouteState {
+/** The door for writers. */
+export const READ_WRITE: RouteRules<RouteState, ReadWriteRoute> = {
+  unheard: NO_ROUTE,
+  accept: acceptRoute,
+  dialable: (state, nowMs) => {
+    const proof = dialable(state, nowMs);
+    return proof ? [proof] : [];
+  },
+  covers,
+  isSuperseded,
+  provedUntilMs: ({ proof }) => proof && proof.validUntilMs,
+};
+
+function newCourse(route: ReadWriteRoute, sentMs: number): RouteState {
   const { epoch, target, validMs } = route;
   const proof = target && { epoch, target, validUntilMs: sentMs + validMs };
-  return { epoch, sentMs, proof, accepting: target !== null };
+  return { epoch, sentMs, proof, accepting: target !== null && !route.hold };
 }
 
-/** `newestSentMs` is null when a newer route has already decided who may be dialled. */
-function renewed(
-  state: RouteState & { proof: RouteProof | null },
-  validUntilMs: number,
-  newestSentMs: number | null,
-): { state: RouteState; change: RouteChange } {
-  const proof = state.proof && { ...state.proof, validUntilMs: Math.max(state.proof.validUntilMs, validUntilMs) };
-  if (newestSentMs === null) return { state: { ...state, proof }, change: "renewed" };
-  const next = { ...state, proof, sentMs: newestSentMs, accepting: true };
-  return { state: next, change: state.accepting ? "renewed" : "changed" };
+function prolonged(proof: RouteProof, validUntilMs: number): RouteProof {
+  return { ...proof, validUntilMs: Math.max(proof.validUntilMs, validUntilMs) };
 }
 
-function sameTarget(a: Upstream, b: Upstream): boolean {
-  return a === b || (a.member === b.member && a.host === b.host && a.port === b.port);
+function decided(state: RouteState, accepting: boolean): { state: RouteState; change: RouteChange } {
+  return { state: { ...state, accepting }, change: accepting === state.accepting ? "renewed" : "changed" };
 }

@@ -1,7 +1,8 @@
 /** Both ends of the wire: recording TCP peers, each wait with a deadline. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import type { Route } from "#shared/domain/messages.ts";
+import type { Upstream } from "#shared/domain/messages.ts";
 import { Connector, type ConnectorOptions } from "../../agent/connector/connector.ts";
+import type { ReadOnlyRoute, ReadWriteRoute } from "../../agent/connector/route-rules.ts";
 
 const DEADLINE_MS = 3_000;
 
@@ -107,6 +108,7 @@ export class Counterparty {
 export class Stage {
   nowMs = 1_000;
   troubles = 0;
+  holds = 0;
   readonly logged: string[] = [];
   readonly #closing: (() => Promise<unknown> | void)[] = [];
   #trouble = Promise.withResolvers<void>();
@@ -118,6 +120,20 @@ export class Stage {
   }
 
   async connector(options: Partial<ConnectorOptions> = {}): Promise<{ connector: Connector; port: number }> {
+    const connector = this.#connector(options);
+    return { connector, port: (await connector.start()).port };
+  }
+
+  /** A connector with a door for readers, and the port of that door. */
+  async readOnlyConnector(
+    options: Partial<ConnectorOptions> = {},
+  ): Promise<{ connector: Connector; port: number; readWritePort: number }> {
+    const connector = this.#connector({ readOnlyPort: 0, ...options });
+    const { port: readWritePort, readOnlyPort } = await connector.start();
+    return { connector, port: readOnlyPort ?? Number.NaN, readWritePort };
+  }
+
+  #connector(options: Partial<ConnectorOptions>): Connector {
     const note = (_fields: object, message: string): void => void this.logged.push(message);
     const connector = new Connector({
       dataservice: "alpha",
@@ -131,11 +147,14 @@ export class Stage {
         this.#trouble.resolve();
         this.#trouble = Promise.withResolvers();
       },
+      onHeld: () => {
+        this.holds += 1;
+      },
       log: { info: note, warn: note },
       ...options,
     });
     this.#closing.push(() => connector.close());
-    return { connector, port: (await connector.start()).port };
+    return connector;
   }
 
   async server(react?: (peer: Peer) => void): Promise<{ server: Counterparty; port: number }> {
@@ -168,8 +187,24 @@ export class Stage {
   }
 }
 
-export function route(epoch: number, port: number | null, validMs = 60_000, member = "db1"): Route {
-  return { service: "read-write", epoch, target: port === null ? null : { member, host: "127.0.0.1", port }, validMs };
+export function upstream(member: string, port: number): Upstream {
+  return { member, host: "127.0.0.1", port };
+}
+
+export function route(epoch: number, port: number | null, validMs = 60_000, member = "db1"): ReadWriteRoute {
+  const target = port === null ? null : upstream(member, port);
+  return { service: "read-write", epoch, target, hold: false, validMs };
+}
+
+/** The same with the word that new connections are to wait. */
+export function holding(held: ReadWriteRoute): ReadWriteRoute {
+  return { ...held, hold: true };
+}
+
+/** `ports` by member. */
+export function readers(epoch: number, ports: Record<string, number>, validMs = 60_000): ReadOnlyRoute {
+  const targets = Object.entries(ports).map(([member, port]) => upstream(member, port));
+  return { service: "read-only", epoch, targets, validMs };
 }
 
 /** A StartupMessage of protocol 3.0. */

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import * as fc from "fast-check";
-import type { Route } from "#shared/domain/messages.ts";
 import {
   acceptRoute,
   covers,
@@ -9,9 +8,10 @@ import {
   NO_ROUTE,
   type RouteState,
 } from "../../agent/connector/route-proof.ts";
-import { route } from "./peers.ts";
+import type { ReadWriteRoute } from "../../agent/connector/route-rules.ts";
+import { holding, route } from "./peers.ts";
 
-function accept(...routes: [Route, number][]): RouteState {
+function accept(...routes: [ReadWriteRoute, number][]): RouteState {
   return routes.reduce((state, [next, sentMs]) => acceptRoute(state, next, sentMs).state, NO_ROUTE);
 }
 
@@ -57,17 +57,38 @@ describe("a route", () => {
   });
 
   test("that was sent before the word to hold does not release the held", () => {
-    const held: [Route, number][] = [
-      [route(4, 1, 500), 0],
-      [route(4, null), 10],
-    ];
-    expect(dialable(accept(...held, [route(4, 1), 5]), 20)).toBe(null);
-    expect(dialable(accept(...held, [route(4, 1), 15]), 20)).toMatchObject({ epoch: 4 });
+    for (const word of [route(4, null), holding(route(4, 1))]) {
+      const held: [ReadWriteRoute, number][] = [
+        [route(4, 1, 500), 0],
+        [word, 10],
+      ];
+      expect(dialable(accept(...held, [route(4, 1), 5]), 20)).toBe(null);
+      expect(dialable(accept(...held, [route(4, 1), 15]), 20)).toMatchObject({ epoch: 4 });
+    }
   });
 
-  test("of another service or without numbers is ignored", () => {
-    const readOnly: Route = { ...route(9, 1), service: "read-only" };
-    expect(acceptRoute(NO_ROUTE, readOnly, 0).change).toBe("ignored");
+  test("that holds renews the proof of open sessions, and a late one holds nobody", () => {
+    const held = acceptRoute(accept([route(4, 1, 500), 0]), holding(route(4, 1, 500)), 10);
+    expect(held.change).toBe("changed");
+    expect(covers(held.state, course, 509)).toBe(true);
+    expect(isSuperseded(held.state, course)).toBe(false);
+    expect(acceptRoute(held.state, holding(route(4, 1, 500)), 20).change).toBe("renewed");
+
+    const late = acceptRoute(accept([route(4, 1, 500), 10]), holding(route(4, 1, 500)), 5);
+    expect(late.change).toBe("renewed");
+    expect(dialable(late.state, 20)).toMatchObject({ epoch: 4 });
+  });
+
+  test("that holds in a new reign cuts the old one and lets nobody in", () => {
+    const state = accept([route(4, 1), 0], [holding(route(5, 2)), 10]);
+    expect(isSuperseded(state, course)).toBe(true);
+    expect(dialable(state, 20)).toBe(null);
+    expect(dialable(accept([route(4, 1), 0], [holding(route(5, 2)), 10], [route(5, 2), 20]), 20)).toMatchObject({
+      epoch: 5,
+    });
+  });
+
+  test("without numbers is ignored", () => {
     expect(acceptRoute(NO_ROUTE, route(1, 1, Number.NaN), 0).change).toBe("ignored");
     expect(acceptRoute(NO_ROUTE, route(1, 1), Number.NaN).change).toBe("ignored");
   });
@@ -82,7 +103,9 @@ test("in any order of arrival, a moment is covered only if a proof of the newest
   });
   fc.assert(
     fc.property(fc.array(arrival, { maxLength: 12 }), fc.integer({ min: 0, max: 220 }), (arrivals, nowMs) => {
-      const state = accept(...arrivals.map((a): [Route, number] => [route(a.epoch, a.port, a.validMs), a.sentMs]));
+      const state = accept(
+        ...arrivals.map((a): [ReadWriteRoute, number] => [route(a.epoch, a.port, a.validMs), a.sentMs]),
+      );
       const highest = Math.max(0, ...arrivals.map((a) => a.epoch));
       const isProved = (epoch: number, port: number): boolean =>
         epoch === highest && arrivals.some((a) => a.epoch === epoch && a.port === port && nowMs < a.sentMs + a.validMs);
