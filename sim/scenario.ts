@@ -58,11 +58,38 @@ export interface Scenario {
   reservesTimelines: boolean;
 }
 
-/** The scenario of a seed. One in six is a quiet world in which only the end of a lease is attacked, again and again. */
+/**
+ * The scenario of a seed. One in six is a quiet world in which only the end of a lease is attacked, again and again; one
+ * in four has busy operators and few misfortunes, so that what they ask for gets as far as its last steps.
+ */
 export function scenarioOf(seed: number): Scenario {
   const random = seededRandom(seed).fork("scenario");
   const any = anyScenario(seed, random);
-  return random.chance(1 / 6) ? { ...any, ...leaseHunt(random) } : any;
+  if (random.chance(1 / 6)) return { ...any, ...leaseHunt(random) };
+  return random.chance(1 / 4) ? { ...any, ...busyOperators(random) } : any;
+}
+
+function busyOperators(random: Random): Partial<Scenario> {
+  const misfortunes = FAULT_KINDS.filter((kind) => !kind.startsWith("operator"));
+  const asked = random.pick<FaultKind[]>([
+    ["operator-switch"],
+    ["operator-switch", "operator-recover"],
+    ["operator-fail", "operator-recover", "operator-switch"],
+    ["operator-policy", "operator-fail", "operator-failover", "operator-recover"],
+    ["operator-datasource", "operator-recover", "operator-force"],
+  ]);
+  const chaosFromMs = 3_000;
+  return {
+    weather: random.chance(0.7) ? FAIR_WEATHER : weatherOf(random),
+    chaosFromMs,
+    chaosUntilMs: chaosFromMs + random.between(15_000, 40_000),
+    faultEveryMs: random.pick([1_000, 2_500]),
+    // An operator's wish is twice as likely as a misfortune, and may come right after one.
+    faults: [...asked, ...asked, ...asked, ...random.shuffled([...misfortunes]).slice(0, random.whole(0, 2))],
+    taskFailureP: random.chance(0.5) ? 0 : 0.05,
+    crashAtEffectP: random.chance(0.7) ? 0 : 0.01,
+    coordinatorCrashP: random.chance(0.7) ? 0 : 0.01,
+  };
 }
 
 function leaseHunt(random: Random): Partial<Scenario> {
