@@ -16,6 +16,7 @@ import type {
 } from "#shared/core/member/state.ts";
 import { readClocks } from "./clocks.ts";
 import type { PollOutcome } from "./coordinator-client.ts";
+import { carryOut } from "./engine/carry-out.ts";
 import type { Engine, EngineOutcome } from "./engine/engine.ts";
 import { StateFileError } from "./state-file.ts";
 
@@ -148,24 +149,7 @@ export class AgentLoop {
   async #carryOut(task: Task): Promise<EngineOutcome> {
     const { engine } = this.#ports;
     if (!engine) return { ok: false, code: "no-server", detail: "this host carries no server" };
-    switch (task.kind) {
-      case "adopt":
-        return engine.adopt(task.deadlineMs);
-      case "promote":
-        return engine.promote(task.timeline, task.deadlineMs);
-      case "freeze":
-        return engine.freeze(task.deadlineMs);
-      case "start":
-        return engine.start(task.deadlineMs);
-      case "follow":
-        return engine.follow(task.upstream, task.deadlineMs);
-      case "fence":
-        return engine.fence({
-          fastMs: task.deadlineMs / 3,
-          killMs: (task.deadlineMs * 2) / 3,
-          deadlineMs: task.deadlineMs,
-        });
-    }
+    return carryOut(engine, task);
   }
 
   /** One observation at a time; a wish during one is fulfilled by another right after it. */

@@ -1,0 +1,50 @@
+/** A task of the member's machine, in the engine's words. */
+import { randomUUID } from "node:crypto";
+import type { Task } from "#shared/core/member/state.ts";
+import type { Engine, EngineOutcome } from "./engine.ts";
+
+/** Has `engine` do what `task` asks. A rebuild that succeeded yields the name of the new data incarnation. */
+export async function carryOut(engine: Engine, task: Task): Promise<EngineOutcome> {
+  switch (task.kind) {
+    case "adopt":
+      return engine.adopt(task.deadlineMs);
+    case "promote":
+      return engine.promote(task.timeline, task.deadlineMs);
+    case "freeze":
+      return engine.freeze(task.deadlineMs);
+    case "start":
+      return engine.start(task.deadlineMs);
+    case "follow":
+      return engine.follow(task.upstream, task.deadlineMs);
+    case "fence":
+      return engine.fence(fenceLimits(task));
+    case "settle":
+      return engine.settle(task.deadlineMs);
+    case "prepare":
+      return engine.prepareStop(task.deadlineMs);
+    case "shut":
+      return engine.shut({ drainMs: task.drainMs, deadlineMs: task.deadlineMs });
+    case "reopen":
+      return engine.reopen(task.deadlineMs);
+    case "ask-upstream":
+      return engine.askUpstream(task.upstream, task.deadlineMs);
+    case "rebuild": {
+      const outcome = await engine.rebuild(task.upstream, task.fork, task.deadlineMs);
+      return outcome.ok ? { ...outcome, value: randomUUID() } : outcome;
+    }
+  }
+}
+
+/**
+ * How a fence divides its time: a third of the deadline for each of fast stop, immediate stop and SIGKILL, of which the
+ * fast stop gets the whole patience when that is longer.
+ */
+export function fenceLimits({ patienceMs, deadlineMs }: { patienceMs: number; deadlineMs: number }): {
+  fastMs: number;
+  killMs: number;
+  deadlineMs: number;
+} {
+  const thirdMs = deadlineMs / 3;
+  const fastMs = Math.max(thirdMs, patienceMs);
+  return { fastMs, killMs: fastMs + thirdMs, deadlineMs: fastMs + 2 * thirdMs };
+}
