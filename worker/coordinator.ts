@@ -247,7 +247,8 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   #withTranscript(record: OperationRecord, dataservice: string): OperationStatus {
-    return { ...record, transcript: transcriptOf(this.#store.transcript(record.op), dataservice) };
+    const context = { dataservice, coordinator: this.env.COORDINATOR_NAME, operation: record.kind };
+    return { ...record, transcript: transcriptOf(this.#store.transcript(record.op), context) };
   }
 
   #unknown(): Refused {
