@@ -1,33 +1,16 @@
 /** What operators ask for. A refusal says why, and nothing has changed then. */
-import { isOperatorsWord, type Policy } from "../../domain/datasource.ts";
+import { type Policy, isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
-import { choose, candidatesOf } from "./choose.ts";
+import { type Answer, type Told, noPrimary, refused, setAtOnce } from "./answers.ts";
+import { candidatesOf, choose, ineligible } from "./choose.ts";
+import { tellPositions } from "./collecting.ts";
+import { datasource } from "./datasource-commands.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
-import type { FailoverCause } from "./reason.ts";
-import { beginMember } from "./recover.ts";
-import type {
-  ClusterStep,
-  DatasourceRequest,
-  MemberRecord,
-  OperationRecord,
-  OperatorRequest,
-  Phase,
-  RecoverPlan,
-  Refusal,
-} from "./state.ts";
-import { endReign, retrySuccession, tellPositions } from "./succession.ts";
-import {
-  because,
-  beginOperation,
-  endOperation,
-  member,
-  nextOp,
-  setPhase,
-  setPlan,
-  setState,
-  tellOperation,
-  type Work,
-} from "./work.ts";
+import { endReign } from "./ending.ts";
+import { recoverAll } from "./recover-commands.ts";
+import type { OperatorRequest, Phase } from "./state.ts";
+import { retrySuccession } from "./vacancy.ts";
+import { type Work, because, beginOperation, endOperation, member, nextOp, setPlan } from "./work.ts";
 
 /** Who asks, for the event log, and whether the guards that allow it are overridden. */
 export interface Asking {
@@ -35,7 +18,6 @@ export interface Asking {
   force: boolean;
 }
 
-type Answer = ClusterStep["answer"];
 type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 /** Carries an operator's request out, or refuses it. */
@@ -66,34 +48,6 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
   }
 }
 
-type Told = { force: boolean; tell: () => void };
-
-function datasource(
-  work: Work,
-  { kind, member: name }: { kind: DatasourceRequest; member: MemberName },
-  how: Told,
-): Answer {
-  const record = member(work, name);
-  switch (kind) {
-    case "datasource-fail":
-      return failDatasource(work, record, how);
-    case "datasource-shun":
-      return shun(work, record, how);
-    case "datasource-welcome":
-      return welcome(work, record, how);
-    case "datasource-online":
-      return bringOnline(work, record, how);
-    case "datasource-offline":
-      return takeOffline(work, record, how);
-    case "datasource-recover":
-      return recoverOne(work, record, how);
-  }
-}
-
-function refused(code: Refusal["code"], detail: string): Answer {
-  return { kind: "refused", refusal: { code, detail } };
-}
-
 function refuseUnfounded({ durable: { phase, dataservice } }: Work): Answer | null {
   if (phase.kind !== "founding") return null;
   return refused("not-founded", `dataservice '${dataservice}' is not founded yet: its agents must all report first`);
@@ -108,13 +62,6 @@ function refuseBusy(work: Work, request: OperatorRequest, force: boolean): Answe
   if ((operation === null && !isMoving) || mayAssert) return null;
   const op = operation?.op ?? work.durable.op;
   return refused("operation-under-way", `operation ${op} is under way: wait for its end`);
-}
-
-/** Does at once what needs no time, and tells it. */
-function setAtOnce(work: Work, kind: OperationRecord["kind"], deed: (op: number) => void): Answer {
-  const op = tellOperation(work, kind);
-  deed(op);
-  return { kind: "accepted", op };
 }
 
 function failover(work: Work, to: MemberName | null, { force, tell }: Told): Answer {
@@ -137,6 +84,13 @@ function failover(work: Work, to: MemberName | null, { force, tell }: Told): Ans
         return refused(
           "needs-force",
           `the server of '${deposed}@${dataservice}' was seen to accept writes after its lease: end it first, or \`set force true\` to assert that it is dead`,
+        );
+      }
+      const obstacle = to === null ? null : ineligible(work, { ...phase, target: to }, to);
+      if (obstacle !== null) {
+        return refused(
+          "target-not-eligible",
+          `'${to}@${dataservice}' cannot be promoted (${obstacle}): name another member, or none`,
         );
       }
       tell();
@@ -237,250 +191,6 @@ function setPolicy(work: Work, policy: Policy, tell: () => void): Answer {
     work.durable = { ...work.durable, policy, policyVersion, endlessBelow };
     because(work, { kind: "policy-changed", from, to: policy, policyVersion });
   });
-}
-
-function failDatasource(work: Work, record: MemberRecord, { tell }: Told): Answer {
-  const { dataservice } = work.durable;
-  const { name, state, reason } = record;
-  if (state === "shunned" || reason.kind === "manually-failed") {
-    return refused("wrong-state", `'${name}@${dataservice}' is ${state.toUpperCase()} already`);
-  }
-  tell();
-  const told = (op: number) => because(work, { kind: "datasource-set", op, member: name, to: "failed" }, op);
-  if (livingPrimary(work) === name)
-    return depose(work, name, { kind: "datasource-fail", cause: "operator-failed", told });
-  return setAtOnce(work, "datasource-fail", (op) => {
-    setState(work, name, "failed", { kind: "manually-failed" });
-    told(op);
-  });
-}
-
-function shun(work: Work, { name, state, reason }: MemberRecord, { force, tell }: Told): Answer {
-  const { dataservice } = work.durable;
-  if (state === "shunned" && reason.kind === "manually-shunned") {
-    return refused("wrong-state", `'${name}@${dataservice}' is SHUNNED already`);
-  }
-  const told = (op: number) => because(work, { kind: "datasource-set", op, member: name, to: "shunned" }, op);
-  if (livingPrimary(work) === name) {
-    if (!force) return primaryIsLive(work, name, "shunning");
-    tell();
-    return depose(work, name, { kind: "datasource-shun", cause: "operator-shunned", told });
-  }
-  tell();
-  return setAtOnce(work, "datasource-shun", (op) => {
-    setState(work, name, "shunned", { kind: "manually-shunned" });
-    told(op);
-  });
-}
-
-function takeOffline(work: Work, { name, state }: MemberRecord, { force, tell }: Told): Answer {
-  const { dataservice } = work.durable;
-  if (state !== "online") {
-    return refused(
-      "wrong-state",
-      `'${name}@${dataservice}' is ${state.toUpperCase()}: only an ONLINE datasource is taken offline`,
-    );
-  }
-  const told = (op: number) => because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
-  if (livingPrimary(work) === name) {
-    if (!force) return primaryIsLive(work, name, "taking it offline");
-    tell();
-    return depose(work, name, { kind: "datasource-offline", cause: "operator-offline", told });
-  }
-  tell();
-  return setAtOnce(work, "datasource-offline", (op) => {
-    setState(work, name, "offline", { kind: "none" });
-    told(op);
-  });
-}
-
-/** Ends the living primary's reign on an operator's word. */
-function depose(
-  work: Work,
-  primary: MemberName,
-  { kind, cause, told }: { kind: OperationRecord["kind"]; cause: FailoverCause; told: (op: number) => void },
-): Answer {
-  const { phase } = work.durable;
-  if (phase.kind !== "reigning") return noPrimary(work);
-  const op = nextOp(work);
-  beginOperation(work, op, kind, true);
-  told(op);
-  const { epoch } = phase;
-  because(work, { kind: "primary-fencing", op, epoch, member: primary, cause }, op);
-  if (cause === "operator-failed") setState(work, primary, "failed", { kind: "manually-failed" });
-  else if (cause === "operator-shunned") setState(work, primary, "shunned", { kind: "manually-shunned" });
-  else setState(work, primary, "offline", { kind: "none" });
-  setPhase(work, { kind: "deposing", epoch, primary, op, cause });
-  return { kind: "accepted", op };
-}
-
-function welcome(work: Work, { name, role, state }: MemberRecord, { force, tell }: Told): Answer {
-  const { dataservice, phase } = work.durable;
-  if (state !== "shunned") {
-    const remedy = state === "failed" ? `\`datasource ${name} recover\` brings it back` : "it is not kept out";
-    return refused("wrong-state", `'${name}@${dataservice}' is ${state.toUpperCase()}, not SHUNNED: ${remedy}`);
-  }
-  if (phase.kind === "vacant") {
-    if (!force) {
-      return refused(
-        "needs-force",
-        `'${dataservice}' has no primary: welcoming '${name}' makes it the next one, with what it holds; \`set force true\` if that is meant`,
-      );
-    }
-    tell();
-    return setAtOnce(work, "datasource-welcome", (op) => {
-      setState(work, name, "offline", { kind: "none" });
-      because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
-      setPhase(work, { ...phase, welcomed: name });
-    });
-  }
-  if (role === "primary") {
-    return refused(
-      "wrong-state",
-      `'${name}@${dataservice}' was a primary: \`datasource ${name} recover\` makes a replica of it`,
-    );
-  }
-  tell();
-  return setAtOnce(work, "datasource-welcome", (op) => {
-    setState(work, name, "offline", { kind: "none" });
-    because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
-  });
-}
-
-function bringOnline(work: Work, { name, state }: MemberRecord, { tell }: Told): Answer {
-  const { dataservice, phase } = work.durable;
-  if (state !== "offline") {
-    const remedy =
-      state === "online"
-        ? "nothing is to be done"
-        : `\`datasource ${name} ${state === "failed" ? "recover" : "welcome"}\` comes first`;
-    return refused("wrong-state", `'${name}@${dataservice}' is ${state.toUpperCase()}: ${remedy}`);
-  }
-  if (phase.kind === "vacant") {
-    if (phase.deposed !== name) return noPrimary(work);
-    tell();
-    const attempt = {
-      kind: "datasource-online",
-      cause: "operator-restart",
-      byOperator: true,
-      isForced: false,
-    } as const;
-    return { kind: "accepted", op: reopen(work, phase, { ...attempt, target: name }) };
-  }
-  const primary = livingPrimary(work);
-  if (primary === null || !streamsFrom(work, name, primary)) {
-    return refused(
-      "wrong-state",
-      `'${name}@${dataservice}' does not stream from '${primary}': \`datasource ${name} recover\``,
-    );
-  }
-  tell();
-  return setAtOnce(work, "datasource-online", (op) => {
-    setState(work, name, "online", { kind: "none" });
-    because(work, { kind: "datasource-set", op, member: name, to: "online" }, op);
-  });
-}
-
-/** The operation has the number of the first attempt. */
-function reopen(work: Work, phase: PhaseOf<"vacant">, attempt: Parameters<typeof retrySuccession>[2]): number {
-  const op = nextOp(work);
-  beginOperation(work, op, attempt.kind, true);
-  retrySuccession(work, phase, attempt);
-  return op;
-}
-
-function recoverAll(work: Work, tell: () => void): Answer {
-  const { members, phase, policy } = work.durable;
-  tell();
-  const op = nextOp(work);
-  beginOperation(work, op, "recover", true);
-  because(work, { kind: "service-recovering", op }, op);
-  because(work, { kind: "operation-locked", op, policy }, op);
-  const primary = livingPrimary(work);
-  if (primary === null) {
-    because(work, { kind: "operation-unlocked", op, policy }, op);
-    if (phase.kind === "vacant" && phase.welcomed !== null) {
-      const attempt = { kind: "recover", cause: "retry", byOperator: true, isForced: true } as const;
-      retrySuccession(work, phase, { ...attempt, target: phase.welcomed });
-      return { kind: "accepted", op };
-    }
-    because(work, { kind: "no-active-primary", op }, op);
-    endOperation(work, "no-active-primary");
-    return { kind: "accepted", op };
-  }
-  const isOut = ({ name, state }: MemberRecord) => name !== primary && (state === "failed" || state === "shunned");
-  const out = Object.values(members).filter(isOut);
-  const merely = out.filter((record) => isMerelyShunned(work, record, primary));
-  for (const { name } of merely) letBackIn(work, name, op);
-  const [first, ...waiting] = out.filter((record) => !merely.includes(record)).map(({ name }) => name);
-  if (first === undefined) {
-    because(work, { kind: "service-recovered", op, count: merely.length }, op);
-    because(work, { kind: "operation-unlocked", op, policy }, op);
-    endOperation(work, "");
-    return { kind: "accepted", op };
-  }
-  beginRecovery(work, { op, first, waiting, isWhole: true, recovered: merely.map(({ name }) => name) });
-  return { kind: "accepted", op };
-}
-
-function recoverOne(work: Work, record: MemberRecord, { tell }: Told): Answer {
-  const { name, state } = record;
-  const primary = livingPrimary(work);
-  if (state === "online")
-    return refused("wrong-state", `'${name}@${work.durable.dataservice}' is ONLINE: nothing is to be recovered`);
-  tell();
-  const op = nextOp(work);
-  beginOperation(work, op, "datasource-recover", true);
-  if (primary === null) {
-    because(work, { kind: "no-active-primary", op }, op);
-    endOperation(work, "no-active-primary");
-  } else if (isMerelyShunned(work, record, primary)) {
-    letBackIn(work, name, op);
-    endOperation(work, "");
-  } else {
-    beginRecovery(work, { op, first: name, waiting: [], isWhole: false, recovered: [] });
-  }
-  return { kind: "accepted", op };
-}
-
-/** A replica that an operator shunned and that has streamed all along needs no repair. */
-function isMerelyShunned(work: Work, { name, role, reason }: MemberRecord, primary: MemberName): boolean {
-  return role === "replica" && reason.kind === "manually-shunned" && streamsFrom(work, name, primary);
-}
-
-function letBackIn(work: Work, name: MemberName, op: number): void {
-  setState(work, name, "offline", { kind: "none" });
-  because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
-}
-
-function beginRecovery(
-  work: Work,
-  {
-    op,
-    first,
-    waiting,
-    isWhole,
-    recovered,
-  }: Pick<RecoverPlan, "op" | "waiting" | "isWhole" | "recovered"> & { first: MemberName },
-): void {
-  const step = { kind: "verifying", isRebuilt: false } as const;
-  const plan: RecoverPlan = { kind: "recover", op, member: first, step, isWhole, waiting, recovered, failed: [] };
-  setPlan(work, plan);
-  beginMember(work, plan);
-}
-
-function noPrimary({ durable: { dataservice } }: Work): Answer {
-  return refused(
-    "no-active-primary",
-    `dataservice '${dataservice}' has no active primary: \`failover\`, or \`set force true\` and \`datasource MEMBER welcome\``,
-  );
-}
-
-function primaryIsLive({ durable: { dataservice } }: Work, name: MemberName, deed: string): Answer {
-  return refused(
-    "primary-is-live",
-    `'${name}@${dataservice}' is the living primary, and ${deed} stops all writes: use \`switch\`, or \`set force true\` if that is meant`,
-  );
 }
 
 function unknownMember(work: Work, name: string): Answer {

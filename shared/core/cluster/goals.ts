@@ -10,7 +10,7 @@ import { catchUpFrom, freezeMode, ineligible } from "./choose.ts";
 import { hasDiverged, livingPrimary } from "./datasources.ts";
 import type { Phase, RecoverPlan, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
-import { because, becauseOnce, member, setHost, type Work } from "./work.ts";
+import { type Work, because, becauseOnce, member, setHost } from "./work.ts";
 
 /** How long a server that was asked whether it is writable may take to answer: a frozen one says nothing at all. */
 export const ASK_UPSTREAM_MS = 200;
@@ -162,7 +162,16 @@ function replicaGoal(
   const primary = member(work, phase.primary);
   if (!primary.endpoint || followsAlready(server, primary.name)) return null;
   if (hasDiverged(work, name)) return null;
-  return { kind: "follow", upstream: { member: primary.name, ...primary.endpoint } };
+  const upstream = { member: primary.name, ...primary.endpoint };
+  return wasToldOnce(work, name, upstream) ? null : { kind: "follow", upstream };
+}
+
+/** In MAINTENANCE a replica is repointed once in a reign: what its operator does with it after that stays. */
+function wasToldOnce(work: Work, name: MemberName, upstream: Upstream): boolean {
+  if (work.durable.policy !== "maintenance") return false;
+  const last = work.durable.commands[name];
+  const isSame = last?.kind === "follow" && sameUpstream(last.upstream, upstream);
+  return isSame && isOver(resultOf(work, name, { kind: "follow", op: operationOf(work, name) }));
 }
 
 function followsAlready(server: MemberServerReport, primary: MemberName): boolean {
@@ -221,7 +230,7 @@ function startingGoal(
 function isWanted(work: Work, phase: PhaseOf<"collecting" | "vacant">, name: MemberName): boolean {
   const { plan } = work.durable;
   if (phase.kind === "vacant") return phase.welcomed === name;
-  if (phase.isForced) return phase.target === name;
+  if (phase.isForced || phase.cause === "operator-restart") return phase.target === name;
   return phase.cause === "switch-undone" && plan?.kind === "switch" && plan.primary === name;
 }
 

@@ -3,7 +3,7 @@ import { PROTOCOL_VERSION } from "../../domain/version.ts";
 import type { Lease, Peer, Poll, Route, Upstream } from "../../domain/messages.ts";
 import type { HostName } from "../../domain/names.ts";
 import { commandsFor, isPromotion } from "./goals.ts";
-import { expiryAt, grant, isThirdUsed, issueNonce } from "./lease.ts";
+import { expiryAt, grant, isEndless, isThirdUsed, issueNonce } from "./lease.ts";
 import { nextDeadlineAt } from "./deadline.ts";
 import type { ReplyBody } from "./state.ts";
 import { isHolding } from "./switch.ts";
@@ -76,7 +76,8 @@ function readWriteRoute(work: Work): Route {
   const closed: Route = { service: "read-write", epoch, target: null, hold, validMs: 0 };
   if (phase.kind !== "reigning" || !phase.opened || !work.lease || work.lease.epoch !== epoch) return closed;
   const { endpoint } = member(work, phase.primary);
-  const validMs = Math.floor(work.live.leaseAt + work.lease.ttlMs - work.live.at);
+  const { ttlMs } = work.lease;
+  const validMs = isEndless(work) ? ttlMs : Math.floor(work.live.leaseAt + ttlMs - work.live.at);
   if (!endpoint || validMs <= 0) return closed;
   return { service: "read-write", epoch, target: { member: phase.primary, ...endpoint }, hold, validMs };
 }

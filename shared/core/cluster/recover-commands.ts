@@ -1,0 +1,111 @@
+/** What operators ask to be recovered. */
+import type { MemberName } from "../../domain/names.ts";
+import { type Answer, type Told, refused } from "./answers.ts";
+import { livingPrimary, streamsFrom } from "./datasources.ts";
+import { beginMember } from "./recover.ts";
+import type { MemberRecord, Phase, RecoverPlan } from "./state.ts";
+import { retrySuccession } from "./vacancy.ts";
+import { type Work, because, beginOperation, endOperation, nextOp, setPlan, setState } from "./work.ts";
+
+export function recoverAll(work: Work, tell: () => void): Answer {
+  const { members, phase, policy } = work.durable;
+  tell();
+  const op = nextOp(work);
+  beginOperation(work, op, "recover", true);
+  because(work, { kind: "service-recovering", op }, op);
+  because(work, { kind: "operation-locked", op, policy }, op);
+  const primary = livingPrimary(work);
+  if (primary === null) {
+    because(work, { kind: "operation-unlocked", op, policy }, op);
+    if (phase.kind === "vacant" && phase.welcomed !== null) {
+      const attempt = { kind: "recover", cause: "retry", byOperator: true, isForced: true } as const;
+      retrySuccession(work, phase, { ...attempt, target: phase.welcomed });
+      return { kind: "accepted", op };
+    }
+    because(work, { kind: "no-active-primary", op }, op);
+    endOperation(work, "no-active-primary");
+    return { kind: "accepted", op };
+  }
+  const isOut = ({ name, state }: MemberRecord) => name !== primary && (state === "failed" || state === "shunned");
+  const out = Object.values(members).filter(isOut);
+  const merely = out.filter((record) => isMerelyShunned(work, record, primary));
+  for (const { name } of merely) letBackIn(work, name, op);
+  const [first, ...waiting] = out.filter((record) => !merely.includes(record)).map(({ name }) => name);
+  if (first === undefined) {
+    because(work, { kind: "service-recovered", op, count: merely.length }, op);
+    because(work, { kind: "operation-unlocked", op, policy }, op);
+    endOperation(work, "");
+    return { kind: "accepted", op };
+  }
+  beginRecovery(work, { op, first, waiting, isWhole: true, recovered: merely.map(({ name }) => name) });
+  return { kind: "accepted", op };
+}
+
+export function recoverOne(work: Work, record: MemberRecord, { tell }: Told): Answer {
+  const { name, state } = record;
+  const primary = livingPrimary(work);
+  if (state === "online")
+    return refused("wrong-state", `'${name}@${work.durable.dataservice}' is ONLINE: nothing is to be recovered`);
+  tell();
+  const { phase } = work.durable;
+  if (phase.kind === "vacant" && phase.deposed === name) return reopenLast(work, phase);
+  const op = nextOp(work);
+  beginOperation(work, op, "datasource-recover", true);
+  if (primary === null) {
+    because(work, { kind: "no-active-primary", op }, op);
+    endOperation(work, "no-active-primary");
+  } else if (isMerelyShunned(work, record, primary)) {
+    letBackIn(work, name, op);
+    endOperation(work, "");
+  } else {
+    beginRecovery(work, { op, first: name, waiting: [], isWhole: false, recovered: [] });
+  }
+  return { kind: "accepted", op };
+}
+
+/** The last primary, which nobody has succeeded: its server is started and opened again, in a new epoch. */
+function reopenLast(work: Work, phase: Extract<Phase, { kind: "vacant" }>): Answer {
+  const { deposed } = phase;
+  setState(work, deposed, "offline", { kind: "none" });
+  const attempt = { kind: "datasource-recover", cause: "operator-restart", byOperator: true, isForced: false } as const;
+  const op = reopen(work, phase, { ...attempt, target: deposed });
+  return { kind: "accepted", op };
+}
+
+/** A replica that an operator shunned and that has streamed all along needs no repair. */
+function isMerelyShunned(work: Work, { name, role, reason }: MemberRecord, primary: MemberName): boolean {
+  return role === "replica" && reason.kind === "manually-shunned" && streamsFrom(work, name, primary);
+}
+
+function letBackIn(work: Work, name: MemberName, op: number): void {
+  setState(work, name, "offline", { kind: "none" });
+  because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
+}
+
+function beginRecovery(
+  work: Work,
+  {
+    op,
+    first,
+    waiting,
+    isWhole,
+    recovered,
+  }: Pick<RecoverPlan, "op" | "waiting" | "isWhole" | "recovered"> & { first: MemberName },
+): void {
+  const step = { kind: "verifying", isRebuilt: false } as const;
+  const plan: RecoverPlan = { kind: "recover", op, member: first, step, isWhole, waiting, recovered, failed: [] };
+  setPlan(work, plan);
+  beginMember(work, plan);
+}
+
+/** The operation has the number of the first attempt. */
+export function reopen(
+  work: Work,
+  phase: Extract<Phase, { kind: "vacant" }>,
+  attempt: Parameters<typeof retrySuccession>[2],
+): number {
+  const op = nextOp(work);
+  beginOperation(work, op, attempt.kind, true);
+  retrySuccession(work, phase, attempt);
+  return op;
+}

@@ -1,0 +1,103 @@
+/** Nobody reigns: why not, who may come back, and what begins the search again. */
+import type { MemberName } from "../../domain/names.ts";
+import { ineligible } from "./choose.ts";
+import { isBudgetSpent, tellCandidates } from "./collecting.ts";
+import { markFallen } from "./deposed.ts";
+import type { FailoverCause } from "./reason.ts";
+import type { OperationRecord, Phase } from "./state.ts";
+import { type Work, because, beginOperation, identity, member, nextOp, setPhase } from "./work.ts";
+
+type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
+
+/** Nobody has succeeded. As soon as somebody can, and no person needs to decide first, the search begins again. */
+export function watchVacancy(work: Work, phase: PhaseOf<"vacant">): void {
+  // What MAINTENANCE left unmarked is marked when it is over.
+  if (member(work, phase.deposed).state === "online") markFallen(work, phase.deposed, phase);
+  const next = nextAttempt(work, phase);
+  if (next) retrySuccession(work, phase, { kind: "failover", byOperator: false, isForced: false, ...next });
+}
+
+interface Attempt {
+  kind: OperationRecord["kind"];
+  target: MemberName | null;
+  cause: FailoverCause;
+  byOperator: boolean;
+  isForced: boolean;
+}
+
+function nextAttempt(
+  work: Work,
+  phase: PhaseOf<"vacant">,
+): (Pick<Attempt, "target" | "cause"> & Partial<Attempt>) | null {
+  const { policy, electorate } = work.durable;
+  const { deposed, welcomed } = phase;
+  if (welcomed !== null) {
+    const isReady = ineligible(work, { ...phase, target: welcomed, isForced: true }, welcomed) === null;
+    const byForce = { target: welcomed, cause: "retry", byOperator: true, isForced: true } as const;
+    return policy === "automatic" && isReady ? byForce : null;
+  }
+  if (policy !== "automatic") return holdersReturn(work, phase);
+  const nowReleased = identity(work, deposed).released >= phase.epoch && phase.proof !== "released";
+  if (needsPerson(work, phase) && !(phase.code === "upstream-writable" && nowReleased)) return null;
+  const someone = electorate.members.some((name) => ineligible(work, phase, name) === null);
+  return someone ? { target: null, cause: "retry" } : null;
+}
+
+/**
+ * Outside AUTOMATIC only the last primary itself comes back: in MAINTENANCE when its operator has started its server
+ * again, in MANUAL when it had given its lease up in good order.
+ */
+function holdersReturn(work: Work, phase: PhaseOf<"vacant">): Pick<Attempt, "target" | "cause" | "kind"> | null {
+  const { deposed, code } = phase;
+  const { state, reason } = member(work, deposed);
+  const isRestart = work.durable.policy === "maintenance" && state === "online" && code !== "operators-word";
+  const isReturn = work.durable.policy === "manual" && reason.kind === "failsafe-shun";
+  if (!isRestart && !isReturn) return null;
+  if (ineligible(work, { ...phase, target: deposed }, deposed) !== null) return null;
+  return { kind: "reopening", target: deposed, cause: isRestart ? "operator-restart" : "lease-lost" };
+}
+
+/** Whether a person must decide first. A budget that has room again needs nobody; neither does a lack of candidates. */
+function needsPerson(work: Work, phase: PhaseOf<"vacant">): boolean {
+  switch (phase.code) {
+    case "failover-budget-spent":
+      return isBudgetSpent(work);
+    case "no-candidate":
+    case "not-automatic":
+      return false;
+    case "candidates-diverged":
+    case "loss-exceeds-limit":
+    case "operators-word":
+    case "promotion-failed":
+    case "target-behind":
+    case "target-not-eligible":
+    case "upstream-writable":
+      return true;
+  }
+}
+
+/** A new attempt at the succession of a reign whose end is already proved. */
+export function retrySuccession(work: Work, phase: PhaseOf<"vacant">, attempt: Attempt): number {
+  const op = nextOp(work);
+  const { epoch, deposed } = phase;
+  const { kind, cause, target, byOperator, isForced } = attempt;
+  // What its agent has vouched for since is the better proof.
+  const proof = identity(work, deposed).released >= epoch ? "released" : phase.proof;
+  if (!work.durable.operation) beginOperation(work, op, kind, byOperator);
+  because(work, { kind: "failover-started", op, epoch, deposed, cause }, op);
+  const inquiry = { kind: proof === "expired" && !isForced ? "asking" : "clear" } as const;
+  setPhase(work, {
+    kind: "collecting",
+    epoch,
+    deposed,
+    op,
+    proof,
+    cause,
+    inquiry,
+    target,
+    byOperator,
+    isForced,
+  });
+  tellCandidates(work);
+  return op;
+}
