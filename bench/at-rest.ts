@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { DemoCluster, preparePristine } from "../demo/cluster.ts";
+import { DemoCluster } from "../demo/cluster.ts";
+import { preparePristine } from "../demo/pristine.ts";
 import { clearDirectory, makeWorkshop } from "../demo/workshop.ts";
 
 const { values } = parseArgs({ options: { seconds: { type: "string", default: "60" } } });
@@ -51,12 +52,15 @@ interface Rows {
 }
 
 function processes(): { name: string; pid: number }[] {
-  const agents = [...cluster.hosts.values()].map(({ name, agentPid }) => ({
-    name: `agent ${name}`,
-    pid: agentPid ?? 0,
-  }));
-  const workerd = childrenOf(cluster.coordinator.child.pid).at(-1);
-  return workerd === undefined ? agents : [...agents, { name: "workerd", pid: workerd }];
+  const { pid: coordinator } = cluster.coordinator;
+  const found = [
+    ...[...cluster.hosts.values()].flatMap(({ name, agentPid, guardianPid }) => [
+      { name: `agent ${name}`, pid: agentPid },
+      { name: `guardian ${name}`, pid: guardianPid },
+    ]),
+    { name: "workerd", pid: coordinator === null ? null : (childrenOf(coordinator).at(-1) ?? null) },
+  ];
+  return found.flatMap(({ name, pid }) => (pid === null ? [] : [{ name, pid }]));
 }
 
 /** A process and what it started, the deepest last. */

@@ -9,8 +9,10 @@ const EVERY_MS = 10;
 const IN_FLIGHT_MAX = 50;
 const RECONNECT_MS = 50;
 const CREATE = "create table if not exists writes(n bigint primary key, client text, at timestamptz default now())";
-/** The server names itself, so that the acknowledgement says who gave it. */
-const WRITE = "insert into writes(n, client) values ($1, $2) returning inet_server_port() as server";
+/** The server names itself and its timeline, so that the acknowledgement says who gave it, and in which reign. */
+const WRITE = `with written as (insert into writes(n, client) values ($1, $2) returning 1)
+  select inet_server_port() as server,
+    ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int as timeline from written`;
 
 export interface Journal {
   acks: Ack[];
@@ -84,7 +86,7 @@ export class DemoClients {
         this.perWrite.acks.push(await write(client, n, "per-write"));
       });
     } catch (error) {
-      this.perWrite.errors.push({ n, openedAtMs, message: (error as Error).message });
+      this.perWrite.errors.push({ n, openedAtMs, atMs: performance.now(), message: (error as Error).message });
     }
   }
 
@@ -97,7 +99,8 @@ export class DemoClients {
         await this.#writeOn(session);
         await session.client.end();
       } catch (error) {
-        this.kept.errors.push({ n: this.#lastNumber, openedAtMs, message: session.causeOr(error).message });
+        const { message } = session.causeOr(error);
+        this.kept.errors.push({ n: this.#lastNumber, openedAtMs, atMs: performance.now(), message });
         await this.#rest(RECONNECT_MS);
       } finally {
         session.cut("over");
@@ -145,6 +148,7 @@ export class DemoClients {
 
 async function write(client: Session["client"], n: number, name: string): Promise<Ack> {
   const sentAtMs = performance.now();
-  const { rows } = await client.query<{ server: number }>(WRITE, [n, name]);
-  return { n, server: rows[0]?.server ?? 0, sentAtMs, ackedAtMs: performance.now() };
+  const { rows } = await client.query<{ server: number; timeline: number }>(WRITE, [n, name]);
+  const { server = 0, timeline = 0 } = rows[0] ?? {};
+  return { n, server, timeline, sentAtMs, ackedAtMs: performance.now() };
 }

@@ -1,57 +1,30 @@
 /** A whole dataservice on one machine: a coordinator, three members with their agents, and a host with the connector. */
-import { execFile } from "node:child_process";
-import { chownSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { pino } from "pino";
 import type { Status } from "#shared/protocol/api.ts";
-import { PostgresEngine } from "../agent/engine/postgres/postgres-engine.ts";
 import type { Client } from "../cli/client.ts";
-import { clientFor, startCoordinator, type DemoCoordinator } from "./coordinator.ts";
+import { clientFor, DemoCoordinator } from "./coordinator.ts";
 import { DemoHost } from "./host.ts";
 import { fixedPorts } from "./ports.ts";
-import {
-  createCluster,
-  demoAccount,
-  preparePostgres,
-  type Account,
-  type DemoMember,
-  type SharedMemory,
-} from "./postgres.ts";
+import type { DemoMember, SharedMemory } from "./postgres.ts";
+import { cloneMembers, makeDirectory, MEMBERS, type Pristine } from "./pristine.ts";
+import { runRex, type Ended } from "./rex.ts";
+import { startReadOnly } from "./server.ts";
 import { until, type Look } from "./until.ts";
 import { clearDirectory, joinSharedMemory } from "./workshop.ts";
 
 export const DATASERVICE = "alpha";
-export const MEMBERS = ["db1", "db2", "db3"] as const;
-export const FIRST_PRIMARY = "db1";
+export const FIRST_PRIMARY = MEMBERS[0];
 export const ROUTER = "app1";
 export const HOLD_TIMEOUT_MS = 15_000;
 
 /** A visitor may play for longer than the default budget of failovers lasts. */
 const BUDGET = 1_000;
-const COPY_TIMEOUT_MS = 30_000;
-const SERVER_START_MS = 30_000;
+const CREATE_MS = 30_000;
 const ONLINE_MS = 60_000;
 const LOOK_EVERY_MS = 50;
 const NOTE_EVERY_MS = 1_000;
-const copy = promisify(execFile);
-
-/** What every run begins with: the binaries, and a stopped cluster to copy. */
-export interface Pristine {
-  binDirectory: string;
-  account: Account;
-  members: DemoMember[];
-}
-
-/** Prepares it in the workshop; once for all runs. */
-export async function preparePristine(workshop: string): Promise<Pristine> {
-  const account = await demoAccount();
-  const { binDirectory } = await preparePostgres(workshop);
-  const ports = await fixedPorts(MEMBERS.length);
-  const members = MEMBERS.map((name, index) => ({ name, port: ports[index] ?? 0 }));
-  const directory = makeDirectory(join(workshop, "pristine"));
-  return { binDirectory, account, members: await createCluster({ binDirectory, directory, members, account }) };
-}
+/** A command may follow a whole switch or recovery. */
+const REX_MS = 120_000;
 
 /** Brings the servers up, in whatever state the agents are to find them. */
 export type StartServers = (members: readonly DemoMember[], pristine: Pristine) => Promise<void>;
@@ -89,7 +62,7 @@ export class DemoCluster {
     makeDirectory(directory);
     const members = await cloneMembers(directory, pristine);
     const [coordinator, [connectorPort = 0]] = await Promise.all([
-      startCoordinator(join(directory, "coordinator")),
+      DemoCoordinator.start(join(directory, "coordinator")),
       fixedPorts(1),
       startServers(members, pristine),
     ]);
@@ -132,6 +105,20 @@ export class DemoCluster {
 
   status(): Promise<Status> {
     return this.client.status(DATASERVICE);
+  }
+
+  /** Runs the console as a process of its own, by default with all rights. */
+  rex(words: readonly string[], { stdin, token }: { stdin?: string; token?: string } = {}): Promise<Ended> {
+    return runRex(words, {
+      environment: this.rexEnvironment(token),
+      timeoutMs: REX_MS,
+      ...(stdin === undefined ? {} : { stdin }),
+    });
+  }
+
+  /** What a console finds this dataservice by. */
+  rexEnvironment(token = this.coordinator.adminToken): Record<string, string> {
+    return { REX_URL: this.coordinator.url, REX_TOKEN: token, REX_SERVICE: DATASERVICE };
   }
 
   /** Waits until a primary lives in an epoch after `afterEpoch`. */
@@ -182,70 +169,8 @@ export class DemoCluster {
   }
 }
 
-/** Passed through by every account, listed by its owner alone. */
-function makeDirectory(path: string): string {
-  mkdirSync(path, { mode: 0o711 });
-  return path;
-}
-
-async function cloneMembers(directory: string, { members, account }: Pristine): Promise<DemoMember[]> {
-  return Promise.all(
-    members.map(async (member) => {
-      const home = join(directory, member.name);
-      const clone = {
-        ...member,
-        dataDirectory: join(home, "data"),
-        socketDirectory: join(home, "socket"),
-        logFile: join(home, "postgres.log"),
-      };
-      for (const path of [home, clone.socketDirectory]) {
-        mkdirSync(path, { mode: 0o700 });
-        if (account) chownSync(path, account.uid, account.gid);
-      }
-      await copy("cp", ["-a", "--reflink=auto", member.dataDirectory, clone.dataDirectory], {
-        timeout: COPY_TIMEOUT_MS,
-      });
-      return clone;
-    }),
-  );
-}
-
-/** Starts servers as an operator would before there is an agent: read-only. */
-export async function startReadOnly(
-  members: readonly DemoMember[],
-  pristine: Pick<Pristine, "binDirectory" | "account">,
-): Promise<void> {
-  await Promise.all(members.map((member) => startServer(member, pristine)));
-}
-
-/** Until founded, agents only observe: they start nothing. */
-async function startServer(
-  member: DemoMember,
-  { binDirectory, account }: Pick<Pristine, "binDirectory" | "account">,
-): Promise<void> {
-  const engine = new PostgresEngine({
-    dataDirectory: member.dataDirectory,
-    binDirectory,
-    socketDirectory: member.socketDirectory,
-    listenHost: member.host,
-    port: member.port,
-    user: "postgres",
-    database: "postgres",
-    replicationUser: "postgres",
-    passwordFile: null,
-    applicationName: member.name,
-    runAs: account,
-    probeTimeoutMs: 1_000,
-    logFile: member.logFile,
-    log: pino({ level: "silent" }),
-  });
-  const outcome = await engine.start(SERVER_START_MS);
-  await engine.close();
-  if (!outcome.ok) throw new Error(`the server of ${member.name} does not start (${outcome.code}): ${outcome.detail}`);
-}
-
 async function createDataservice(coordinator: DemoCoordinator): Promise<Map<string, string>> {
-  const client = clientFor(coordinator.url, coordinator.adminToken, AbortSignal.timeout(COPY_TIMEOUT_MS));
+  const client = clientFor(coordinator.url, coordinator.adminToken, AbortSignal.timeout(CREATE_MS));
   const { tokens } = await client.create({
     name: DATASERVICE,
     members: MEMBERS.map((name) => ({ name })),

@@ -1,14 +1,12 @@
 /** A coordinator of one's own: the console's `rex coordinator`, as a child process. */
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { createClient, type Client } from "../cli/client.ts";
 import { OwnedChild } from "./child.ts";
 import { fixedPorts } from "./ports.ts";
+import { REX } from "./rex.ts";
 import { until } from "./until.ts";
-
-export const REX = join(dirname(dirname(fileURLToPath(import.meta.url))), "cli", "rex.mjs");
 
 const START_DEADLINE_MS = 30_000;
 const LOOK_EVERY_MS = 20;
@@ -18,34 +16,81 @@ const END_GRACE_MS = 1_000;
 const REQUEST_MS = 5_000;
 const FOLLOW_MS = 60_000;
 
-export interface DemoCoordinator {
-  url: string;
-  adminToken: string;
-  child: OwnedChild;
-  /** Ends it; workerd with it. */
-  end(): Promise<void>;
-}
+export class DemoCoordinator {
+  readonly url: string;
+  readonly adminToken: string;
+  readonly #directory: string;
+  readonly #port: number;
+  #child: OwnedChild | null = null;
 
-/** Starts one whose state lies in `directory`, and waits until it answers. Throws with the end of its log when it does not. */
-export async function startCoordinator(directory: string): Promise<DemoCoordinator> {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const [port] = await fixedPorts(1);
-  const adminToken = randomBytes(24).toString("base64url");
-  const child = await OwnedChild.start({
-    name: "the coordinator",
-    command: process.execPath,
-    args: [REX, "coordinator", "--data", join(directory, "data"), "--port", String(port)],
-    cwd: directory,
-    env: { ...process.env, REX_ADMIN_TOKEN: adminToken },
-    logFile: join(directory, "coordinator.log"),
-  });
-  const url = `http://127.0.0.1:${port}`;
-  await until("the coordinator answers", { deadlineMs: START_DEADLINE_MS, everyMs: LOOK_EVERY_MS }, async () => {
-    if (!child.isRunning)
-      throw new Error(`the coordinator ended while it started (${await child.ended}):\n${child.logTail()}`);
-    return (await isHealthy(url)) ? { found: true } : { missing: `no answer at ${url}/healthz` };
-  });
-  return { url, adminToken, child, end: () => child.end(END_GRACE_MS) };
+  private constructor(directory: string, port: number) {
+    this.#directory = directory;
+    this.#port = port;
+    this.url = `http://127.0.0.1:${port}`;
+    this.adminToken = randomBytes(24).toString("base64url");
+  }
+
+  /** Starts one whose state lies in `directory`. Throws with the end of its log when it does not answer. */
+  static async start(directory: string): Promise<DemoCoordinator> {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const [port = 0] = await fixedPorts(1);
+    const coordinator = new DemoCoordinator(directory, port);
+    await coordinator.start();
+    return coordinator;
+  }
+
+  /** How long a start takes on this machine at this moment: that of another one, which ends again. Milliseconds. */
+  static async measureStart(directory: string): Promise<number> {
+    const beganAtMs = performance.now();
+    const other = await DemoCoordinator.start(directory);
+    const tookMs = performance.now() - beganAtMs;
+    await other.end();
+    rmSync(directory, { recursive: true, force: true });
+    return tookMs;
+  }
+
+  get isRunning(): boolean {
+    return this.#child?.isRunning ?? false;
+  }
+
+  /** The process of `rex coordinator`, which looks after workerd; null while it is down. */
+  get pid(): number | null {
+    return this.isRunning ? (this.#child?.pid ?? null) : null;
+  }
+
+  /** Starts it, on the state that is there, and waits until it answers. */
+  async start(): Promise<void> {
+    const directory = this.#directory;
+    const child = await OwnedChild.start({
+      name: "the coordinator",
+      command: process.execPath,
+      args: [REX, "coordinator", "--data", join(directory, "data"), "--port", String(this.#port)],
+      cwd: directory,
+      env: { ...process.env, REX_ADMIN_TOKEN: this.adminToken },
+      logFile: join(directory, "coordinator.log"),
+    });
+    this.#child = child;
+    await until("the coordinator answers", { deadlineMs: START_DEADLINE_MS, everyMs: LOOK_EVERY_MS }, async () => {
+      if (!child.isRunning)
+        throw new Error(`the coordinator ended while it started (${await child.ended}):\n${child.logTail()}`);
+      return (await isHealthy(this.url)) ? { found: true } : { missing: `no answer at ${this.url}/healthz` };
+    });
+  }
+
+  /** SIGKILL to workerd, which serves and holds the lock; `rex coordinator` ends with it. */
+  async kill(): Promise<void> {
+    if (!this.isRunning) return;
+    const holder = JSON.parse(readFileSync(join(this.#directory, "data", "coordinator.json"), "utf8")) as {
+      pid: number;
+    };
+    process.kill(holder.pid, "SIGKILL");
+    await this.#child?.ended;
+  }
+
+  /** Ends it in good order; workerd with it. */
+  async end(): Promise<void> {
+    await this.#child?.end(END_GRACE_MS);
+  }
 }
 
 /** The HTTP API with the rights of `token`. */

@@ -5,6 +5,8 @@ export interface Ack {
   n: number;
   /** The port of the server that acknowledged it. */
   server: number;
+  /** The timeline that the write went to: a promotion begins a new one. */
+  timeline: number;
   sentAtMs: number;
   ackedAtMs: number;
 }
@@ -13,13 +15,15 @@ export interface Ack {
 export interface ClientError {
   n: number;
   openedAtMs: number;
+  /** When the error came. */
+  atMs: number;
   message: string;
 }
 
-/** One write that the probe got acknowledged, straight from a server. */
-export interface ProbeAck {
-  member: string;
-  /** The timeline that the write went to: a promotion begins a new one. */
+/** One acknowledged write, with the reign that it went to. */
+export interface ReignAck {
+  /** Whoever acknowledged it: a member's name or its server's port. */
+  member: string | number;
   timeline: number;
   sentAtMs: number;
   ackedAtMs: number;
@@ -48,9 +52,22 @@ export function lostNumbers(acks: readonly Ack[], present: ReadonlySet<number>):
   return acks.map(({ n }) => n).filter((n) => !present.has(n));
 }
 
-/** The errors of connections that were opened after the fault. */
-export function errorsSince(errors: readonly ClientError[], faultAtMs: number): ClientError[] {
-  return errors.filter(({ openedAtMs }) => openedAtMs >= faultAtMs);
+/** The errors of connections that were opened at or after `sinceMs`, and no later than `untilMs`. */
+export function errorsOpened(
+  errors: readonly ClientError[],
+  { sinceMs, untilMs = Number.POSITIVE_INFINITY }: { sinceMs: number; untilMs?: number },
+): ClientError[] {
+  return errors.filter(({ openedAtMs }) => openedAtMs >= sinceMs && openedAtMs <= untilMs);
+}
+
+/** How often a client was cut off at or after `sinceMs`, whenever it had connected. */
+export function cutsSince(errors: readonly ClientError[], sinceMs: number): number {
+  return errors.filter(({ atMs }) => atMs >= sinceMs).length;
+}
+
+/** The writes of clients that know their servers by port. */
+export function byServer(acks: readonly Ack[]): ReignAck[] {
+  return acks.map(({ server, timeline, sentAtMs, ackedAtMs }) => ({ member: server, timeline, sentAtMs, ackedAtMs }));
 }
 
 /**
@@ -60,8 +77,8 @@ export function errorsSince(errors: readonly ClientError[], faultAtMs: number): 
  * reigns the later one is the one whose first acknowledgement came later. An acknowledgement counts as wrong only when
  * its request was sent after that first one had arrived: what was in flight at that moment may have been earlier.
  */
-export function dualWrites(acks: readonly ProbeAck[]): ProbeAck[] {
-  const firsts = new Map<string, ProbeAck>();
+export function dualWrites(acks: readonly ReignAck[]): ReignAck[] {
+  const firsts = new Map<string, ReignAck>();
   for (const ack of acks) {
     const known = firsts.get(reignOf(ack));
     if (!known || ack.ackedAtMs < known.ackedAtMs) firsts.set(reignOf(ack), ack);
@@ -81,7 +98,12 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
-function reignOf(ack: ProbeAck): string {
+/** Milliseconds, to a tenth. */
+export function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+function reignOf(ack: ReignAck): string {
   return `${ack.member} ${ack.timeline}`;
 }
 

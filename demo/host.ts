@@ -1,12 +1,15 @@
-/** One host of the demo: its agent as a process, and its server where it carries one. */
+/** One host of the demo: its agent and guardian as processes, and its server where it carries one. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { serverProcesses } from "../agent/engine/postgres/processes.ts";
+import { agentConfig, STATE_DIRECTORY, type HostPlan } from "./agent-config.ts";
 import { OwnedChild } from "./child.ts";
-import { REX } from "./coordinator.ts";
-import { sharedMemoryOf, type Account, type DemoMember, type SharedMemory } from "./postgres.ts";
+import { freezeAll, thawAll } from "./frost.ts";
+import { sharedMemoryOf, type SharedMemory } from "./postgres.ts";
+import { REX } from "./rex.ts";
+import { launchServer, stopServer, type StopMode } from "./server.ts";
 import { until } from "./until.ts";
-import { joinSharedMemory, killProcess } from "./workshop.ts";
+import { guardianIn, joinSharedMemory, killProcess } from "./workshop.ts";
 
 const END_GRACE_MS = 3_000;
 const KILL_DEADLINE_MS = 5_000;
@@ -14,23 +17,13 @@ const KILL_LOOK_MS = 2;
 const SERVER_START_MS = 15_000;
 const SERVER_LOOK_MS = 20;
 
-export interface HostPlan {
-  name: string;
-  dataservice: string;
-  /** Of the host's own files. */
-  directory: string;
-  coordinatorUrl: string;
-  token: string;
-  server: { member: DemoMember; binDirectory: string; account: Account } | null;
-  connector: { port: number; holdTimeoutMs: number } | null;
-}
-
 export class DemoHost {
   readonly name: string;
   readonly plan: HostPlan;
   /** What its servers held when it was last looked at. */
   sharedMemory: SharedMemory = { files: [], segments: [] };
   #agent: OwnedChild | null = null;
+  #isFrozen = false;
 
   /** Writes the agent's configuration; starts nothing. */
   constructor(plan: HostPlan) {
@@ -53,9 +46,18 @@ export class DemoHost {
     return this.isAgentRunning ? (this.#agent?.pid ?? null) : null;
   }
 
+  /** The process that holds the lease's deadline when the agent cannot; null where there is none. */
+  get guardianPid(): number | null {
+    return guardianIn(join(this.plan.directory, STATE_DIRECTORY));
+  }
+
   /** The processes of its server. */
   get servers(): number[] {
     return this.plan.server ? serverProcesses(this.plan.server.member.dataDirectory) : [];
+  }
+
+  get isFrozen(): boolean {
+    return this.#isFrozen;
   }
 
   async startAgent(): Promise<void> {
@@ -75,7 +77,7 @@ export class DemoHost {
     return `${this.#agent.name} ended (${await this.#agent.ended}):\n${this.#agent.logTail()}`;
   }
 
-  /** SIGKILL to every process of the server. Returns how many there were. */
+  /** SIGKILL to every process of the server, and to nothing else. Returns how many there were. */
   async kill(): Promise<number> {
     this.noteSharedMemory();
     const killed = new Set<number>();
@@ -91,12 +93,38 @@ export class DemoHost {
     return killed.size;
   }
 
-  /** The host goes down: the agent first, and the server with it. Returns how many processes of the server there were. */
+  /** The host goes down: agent, guardian and server. Returns how many processes of the server there were. */
   async crash(): Promise<number> {
-    this.#agent?.kill();
+    this.killAgent();
+    this.killGuardian();
     const killed = await this.kill();
     await this.#agent?.ended;
+    this.#isFrozen = false;
     return killed;
+  }
+
+  /** SIGKILL to the agent alone: its guardian and its server live on. */
+  killAgent(): void {
+    this.#agent?.kill();
+  }
+
+  /** SIGKILL to the guardian alone; an agent that lives starts another. */
+  killGuardian(): void {
+    const pid = this.guardianPid;
+    if (pid !== null) killProcess(pid);
+  }
+
+  /** SIGSTOP to everything on the host, as if its machine had been paused. Returns how many processes stand still. */
+  async freeze(): Promise<number> {
+    this.noteSharedMemory();
+    this.#isFrozen = true;
+    return (await freezeAll(`freezing ${this.name}`, () => this.#processes())).length;
+  }
+
+  /** SIGCONT to everything on the host, in random order. */
+  thaw(): void {
+    thawAll(this.#processes());
+    this.#isFrozen = false;
   }
 
   /**
@@ -122,7 +150,22 @@ export class DemoHost {
     });
   }
 
+  /** Starts the server by hand: see `launchServer`. */
+  async launchServer(): Promise<void> {
+    const server = this.#serverOrThrow();
+    await launchServer(server.member, server);
+  }
+
+  /** Stops the server by hand, as `pg_ctl stop` would. */
+  async stopServer(mode: StopMode = "fast"): Promise<void> {
+    this.noteSharedMemory();
+    await stopServer(this.#serverOrThrow().member, mode);
+  }
+
+  /** Ends the agent as an operator would: its guardian and its server stay. */
   async endAgent(): Promise<void> {
+    // Whoever stands still hears no request.
+    if (this.#isFrozen) this.killAgent();
     await this.#agent?.end(END_GRACE_MS);
   }
 
@@ -130,33 +173,13 @@ export class DemoHost {
     if (!this.plan.server) return;
     this.sharedMemory = joinSharedMemory(this.sharedMemory, sharedMemoryOf(this.plan.server.member.dataDirectory));
   }
-}
 
-/** The agent's configuration file. Text is quoted as JSON, which TOML reads alike. */
-export function agentConfig(plan: HostPlan): string {
-  const { server, connector } = plan;
-  const lines = [
-    `dataservice = ${JSON.stringify(plan.dataservice)}`,
-    `host = ${JSON.stringify(plan.name)}`,
-    `coordinator = ${JSON.stringify(plan.coordinatorUrl)}`,
-    `token_file = "token"`,
-    `state_directory = "state"`,
-  ];
-  if (server) {
-    const { member, binDirectory, account } = server;
-    lines.push(
-      "",
-      "[server]",
-      `data_directory = ${JSON.stringify(member.dataDirectory)}`,
-      `bin_directory = ${JSON.stringify(binDirectory)}`,
-      `socket_directory = ${JSON.stringify(member.socketDirectory)}`,
-      `host = ${JSON.stringify(member.host)}`,
-      `port = ${member.port}`,
-      `log_file = ${JSON.stringify(member.logFile)}`,
-      ...(account ? [`run_as = "nobody"`] : []),
-    );
+  #processes(): number[] {
+    return [this.agentPid, this.guardianPid].filter((pid) => pid !== null).concat(this.servers);
   }
-  if (connector)
-    lines.push("", "[connector]", `port = ${connector.port}`, `hold_timeout_ms = ${connector.holdTimeoutMs}`);
-  return `${lines.join("\n")}\n`;
+
+  #serverOrThrow(): NonNullable<HostPlan["server"]> {
+    if (!this.plan.server) throw new Error(`${this.name} carries no database server: name a member`);
+    return this.plan.server;
+  }
 }

@@ -119,11 +119,10 @@ async function play(stage: Stage, script: string | null, json: boolean): Promise
 }
 
 function consoleFor(cluster: DemoCluster, json: boolean): Console {
-  const { url, adminToken } = cluster.coordinator;
   return {
     screen: processScreen(process.env),
     state: { isExpert: false, isOver: false, members: [] },
-    environment: { ...process.env, REX_URL: url, REX_TOKEN: adminToken, REX_SERVICE: DATASERVICE },
+    environment: { ...process.env, ...cluster.rexEnvironment() },
     flags: json ? { json } : {},
   };
 }

@@ -2,7 +2,7 @@
  * A witness of its own: it writes straight to every server, past the connector and past every agent, and notes what
  * was acknowledged, by whom and when. Two writers at one time cannot hide from it.
  */
-import { dualWrites, type ProbeAck } from "./figures.ts";
+import { dualWrites, type ReignAck } from "./figures.ts";
 import { openSession, withSession, type Session } from "./session.ts";
 
 const EVERY_MS = 20;
@@ -13,7 +13,7 @@ const WRITE = `with written as (insert into probe(member, n) values ($1, $2) ret
   select ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int as timeline from written`;
 
 export class Probe {
-  readonly acks: ProbeAck[] = [];
+  readonly acks: ReignAck[] = [];
   readonly #servers: readonly { member: string; port: number }[];
   readonly #sessions = new Map<string, Session>();
   readonly #wakes = new Set<() => void>();
@@ -41,7 +41,7 @@ export class Probe {
   }
 
   /** What must not have happened: see `dualWrites`. */
-  dualWrites(): ProbeAck[] {
+  dualWrites(): ReignAck[] {
     return dualWrites(this.acks);
   }
 

@@ -27,6 +27,8 @@ export async function withSession<T>(
 
 export interface Session {
   client: Client;
+  /** Whether its socket is open in both directions; false also before it connects. */
+  readonly isUsable: boolean;
   /** Destroys the socket: whatever the client waits for fails at once. */
   cut(why: string): void;
   /** The reason it was cut for, if it was; else `error`. */
@@ -47,6 +49,9 @@ export function openSession(port: number): Session {
   client.on("error", () => {});
   return {
     client,
+    get isUsable() {
+      return socket.readable && socket.writable;
+    },
     cut: (why) => {
       if (socket.destroyed) return;
       cause = new Error(why);

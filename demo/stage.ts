@@ -1,6 +1,7 @@
 /** What a demo has put up so far, so that it can be taken down at any moment, whatever was going on. */
 import { join } from "node:path";
-import { DemoCluster, preparePristine, type Pristine, type StartServers } from "./cluster.ts";
+import { DemoCluster, type StartServers } from "./cluster.ts";
+import { preparePristine, type Pristine } from "./pristine.ts";
 import { clearAbandoned, clearDirectory, makeWorkshop } from "./workshop.ts";
 
 const CLEARINGS = 3;

@@ -1,20 +1,23 @@
-/** Where the milliseconds of one failover go: the coordinator's own events, counted from the fault. */
+/** Where the milliseconds of one run go: the coordinator's own events, counted from what was done to it. */
 import type { EventLine } from "#shared/protocol/api.ts";
 
 export interface TimelineEntry {
-  /** Milliseconds after the fault. */
+  /** Milliseconds after the fault, or the command. */
   afterMs: number;
   text: string;
 }
 
-/** The events after the fault in words, with the client's first acknowledgement among them, oldest first. */
-export function timelineOf(events: readonly EventLine[], faultWallMs: number, firstAckMs: number): TimelineEntry[] {
+/** The events since then in words, with what happened outside the coordinator among them, oldest first. */
+export function timelineOf(
+  events: readonly EventLine[],
+  beganWallMs: number,
+  others: readonly TimelineEntry[],
+): TimelineEntry[] {
   const told = events.map(({ wallMs, kind, data }) => ({
-    afterMs: wallMs - faultWallMs,
+    afterMs: wallMs - beganWallMs,
     text: `${kind} ${inWords(data)}`.trim(),
   }));
-  const entries = [...told, { afterMs: firstAckMs, text: "the client's first acknowledged write" }];
-  return entries.toSorted((a, b) => a.afterMs - b.afterMs);
+  return [...told, ...others].toSorted((a, b) => a.afterMs - b.afterMs);
 }
 
 /** One line an entry, the numbers aligned. */

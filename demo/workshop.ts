@@ -46,15 +46,29 @@ export async function clearAbandoned(): Promise<string[]> {
  * Returns what is left in spite of that, in words: nothing, as a rule.
  */
 export async function clearDirectory(directory: string, known: SharedMemory): Promise<string[]> {
+  const states = stateDirectoriesIn(directory);
+  const inhabitants = (): number[] => [...new Set([...processesIn(directory), ...states.flatMap(guardiansOf)])];
   const memories = [known, ...dataDirectoriesIn(directory).map((data) => sharedMemoryOf(data))];
   await until(`ending what works in ${directory}`, { deadlineMs: KILL_DEADLINE_MS, everyMs: LOOK_EVERY_MS }, () => {
-    const pids = processesIn(directory);
+    const pids = inhabitants();
     for (const pid of pids) killProcess(pid);
     return pids.length === 0 ? { found: true } : { missing: `processes ${pids.join(", ")} are still there` };
   });
   for (const memory of memories) await removeLeftovers(memory);
+  const left = inhabitants();
   rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
-  return leftoversOf(directory, memories);
+  return leftoversOf(directory, { pids: left, memories });
+}
+
+/** The guardian that was started for an agent's state directory, wherever it works; null where none lives. */
+export function guardianIn(stateDirectory: string): number | null {
+  try {
+    const pid = Number.parseInt(readFileSync(join(stateDirectory, "guardian.pid"), "ascii"), 10);
+    return isGuardian(pid) ? pid : null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
 }
 
 /** Both together. */
@@ -78,10 +92,11 @@ export function killProcess(pid: number): void {
   }
 }
 
-function leftoversOf(directory: string, memories: SharedMemory[]): string[] {
+function leftoversOf(directory: string, known: { pids: number[]; memories: SharedMemory[] }): string[] {
+  const { pids, memories } = known;
   const segments = readFileSync("/proc/sysvipc/shm", "utf8");
   return [
-    ...processesIn(directory).map((pid) => `process ${pid}`),
+    ...[...new Set([...pids, ...processesIn(directory)])].map((pid) => `process ${pid}`),
     ...(existsSync(directory) ? [directory] : []),
     ...memories.flatMap(({ files }) => files).filter((path) => existsSync(path)),
     ...memories
@@ -93,10 +108,33 @@ function leftoversOf(directory: string, memories: SharedMemory[]): string[] {
 
 /** Wherever a server may live or have lived: its lock file tells of shared memory also when it is dead. */
 function dataDirectoriesIn(directory: string): string[] {
+  return foldersWith("postmaster.pid", directory);
+}
+
+/** Wherever an agent has kept its state: it may have left a guardian there. */
+function stateDirectoriesIn(directory: string): string[] {
+  return foldersWith("state.json", directory);
+}
+
+function foldersWith(file: string, directory: string): string[] {
   if (!existsSync(directory)) return [];
   return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.name === "postmaster.pid")
+    .filter((entry) => entry.name === file)
     .map((entry) => entry.parentPath);
+}
+
+function guardiansOf(stateDirectory: string): number[] {
+  const pid = guardianIn(stateDirectory);
+  return pid === null ? [] : [pid];
+}
+
+/** A pid may have come round to somebody else's process. */
+function isGuardian(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("guardian") && !isZombie(pid);
+  } catch {
+    return false;
+  }
 }
 
 /** A server's account must be able to walk to its files, so that a private TMPDIR does not do when root starts it. */

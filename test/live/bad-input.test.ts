@@ -2,14 +2,16 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { DATASERVICE, ROUTER, startReadOnly, type DemoCluster } from "../../demo/cluster.ts";
-import { clientFor, REX } from "../../demo/coordinator.ts";
-import { agentConfig, DemoHost, type HostPlan } from "../../demo/host.ts";
+import { agentConfig, type HostPlan } from "../../demo/agent-config.ts";
+import { DATASERVICE, ROUTER, type DemoCluster } from "../../demo/cluster.ts";
+import { clientFor } from "../../demo/coordinator.ts";
+import { DemoHost } from "../../demo/host.ts";
 import { fixedPorts } from "../../demo/ports.ts";
 import { createCluster, demoAccount } from "../../demo/postgres.ts";
+import { REX, runRex, runToEnd, type Ended } from "../../demo/rex.ts";
+import { startReadOnly } from "../../demo/server.ts";
 import { Stage } from "../../demo/stage.ts";
 import { until } from "../../demo/until.ts";
-import { runRex, runToEnd, type Ended } from "./rex.ts";
 
 const REFUSAL_MS = 5_000;
 const LOOK_EVERY_MS = 20;
@@ -82,8 +84,7 @@ function entriesOf(log: string): Record<string, unknown>[] {
 
 /** The console, as an administrator of this cluster. */
 function console(...words: string[]): Promise<Ended> {
-  const { url, adminToken } = cluster.coordinator;
-  return runRex([...words, "--json"], { REX_URL: url, REX_TOKEN: adminToken, REX_SERVICE: DATASERVICE });
+  return cluster.rex([...words, "--json"]);
 }
 
 function codeOf({ stderr }: Ended): unknown {
@@ -195,7 +196,7 @@ test("a second coordinator on one folder ends at once, and the first goes on", a
   const { status, stderr } = await changesNothing(() => runRex(["coordinator", "--data", folder, "--port", "0"]));
   expect(status).toBe(1);
   expect(stderr).toContain(folder);
-  expect(cluster.coordinator.child.isRunning).toBe(true);
+  expect(cluster.coordinator.isRunning).toBe(true);
 });
 
 test("members of several systems are never founded", async () => {

@@ -5,12 +5,11 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Client } from "pg";
-import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { comparePositions, type Position } from "#shared/domain/position.ts";
 import type { EngineHint, Observation } from "../../agent/engine/engine.ts";
 import { killServer } from "../../agent/engine/postgres/fence.ts";
-import { PostgresEngine } from "../../agent/engine/postgres/postgres-engine.ts";
+import type { PostgresEngine } from "../../agent/engine/postgres/postgres-engine.ts";
 import { livingPostmaster, serverProcesses } from "../../agent/engine/postgres/processes.ts";
 import {
   createCluster,
@@ -25,6 +24,7 @@ import {
   type DemoMember,
   type SharedMemory,
 } from "../../demo/postgres.ts";
+import { engineOf } from "../../demo/server.ts";
 
 const PROBE_TIMEOUT_MS = 500;
 const STEP_MS = 10_000;
@@ -74,22 +74,7 @@ afterAll(async () => {
 });
 
 function makeNode(member: DemoMember): Node {
-  const engine = new PostgresEngine({
-    dataDirectory: member.dataDirectory,
-    binDirectory,
-    socketDirectory: member.socketDirectory,
-    listenHost: member.host,
-    port: member.port,
-    user: "postgres",
-    database: "postgres",
-    replicationUser: "postgres",
-    passwordFile: null,
-    applicationName: member.name,
-    runAs: account,
-    probeTimeoutMs: PROBE_TIMEOUT_MS,
-    logFile: member.logFile,
-    log: pino({ level: "silent" }),
-  });
+  const engine = engineOf(member, { binDirectory, account }, PROBE_TIMEOUT_MS);
   const hints: Node["hints"] = [];
   engine.onHint((hint) => hints.push({ hint, atMs: performance.now() }));
   return { member, engine, hints };

@@ -1,21 +1,23 @@
 /** The figures that a run is judged by, on histories written by hand. */
 import { expect, test } from "vitest";
 import {
+  byServer,
+  cutsSince,
   dualWrites,
-  errorsSince,
+  errorsOpened,
   longestGapMs,
   lostNumbers,
   median,
   outageMs,
   type Ack,
-  type ProbeAck,
+  type ReignAck,
 } from "../../demo/figures.ts";
 
 function ack(n: number, server: number, ackedAtMs: number): Ack {
-  return { n, server, sentAtMs: ackedAtMs - 2, ackedAtMs };
+  return { n, server, timeline: server, sentAtMs: ackedAtMs - 2, ackedAtMs };
 }
 
-function probed(member: string, timeline: number, sentAtMs: number, ackedAtMs: number): ProbeAck {
+function probed(member: string, timeline: number, sentAtMs: number, ackedAtMs: number): ReignAck {
   return { member, timeline, sentAtMs, ackedAtMs };
 }
 
@@ -38,12 +40,25 @@ test("lost is what was acknowledged and is not there; more than was acknowledged
   expect(lostNumbers([ack(1, 1, 1), ack(2, 1, 2), ack(3, 1, 3)], new Set([1, 3, 9]))).toEqual([2]);
 });
 
-test("only connections opened after the fault count as errors", () => {
-  const errors = [
-    { n: 1, openedAtMs: 99, message: "cut" },
-    { n: 2, openedAtMs: 100, message: "refused" },
-  ];
-  expect(errorsSince(errors, 100).map(({ n }) => n)).toEqual([2]);
+const errors = [
+  { n: 1, openedAtMs: 99, atMs: 130, message: "cut" },
+  { n: 2, openedAtMs: 100, atMs: 101, message: "refused" },
+  { n: 3, openedAtMs: 200, atMs: 205, message: "refused" },
+];
+
+test("a connection counts by when it was opened", () => {
+  expect(errorsOpened(errors, { sinceMs: 100 }).map(({ n }) => n)).toEqual([2, 3]);
+  expect(errorsOpened(errors, { sinceMs: 100, untilMs: 199 }).map(({ n }) => n)).toEqual([2]);
+});
+
+test("a cut counts by when it came", () => {
+  expect(cutsSince(errors, 102)).toBe(2);
+});
+
+test("a late write of a passed-over server is seen by its port and timeline too", () => {
+  const late = { ...ack(3, 1, 310), timeline: 1 };
+  const writes = [{ ...ack(1, 1, 1), timeline: 1 }, { ...ack(2, 2, 300), timeline: 2 }, late];
+  expect(dualWrites(byServer(writes))).toEqual(byServer([late]));
 });
 
 test("one reign after the other is no dual write", () => {

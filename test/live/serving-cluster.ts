@@ -1,9 +1,9 @@
 /** A replicated cluster that somebody else has set up and that serves already: nothing in it is of our making. */
-import { spawn } from "node:child_process";
-import { appendFileSync, closeSync, openSync, rmSync } from "node:fs";
+import { appendFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { Pristine } from "../../demo/cluster.ts";
 import type { DemoMember } from "../../demo/postgres.ts";
+import type { Pristine } from "../../demo/pristine.ts";
+import { launchServer } from "../../demo/server.ts";
 import { openSession, withSession, type Session } from "../../demo/session.ts";
 import { until } from "../../demo/until.ts";
 
@@ -21,7 +21,7 @@ export async function startServing(members: readonly DemoMember[], pristine: Pri
     const feed = `primary_conninfo = 'host=${primary.host} port=${primary.port} user=postgres application_name=${replica.name}'`;
     appendFileSync(join(replica.dataDirectory, "postgresql.auto.conf"), `${feed}\n`);
   }
-  for (const member of members) spawnServer(member, pristine);
+  await Promise.all(members.map((member) => launchServer(member, pristine)));
   await until("the replicas stream", { deadlineMs: READY_MS, everyMs: LOOK_EVERY_MS }, async () => {
     const streaming = await countStreams(primary.port).catch(() => 0);
     return streaming === replicas.length ? { found: true } : { missing: `${streaming} of ${replicas.length} do` };
@@ -35,21 +35,6 @@ function countStreams(port: number): Promise<number> {
     );
     return rows[0]?.count ?? 0;
   });
-}
-
-function spawnServer(member: DemoMember, { binDirectory, account }: Pristine): void {
-  const log = openSync(member.logFile, "a", 0o600);
-  spawn(
-    join(binDirectory, "postgres"),
-    ["-D", member.dataDirectory, "-p", String(member.port), "-k", member.socketDirectory],
-    {
-      cwd: member.dataDirectory,
-      detached: true,
-      stdio: ["ignore", log, log],
-      ...account,
-    },
-  ).unref();
-  closeSync(log);
 }
 
 /** A session that writes all the time, on one connection, and never reconnects. */

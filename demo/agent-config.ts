@@ -1,0 +1,49 @@
+/** What a host of the demo is, and the configuration file of its agent. */
+import type { Account, DemoMember } from "./postgres.ts";
+
+export interface HostPlan {
+  name: string;
+  dataservice: string;
+  /** Of the host's own files. */
+  directory: string;
+  coordinatorUrl: string;
+  token: string;
+  server: { member: DemoMember; binDirectory: string; account: Account } | null;
+  connector: { port: number; holdTimeoutMs: number } | null;
+}
+
+/** Where the agent keeps its state, beside its configuration file. */
+export const STATE_DIRECTORY = "state";
+
+/** The agent's configuration file. Text is quoted as JSON, which TOML reads alike. */
+export function agentConfig(plan: HostPlan): string {
+  const { server, connector } = plan;
+  const lines = [
+    `dataservice = ${JSON.stringify(plan.dataservice)}`,
+    `host = ${JSON.stringify(plan.name)}`,
+    `coordinator = ${JSON.stringify(plan.coordinatorUrl)}`,
+    `token_file = "token"`,
+    `state_directory = "${STATE_DIRECTORY}"`,
+    ...(server ? serverTable(server) : []),
+    ...(connector ? connectorTable(connector) : []),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function serverTable({ member, binDirectory, account }: NonNullable<HostPlan["server"]>): string[] {
+  return [
+    "",
+    "[server]",
+    `data_directory = ${JSON.stringify(member.dataDirectory)}`,
+    `bin_directory = ${JSON.stringify(binDirectory)}`,
+    `socket_directory = ${JSON.stringify(member.socketDirectory)}`,
+    `host = ${JSON.stringify(member.host)}`,
+    `port = ${member.port}`,
+    `log_file = ${JSON.stringify(member.logFile)}`,
+    ...(account ? [`run_as = "nobody"`] : []),
+  ];
+}
+
+function connectorTable({ port, holdTimeoutMs }: NonNullable<HostPlan["connector"]>): string[] {
+  return ["", "[connector]", `port = ${port}`, `hold_timeout_ms = ${holdTimeoutMs}`];
+}
