@@ -4,6 +4,7 @@ import {
   CANCEL_REQUEST,
   type Counterparty,
   errorResponse,
+  holding,
   inTime,
   type Peer,
   request,
@@ -21,17 +22,8 @@ beforeEach(() => {
 });
 afterEach(() => stage.close());
 
-/** A client with an open session: the server has answered its startup packet. */
-async function session(port: number, server: Counterparty): Promise<{ client: Peer; backend: Peer }> {
-  const client = await stage.client(port);
-  client.say(startup());
-  const backend = await server.next();
-  await backend.heard(startup().length);
-  backend.say("R");
-  await client.heard(1);
-  return { client, backend };
-}
-
+const session = (port: number, server: Counterparty): Promise<{ client: Peer; backend: Peer }> =>
+  stage.session(port, server);
 const settled = (): Promise<void> => stage.settled();
 
 describe("forwarding", () => {
@@ -387,6 +379,78 @@ describe("holding", () => {
     await inTime(client.closed, "the connector's close");
     await settled();
     expect(connector.report().active).toBe(0);
+  });
+});
+
+describe("a route that holds", () => {
+  test("keeps open sessions covered, says so at once and once, and lets a crowd in again a few at a time", async () => {
+    const { server, port: serverPort } = await stage.server();
+    const { connector, port } = await stage.connector();
+    connector.setRoute(route(1, serverPort, 500), 1_000);
+    const { client, backend } = await session(port, server);
+    connector.setRoute(holding(route(1, serverPort, 500)), 1_000);
+    expect([connector.report().state, stage.holds]).toEqual(["on-hold", 1]);
+    for (let count = 0; count < 10; count += 1) (await stage.client(port)).say(startup());
+
+    // Past the end of the first proof: what covers is the one that came with the hold.
+    stage.nowMs = 1_400;
+    connector.setRoute(holding(route(1, serverPort, 500)), 1_400);
+    stage.nowMs = 1_800;
+    client.say("up");
+    backend.say("down");
+    await backend.heard(startup().length + 2);
+    await client.heard(5);
+    await settled();
+    expect(server.accepted).toHaveLength(1);
+    expect(stage.holds).toBe(1);
+
+    connector.setRoute(route(1, serverPort, 500), 1_800);
+    expect(connector.report().state).toBe("online");
+    await settled();
+    expect(server.accepted).toHaveLength(7);
+    for (let count = 0; count < 10; count += 1) (await server.next()).say("R");
+    await settled();
+    expect(connector.report().targets).toEqual([{ member: "db1", created: 11, active: 11 }]);
+  });
+
+  test("lets an opening that it finds under way come to its end", async () => {
+    const { server, port: serverPort } = await stage.server();
+    const { connector, port } = await stage.connector();
+    connector.setRoute(route(1, serverPort, 500), 1_000);
+    const client = await stage.client(port);
+    const backend = await server.next();
+    connector.setRoute(holding(route(1, serverPort, 500)), 1_000);
+    client.say(startup());
+    await backend.heard(startup().length);
+    backend.say("R");
+    expect(await client.heard(1)).toBe("R");
+    client.say("!");
+    await backend.heard(startup().length + 1);
+    expect(server.accepted).toHaveLength(1);
+  });
+
+  test("keeps a client whose server went away before it answered, and sends it to the next primary", async () => {
+    const old = await stage.server();
+    const young = await stage.server();
+    const { connector, port } = await stage.connector();
+    connector.setRoute(route(1, old.port), 1_000);
+    const client = await stage.client(port);
+    client.say(startup());
+    const lost = await old.server.next();
+    await lost.heard(startup().length);
+    connector.setRoute(holding(route(1, old.port)), 1_001);
+    const trouble = stage.trouble;
+    lost.socket.end(errorResponse("57P03"));
+    await trouble;
+    connector.setRoute(holding(route(2, null, 0)), 1_002);
+    await settled();
+    expect([old.server.accepted.length, client.count]).toEqual([1, 0]);
+
+    connector.setRoute(route(2, young.port, 60_000, "db2"), 1_003);
+    const backend = await young.server.next();
+    await backend.heard(startup().length);
+    backend.say("R");
+    expect(await client.heard(1)).toBe("R");
   });
 });
 

@@ -171,6 +171,17 @@ export class Stage {
     return peer;
   }
 
+  /** A client with an open session: the server has answered its startup packet. */
+  async session(port: number, server: Counterparty): Promise<{ client: Peer; backend: Peer }> {
+    const client = await this.client(port);
+    client.say(startup());
+    const backend = await server.next();
+    await backend.heard(startup().length);
+    backend.say("R");
+    await client.heard(1);
+    return { client, backend };
+  }
+
   /** Resolves after anything that is on its way through this process's sockets has arrived. */
   async settled(): Promise<void> {
     this.#echo ??= this.server((peer) => peer.socket.pipe(peer.socket)).then(({ port }) => this.client(port));
