@@ -1,6 +1,5 @@
 /** The three clocks of this host, and the identity of its kernel's boot. */
 import { openSync, readFileSync, readSync } from "node:fs";
-import { performance } from "node:perf_hooks";
 import type { Clocks } from "#shared/domain/clocks.ts";
 
 const uptimeFile = openSync("/proc/uptime", "r");
@@ -15,9 +14,13 @@ export function bootNowMs(): number {
   return Math.round(Number.parseFloat(uptimeText.toString("latin1", 0, length)) * 1_000);
 }
 
-/** Reads the three clocks together, in whole milliseconds. */
+/**
+ * Reads the three clocks together, in whole milliseconds. Every process of one boot reads the same monotonic clock: a
+ * lease is kept by one agent, and counted by the next one and by the guardian.
+ */
 export function readClocks(): Clocks {
-  return { monoMs: Math.round(performance.now()), bootMs: bootNowMs(), wallMs: Date.now() };
+  const [seconds, nanoseconds] = process.hrtime();
+  return { monoMs: seconds * 1_000 + Math.round(nanoseconds / 1_000_000), bootMs: bootNowMs(), wallMs: Date.now() };
 }
 
 /** Identifies one boot of the kernel: a lease is never inherited across two. */

@@ -21,6 +21,9 @@ const zState = z.strictObject({
   epochSeen: zCount,
   opSeen: zCount,
   attempted: zCount,
+  /** A state written before there was this field: its log may hold writes of the last epoch attempted. */
+  ownEpoch: zCount.optional(),
+  isDamaged: z.boolean().default(false),
   released: zCount,
   releaseCause: zReleaseCause,
   policy: z.enum(["automatic", "manual", "maintenance"]),
@@ -67,7 +70,8 @@ export class StateFile {
     // A missing or torn lease file means only that no lease is held: the agent then fences rather than trusts.
     const kept = parse(readIfThere(this.#leaseJson) ?? "", zLease);
     const newer = kept && kept.version > durable.version ? { version: kept.version, mac: kept.mac } : {};
-    return { ...durable, ...newer, lease: kept?.lease ?? null };
+    const ownEpoch = durable.ownEpoch ?? durable.attempted;
+    return { ...durable, ownEpoch, ...newer, lease: kept?.lease ?? null };
   }
 
   /** Keeps `durable`; with `fsync` it is on the disk when this returns. Throws a StateFileError when it could not. */

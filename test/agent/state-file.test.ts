@@ -28,6 +28,16 @@ test("what was written is read, lease and all", () => {
   expect(new StateFile(directory).read()).toEqual(kept);
 });
 
+test("a state without the newer fields may hold writes of its last epoch, and is not damaged", () => {
+  const file = new StateFile(directory);
+  file.write(durable({ attempted: 4, ownEpoch: 0, isDamaged: true }), true);
+  expect(file.read()).toMatchObject({ ownEpoch: 0, isDamaged: true });
+  const path = join(directory, "state.json");
+  const { ownEpoch: _, isDamaged: __, ...older } = JSON.parse(readFileSync(path, "utf8")) as MemberDurable;
+  writeFileSync(path, JSON.stringify(older));
+  expect(file.read()).toMatchObject({ attempted: 4, ownEpoch: 4, isDamaged: false });
+});
+
 test("a write without fsync changes only the lease and the version", () => {
   const file = new StateFile(directory);
   file.write(durable({ version: 1 }), true);
