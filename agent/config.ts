@@ -1,6 +1,6 @@
 /** The agent's configuration file. Every complaint names the key, its value and the remedy. */
 import { readFileSync, statSync } from "node:fs";
-import { dirname, isAbsolute, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
@@ -25,6 +25,12 @@ const zServer = z.strictObject({
   /** The account that the server runs as; needed when the agent runs as root. */
   run_as: zText.optional(),
   log_file: zText,
+  /** What an operator's `recover` may do with this server once its log has diverged. */
+  rebuild: z.enum(["refuse", "rewind", "clone"]).default("refuse"),
+  /** Makes a copy of the primary in $INTERREX_TARGET_DIRECTORY; needed for `rebuild = "clone"`. */
+  clone_command: zText.optional(),
+  /** Where the log that a rebuild gives up is kept; by default `diverged` in the state directory. */
+  keep_directory: zText.optional(),
   probe_timeout_ms: z.int().min(50).max(60_000).default(500),
 });
 
@@ -55,8 +61,11 @@ const zConfig = z.strictObject({
   connector: zConnector.optional(),
 });
 
-export type AgentConfig = Omit<z.infer<typeof zConfig>, "token" | "token_file"> & { token: string };
-export type ServerConfig = z.infer<typeof zServer>;
+export type ServerConfig = z.infer<typeof zServer> & { keep_directory: string };
+export type AgentConfig = Omit<z.infer<typeof zConfig>, "token" | "token_file" | "server"> & {
+  token: string;
+  server?: ServerConfig;
+};
 
 /** The configuration cannot be used; one line per complaint. */
 export class ConfigError extends Error {
@@ -72,29 +81,51 @@ export function readConfig(path: string): AgentConfig {
   const raw = readToml(path);
   const parsed = zConfig.safeParse(raw);
   if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap((issue) => complaints(path, issue, raw)));
-  const { token: inline, token_file, ...config } = parsed.data;
-  if (!config.server && !config.connector) {
+  const { token: inline, token_file, server, ...config } = parsed.data;
+  if (!server && !config.connector) {
     throw new ConfigError([`${path}: neither [server] nor [connector] is there: add the one this host carries`]);
   }
   const base = dirname(resolve(path));
   const token = readToken(path, base, inline, token_file);
-  const { server } = config;
+  const state_directory = within(base, config.state_directory);
   return {
     ...config,
     token,
-    state_directory: within(base, config.state_directory),
-    ...(server && {
-      server: {
-        ...server,
-        data_directory: within(base, server.data_directory),
-        bin_directory: within(base, server.bin_directory),
-        socket_directory: within(base, server.socket_directory),
-        log_file: within(base, server.log_file),
-        ...(server.password_file && { password_file: within(base, server.password_file) }),
-      },
-    }),
+    state_directory,
+    ...(server && { server: placeServer(server, { path, base, state_directory }) }),
   };
 }
+
+interface Place {
+  path: string;
+  base: string;
+  state_directory: string;
+}
+
+/** The server's section with its paths made whole. */
+function placeServer(server: z.infer<typeof zServer>, { path, base, state_directory }: Place): ServerConfig {
+  if (server.rebuild === "clone" && server.clone_command === undefined) {
+    throw new ConfigError([`${path}: server.rebuild = "clone" needs server.clone_command: add it, ${CLONE_EXAMPLE}`]);
+  }
+  const data_directory = within(base, server.data_directory);
+  const keep_directory = within(base, server.keep_directory ?? join(state_directory, "diverged"));
+  if (`${keep_directory}/`.startsWith(`${data_directory}/`)) {
+    throw new ConfigError([
+      `${path}: server.keep_directory = "${keep_directory}" is in the data directory, which a rebuild replaces: choose one outside`,
+    ]);
+  }
+  return {
+    ...server,
+    data_directory,
+    keep_directory,
+    bin_directory: within(base, server.bin_directory),
+    socket_directory: within(base, server.socket_directory),
+    log_file: within(base, server.log_file),
+    ...(server.password_file && { password_file: within(base, server.password_file) }),
+  };
+}
+
+const CLONE_EXAMPLE = `for example 'pg_basebackup -h "$INTERREX_SOURCE_HOST" -p "$INTERREX_SOURCE_PORT" -U "$INTERREX_SOURCE_USER" -D "$INTERREX_TARGET_DIRECTORY" -X stream -c fast'`;
 
 function within(base: string, path: string): string {
   return isAbsolute(path) ? path : resolve(base, path);

@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import type { Logger } from "pino";
 import { ConfigError, type ServerConfig } from "../config.ts";
 import type { Engine } from "./engine.ts";
+import type { RebuildOptions } from "./postgres/options.ts";
 import { CannotSeeProcesses, serverProcesses } from "./postgres/processes.ts";
 import { PostgresEngine } from "./postgres/postgres-engine.ts";
 
@@ -23,8 +24,21 @@ export function makeEngine(server: ServerConfig, host: string, log: Logger): Eng
     runAs: server.run_as === undefined ? accountOfRoot() : accountOf(server.run_as),
     probeTimeoutMs: server.probe_timeout_ms,
     logFile: server.log_file,
+    rebuild: rebuildOf(server),
     log,
   });
+}
+
+function rebuildOf(server: ServerConfig): RebuildOptions | null {
+  const { rebuild: kind, clone_command: command = "", keep_directory: keepDirectory } = server;
+  switch (kind) {
+    case "refuse":
+      return null;
+    case "rewind":
+      return { kind, keepDirectory };
+    case "clone":
+      return { kind, keepDirectory, command };
+  }
 }
 
 /** An agent that cannot see its server's processes could never vouch for their end. */

@@ -49,6 +49,17 @@ test("a good file is read, and its relative paths are relative to it", () => {
   expect(config.fence_ms).toBe(1_500);
 });
 
+test("a diverged server is left alone unless the file says otherwise, and its log is kept with the agent's state", () => {
+  const { server } = readConfig(written(GOOD));
+  expect(server).toMatchObject({ rebuild: "refuse", keep_directory: join(directory, "state", "diverged") });
+  const cloning = readConfig(written(`${GOOD}rebuild = "clone"\nclone_command = "fetch"\nkeep_directory = "kept"\n`));
+  expect(cloning.server).toMatchObject({
+    rebuild: "clone",
+    clone_command: "fetch",
+    keep_directory: join(directory, "kept"),
+  });
+});
+
 describe("every complaint names the key, its value and the remedy", () => {
   const cases: [string, string, RegExp][] = [
     [
@@ -82,6 +93,17 @@ describe("every complaint names the key, its value and the remedy", () => {
       /token_file = "nowhere" cannot be read \(ENOENT\)/,
     ],
     ["neither server nor connector", GOOD.slice(0, GOOD.indexOf("[server]")), /neither \[server\] nor \[connector\]/],
+    ["a clone without a command", `${GOOD}rebuild = "clone"`, /rebuild = "clone" needs server\.clone_command: add it/],
+    [
+      "an unknown way to rebuild",
+      `${GOOD}rebuild = "guess"`,
+      /server\.rebuild = "guess": .*"refuse"\|"rewind"\|"clone"/,
+    ],
+    [
+      "a log kept in what a rebuild replaces",
+      `${GOOD}keep_directory = "data/kept"`,
+      /server\.keep_directory = ".*data\/kept" is in the data directory.*: choose one outside/,
+    ],
     ["no TOML", "dataservice = = 1", /agent\.toml:1: /],
   ];
   test.each(cases)("%s", (_, text, expected) => {

@@ -1,6 +1,13 @@
 /** What an engine must know of its server. */
 import type { Logger } from "pino";
 
+/** What may be done with a data directory whose log has diverged. */
+export type RebuildOptions = { keepDirectory: string } & (
+  | { kind: "rewind" }
+  /** `command` is run by `/bin/sh -c` as the server's account. */
+  | { kind: "clone"; command: string }
+);
+
 export interface PostgresOptions {
   dataDirectory: string;
   /** Where `postgres` itself lies; the wrappers (`pg_ctl`) are not used. */
@@ -26,6 +33,8 @@ export interface PostgresOptions {
   logFile: string;
   /** Further arguments of `postgres`, e.g. `["-c", "config_file=..."]` where the configuration lies elsewhere. */
   extraArguments?: string[];
+  /** How a diverged data directory may be laid out anew; null or absent to have that refused. */
+  rebuild?: RebuildOptions | null;
   log: Logger;
 }
 
