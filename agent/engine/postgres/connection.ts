@@ -19,7 +19,8 @@ export interface ConnectionTarget {
 export type Row = Record<string, unknown>;
 
 interface Open {
-  client: Client;
+  /** The driver knows its backend's process from the greeting on; its types do not say so. */
+  client: Client & { processID?: number | null };
   socket: Socket;
 }
 
@@ -49,6 +50,11 @@ export class ServerConnection {
 
   get isUp(): boolean {
     return this.#isUp;
+  }
+
+  /** The server's process at the other end; null while there is none. */
+  get backendPid(): number | null {
+    return this.#current?.client.processID ?? null;
   }
 
   /** Connects, if it is not; rejects with the error of the system or the server. No deadline of its own. */

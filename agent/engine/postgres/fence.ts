@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { EngineOutcome } from "../engine.ts";
 import { Deadline } from "./deadline.ts";
-import { CannotSeeProcesses, livingPostmaster, processState, serverProcesses } from "./processes.ts";
+import { CannotSeeProcesses, livingPostmaster, processState, serverProcesses, signal } from "./processes.ts";
 
 const LOOK_EVERY_MS = 3;
 
@@ -78,13 +78,4 @@ function killAll(pids: number[], postmaster: number | null): void {
   if (postmaster !== null) signal(postmaster, "SIGSTOP");
   for (const pid of pids) if (pid !== postmaster) signal(pid, "SIGKILL");
   if (postmaster !== null) signal(postmaster, "SIGKILL");
-}
-
-/** A process that has ended meanwhile is what was wanted. */
-function signal(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(pid, name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
 }

@@ -1,18 +1,21 @@
 /** One PostgreSQL server, 13 to 18, behind the engine's port. */
 import { setTimeout as pause } from "node:timers/promises";
-import type { Endpoint } from "#shared/domain/messages.ts";
+import type { Endpoint, LogPoint } from "#shared/domain/messages.ts";
 import type { Engine, EngineCheck, EngineHint, EngineOutcome, Observation } from "../engine.ts";
 import { checkServer } from "./check.ts";
 import { writeConfiguration } from "./configuration.ts";
-import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget } from "./connection.ts";
+import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
 import { Deadline, OutOfTime, within } from "./deadline.ts";
 import { fenceServer, type FenceLimits } from "./fence.ts";
 import { isListening } from "./listening.ts";
 import { assertOptions, socketPathOf, type PostgresOptions } from "./options.ts";
 import { Probe } from "./probe.ts";
 import { isServerOf, livingPostmaster, serverProcesses } from "./processes.ts";
+import { rebuild, rebuildOutcome } from "./rebuild.ts";
+import { settleServer } from "./settle.ts";
 import { startServer } from "./start.ts";
 import { adopt, follow, freeze, promote, Refusal, untilAnswering, type Control } from "./steering.ts";
+import { SwitchDoor } from "./switch-door.ts";
 import { UpstreamWatch } from "./upstream-watch.ts";
 
 /** How long, and how often, the end of a postmaster is waited for that is nobody's child of ours. */
@@ -30,6 +33,10 @@ export class PostgresEngine implements Engine {
   readonly #control: ServerConnection;
   readonly #checkpoint: ServerConnection;
   readonly #watch: UpstreamWatch;
+  readonly #doorway: ServerConnection;
+  readonly #door: SwitchDoor;
+  /** Connections made for one question. */
+  readonly #errands = new Set<ServerConnection>();
   readonly #listeners = new Set<(hint: EngineHint) => void>();
   /** Grows with every fence: what was asked for before it is called off. */
   #fences = 0;
@@ -51,8 +58,14 @@ export class PostgresEngine implements Engine {
       timeoutMs: options.probeTimeoutMs,
       onLost: () => this.#serverLost(),
     });
+    this.#doorway = new ServerConnection(this.#local("interrex-door"));
+    this.#door = new SwitchDoor({
+      connection: this.#doorway,
+      ownPids: () => this.#backendPids(),
+      postmaster: () => livingPostmaster(dataDirectory)?.pid ?? null,
+    });
     this.#watch = new UpstreamWatch({
-      targetOf: (upstream) => this.#remote(upstream),
+      targetOf: (upstream) => this.#remote(upstream, "watch"),
       hasReceiverEnded: () => this.#hasReceiverEnded(),
       onLost: () => this.#hint("upstream-lost"),
     });
@@ -120,7 +133,7 @@ export class PostgresEngine implements Engine {
 
   /** Waits for nothing and nobody: whatever else is under way is called off. */
   async fence(limits: FenceLimits): Promise<EngineOutcome> {
-    this.#fences += 1;
+    this.#callOff();
     try {
       const outcome = await fenceServer(this.#options.dataDirectory, limits);
       // No process seen and still an answer: the server lives where this agent cannot look, in another namespace.
@@ -134,6 +147,61 @@ export class PostgresEngine implements Engine {
     }
   }
 
+  /** Like a fence it waits for nobody. */
+  async settle(deadlineMs: number): Promise<EngineOutcome> {
+    this.#callOff();
+    const deadline = new Deadline(deadlineMs);
+    const sql = "SELECT pg_is_in_recovery() AS value";
+    const isInRecovery = async () => {
+      const [row] = await this.#askOnce(this.#local("interrex-settle"), sql, deadline.remainingMs);
+      return row?.["value"] === true;
+    };
+    try {
+      return await settleServer({ dataDirectory: this.#options.dataDirectory, deadline, isInRecovery });
+    } catch (error) {
+      return outcomeOf(error);
+    }
+  }
+
+  /** Beside whatever else is under way: a checkpoint can take as long as its deadline. */
+  async prepareStop(deadlineMs: number): Promise<EngineOutcome> {
+    try {
+      await this.#askOnce(this.#local("interrex-prepare"), "CHECKPOINT", deadlineMs);
+      return { ok: true };
+    } catch (error) {
+      return outcomeOf(error);
+    }
+  }
+
+  shut(limits: { drainMs: number; deadlineMs: number }): Promise<EngineOutcome> {
+    return this.#door.shut(limits);
+  }
+
+  async reopen(deadlineMs: number): Promise<EngineOutcome> {
+    await this.#door.open(deadlineMs);
+    return { ok: true };
+  }
+
+  async askUpstream(upstream: Endpoint, deadlineMs: number): Promise<EngineOutcome> {
+    try {
+      const [row] = await this.#askOnce(this.#remote(upstream, "ask"), "SHOW in_hot_standby", deadlineMs);
+      if (row?.["in_hot_standby"] === "off") return { ok: true, value: "writable" };
+      return { ok: true, value: row?.["in_hot_standby"] === "on" ? "read-only" : "no-answer" };
+    } catch (error) {
+      return { ok: true, value: "no-answer", detail: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  async rebuild(upstream: Endpoint, fork: LogPoint, deadlineMs: number): Promise<EngineOutcome> {
+    let detail = "";
+    const { position: end } = await this.observe();
+    const outcome = await this.#exclusively(deadlineMs, async (control) => {
+      this.#watchUpstream(null);
+      detail = await rebuild({ ...control, upstream, fork, end, onExit: () => this.#hint("server-lost") });
+    });
+    return rebuildOutcome(outcome, detail);
+  }
+
   check(): Promise<EngineCheck[]> {
     return checkServer(this.#options, this.#local("interrex-check"));
   }
@@ -143,14 +211,40 @@ export class PostgresEngine implements Engine {
     this.#listeners.clear();
     this.#watch.close();
     this.#probe.close();
+    this.#door.abandon();
     this.#control.discard();
     this.#checkpoint.discard();
+    for (const errand of this.#errands) errand.discard();
   }
 
   /** A short log is read within milliseconds; then the first report after the start is complete. Connects the probe, too. */
   async #untilPositioned(): Promise<void> {
     const deadline = new Deadline(POSITION_PATIENCE_MS);
     while (!(await this.observe()).position && !deadline.isOver) await pause(END_LOOK_MS);
+  }
+
+  /** What is under way ends before its next step, and no client is sent home any more. */
+  #callOff(): void {
+    this.#fences += 1;
+    this.#door.abandon();
+  }
+
+  /** The server's processes that serve this agent. */
+  #backendPids(): number[] {
+    const connections = [this.#control, this.#checkpoint, this.#doorway, ...this.#errands];
+    return [...this.#probe.backendPids, ...connections.flatMap(({ backendPid }) => backendPid ?? [])];
+  }
+
+  /** Asks over a connection of its own: a kept one may belong to a life that is over, or be busy. */
+  async #askOnce(target: ConnectionTarget, sql: string, ms: number): Promise<Row[]> {
+    const connection = new ServerConnection(target);
+    this.#errands.add(connection);
+    try {
+      return await connection.askWithin(sql, ms);
+    } finally {
+      this.#errands.delete(connection);
+      connection.discard();
+    }
   }
 
   #hint(hint: EngineHint): void {
@@ -225,11 +319,11 @@ export class PostgresEngine implements Engine {
     return { host: socketDirectory, port, user, database, passwordFile, applicationName };
   }
 
-  #remote({ host, port }: Endpoint): ConnectionTarget {
+  #remote({ host, port }: Endpoint, purpose: "watch" | "ask"): ConnectionTarget {
     const { replicationUser, passwordFile, applicationName } = this.#options;
     // The password file names the pseudo-database of the stream, which is also what this connection is let in by.
     const target = { host, port, user: replicationUser, database: "replication", passwordFile };
-    return { ...target, applicationName: `${applicationName}-watch`, replication: "true" };
+    return { ...target, applicationName: `${applicationName}-${purpose}`, replication: "true" };
   }
 }
 

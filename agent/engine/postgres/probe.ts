@@ -5,6 +5,7 @@ import type { Observation } from "../engine.ts";
 import { configuredConninfo } from "./configuration.ts";
 import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
 import { endpointOfConninfo } from "./conninfo.ts";
+import { readControlFile } from "./control-file.ts";
 import { OutOfTime, within } from "./deadline.ts";
 import { endOfLog, hasReadItsLog, type LogFacts, type LogPoint } from "./end-of-log.ts";
 import { TimelineHistories } from "./history.ts";
@@ -56,6 +57,17 @@ export class Probe {
 
   get isConnected(): boolean {
     return this.#withReplication.isUp || this.#plain.isUp;
+  }
+
+  /** The server's processes at the other end of the connections that are up. */
+  get backendPids(): number[] {
+    return [this.#withReplication, this.#plain].flatMap(({ backendPid }) => backendPid ?? []);
+  }
+
+  /** What was seen is of another data directory: nothing of it is told again. */
+  forget(): void {
+    this.#last = null;
+    this.#histories.forget();
   }
 
   /** Answers within the probe timeout; while an earlier question hangs no second one is asked. */
@@ -130,6 +142,7 @@ export class Probe {
       applied: appliedOf(facts, end),
       latencyMs: latencyOf(facts, { end, streaming, replayAgeMs: numberOrNull(row["replay_age_ms"]) }),
       receiver: { streaming, configured: endpointOfConninfo(textOrNull(row["conninfo"]) ?? "") },
+      shutdownLsn: null,
     };
   }
 
@@ -140,7 +153,7 @@ export class Probe {
   /** What is still true of a server that does not answer. */
   #unseen(report: ServerReport): Observation {
     const last = this.#last;
-    return {
+    const seen: Observation = {
       report,
       engineVersion: last?.engineVersion ?? "",
       systemId: last?.systemId ?? null,
@@ -148,6 +161,23 @@ export class Probe {
       applied: last?.applied ?? null,
       latencyMs: last?.latencyMs ?? null,
       receiver: { streaming: false, configured: configuredUpstream(this.#dataDirectory) },
+      shutdownLsn: null,
+    };
+    return report.state === "stopped" ? { ...seen, ...this.#stoppedInGoodOrder() } : seen;
+  }
+
+  /** Of a primary that was stopped in good order the last word is known: its shutdown checkpoint ends the log. */
+  #stoppedInGoodOrder(): Partial<Observation> {
+    const file = readControlFile(this.#dataDirectory);
+    if (file?.state !== "stopped") return {};
+    const { systemId, checkpoint } = file;
+    // While it is down the directory may be laid out anew: what is known of running servers is no guide.
+    const history = new TimelineHistories(this.#dataDirectory).before(checkpoint.timeline);
+    return {
+      systemId,
+      position: { engine: "postgres", systemId, ...checkpoint, history },
+      applied: Number(lsnBytes(checkpoint.lsn)),
+      shutdownLsn: checkpoint.lsn,
     };
   }
 }

@@ -26,6 +26,39 @@ function isGone(error: unknown): boolean {
   return code === "ENOENT" || code === "ESRCH";
 }
 
+/** The parent of a process; null when there is no such process. Throws when it cannot be told. */
+export function parentOf(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+  } catch (error) {
+    if (isGone(error)) return null;
+    throw error;
+  }
+}
+
+/**
+ * Whether a server process is one that a postmaster has made for some purpose, and that says so in its title. A postmaster
+ * has no title, nor has what is about to become one, or a child that was made this moment.
+ */
+export function hasTitle(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "latin1").startsWith("postgres: ");
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
+}
+
+/** Signals a process; one that has ended meanwhile is what was wanted. */
+export function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
 /** Whether a process runs (or is stopped, but could run again): a zombie does not. */
 export function isAlive(pid: number): boolean {
   const state = processState(pid);

@@ -1,0 +1,157 @@
+/**
+ * The switch door: while it is shut, the server's clients are sent home again and again, and nobody else is.
+ *
+ * A loop in the agent, and nothing that the server keeps: a rule in a file or a catalog would outlive an agent that dies,
+ * or reach the replicas. Nobody is ever cancelled, only terminated: a cancelled wait for a synchronous replica reports
+ * success. A transaction under way may finish until the drain time is over.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import type { EngineOutcome } from "../engine.ts";
+import { codeOf, isServerRefusal, type ServerConnection } from "./connection.ts";
+import { Deadline, within } from "./deadline.ts";
+
+const LOOK_EVERY_MS = 2;
+
+export interface SwitchDoorOptions {
+  /** For nothing but the door. */
+  connection: ServerConnection;
+  /** The server's processes that serve the agent itself. */
+  ownPids: () => number[];
+  /** The postmaster's pid; null when none lives. */
+  postmaster: () => number | null;
+}
+
+type Failure = Extract<EngineOutcome, { ok: false }>;
+
+/** One shutting of the door. */
+interface Shutting {
+  postmaster: number;
+  drain: Deadline;
+  deadline: Deadline;
+  isCalledOff: () => boolean;
+  /** When it began, by the server's clock: whoever came later has no business inside, whatever he does there. */
+  sinceSeconds: number;
+  ended: Set<number>;
+}
+
+type Look =
+  | { kind: "seen"; sessions: number }
+  /** No answer, but the server lives: the next look may have one. */
+  | { kind: "unanswered"; detail: string }
+  | { kind: "over"; failure: Failure };
+
+export class SwitchDoor {
+  readonly #options: SwitchDoorOptions;
+  /** Grows with every word on the door: the newest counts. */
+  #word = 0;
+  #loop: Promise<unknown> = Promise.resolve();
+
+  constructor(options: SwitchDoorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * ok when two looks in a row have found no session, the value being how many were ended; it stays shut then, until it is
+   * opened, the server ends, or the deadline. Fails with `sessions-left`, `stopped`, `called-off`, `refused-by-server`.
+   */
+  async shut({ drainMs, deadlineMs }: { drainMs: number; deadlineMs: number }): Promise<EngineOutcome> {
+    const isCalledOff = this.#newWord();
+    const [drain, deadline] = [new Deadline(drainMs), new Deadline(deadlineMs)];
+    await this.#lastLook(deadline.remainingMs);
+    const postmaster = this.#options.postmaster();
+    if (postmaster === null) return STOPPED;
+    const shutting = { postmaster, drain, deadline, isCalledOff, sinceSeconds: 0, ended: new Set<number>() };
+    const emptying = this.#empty(shutting);
+    this.#loop = emptying;
+    const outcome = await emptying;
+    if (isCalledOff()) return CALLED_OFF;
+    if (outcome.ok) this.#loop = this.#keepEmpty(shutting);
+    else this.#options.connection.discard();
+    return outcome;
+  }
+
+  /** Opens it: when this settles, nobody is sent home any more. */
+  async open(deadlineMs: number): Promise<void> {
+    this.#newWord();
+    await this.#lastLook(deadlineMs);
+    this.#options.connection.discard();
+  }
+
+  /** Opens it without a wait for the look that is under way. */
+  abandon(): void {
+    this.#newWord();
+    this.#options.connection.discard();
+  }
+
+  #newWord(): () => boolean {
+    this.#word += 1;
+    const word = this.#word;
+    return () => this.#word !== word;
+  }
+
+  async #lastLook(ms: number): Promise<void> {
+    await within(this.#loop, ms, "the last look").catch(() => {});
+  }
+
+  async #empty(shutting: Shutting): Promise<EngineOutcome> {
+    let detail = "the server did not answer";
+    let emptyLooks = 0;
+    while (!shutting.deadline.isOver && !shutting.isCalledOff()) {
+      const look = await this.#look(shutting);
+      if (look.kind === "over") return look.failure;
+      if (look.kind === "unanswered") ({ detail } = look);
+      else detail = `${look.sessions} are still there`;
+      emptyLooks = look.kind === "seen" && look.sessions === 0 ? emptyLooks + 1 : 0;
+      if (emptyLooks === 2) return { ok: true, value: String(shutting.ended.size) };
+      await pause(LOOK_EVERY_MS);
+    }
+    return { ok: false, code: "sessions-left", detail };
+  }
+
+  async #keepEmpty(shutting: Shutting): Promise<void> {
+    while (!shutting.deadline.isOver && !shutting.isCalledOff()) {
+      if ((await this.#look(shutting)).kind === "over") break;
+      await pause(LOOK_EVERY_MS);
+    }
+    if (!shutting.isCalledOff()) this.#options.connection.discard();
+  }
+
+  /** Sends home whom it may, and says how many were there. Never rejects. */
+  async #look(shutting: Shutting): Promise<Look> {
+    const { connection, ownPids, postmaster } = this.#options;
+    const { deadline, drain, ended } = shutting;
+    try {
+      shutting.sinceSeconds ||= Number((await connection.askWithin(CLOCK_SQL, deadline.remainingMs))[0]?.["now"]);
+      const sql = sessionsSql({ ownPids: ownPids(), sinceSeconds: shutting.sinceSeconds, isDrained: drain.isOver });
+      const sessions = await connection.askWithin(sql, deadline.remainingMs);
+      for (const session of sessions) if (session["ended"] === true) ended.add(Number(session["pid"]));
+      return { kind: "seen", sessions: sessions.length };
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      if (postmaster() !== shutting.postmaster) return { kind: "over", failure: STOPPED };
+      if (!isServerRefusal(error) || PASSING.test(codeOf(error))) return { kind: "unanswered", detail };
+      return { kind: "over", failure: { ok: false, code: "refused-by-server", detail: `${codeOf(error)} ${detail}` } };
+    }
+  }
+}
+
+const STOPPED: Failure = { ok: false, code: "stopped", detail: "the server has no clients: it has ended" };
+const CALLED_OFF: Failure = { ok: false, code: "called-off", detail: "a newer word on the door came" };
+
+/** Somebody has ended our own connection, or all of them are taken: the next look may do better. */
+const PASSING = /^(57|53)/;
+
+const CLOCK_SQL = "SELECT extract(epoch FROM clock_timestamp())::float8 AS now";
+
+/**
+ * Who is inside, and the end of those whose time has come. A session without a state has only just been let in. The
+ * streams of the replicas are no client backends.
+ */
+function sessionsSql(at: { ownPids: number[]; sinceSeconds: number; isDrained: boolean }): string {
+  return `
+    SELECT pid,
+      CASE WHEN ${at.isDrained} OR state IS NULL OR state IN ('idle', 'starting')
+        OR extract(epoch FROM backend_start) > ${at.sinceSeconds.toFixed(6)} THEN pg_terminate_backend(pid) END AS ended
+    FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND pid <> ALL ('{${at.ownPids.join(",")}}'::int[])`;
+}
