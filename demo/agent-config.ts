@@ -9,7 +9,8 @@ export interface HostPlan {
   coordinatorUrl: string;
   token: string;
   server: { member: DemoMember; binDirectory: string; account: Account } | null;
-  connector: { port: number; holdTimeoutMs: number } | null;
+  /** Without a port for readers there is no such door. */
+  connector: { port: number; readOnlyPort?: number; holdTimeoutMs: number } | null;
 }
 
 /** Where the agent keeps its state, beside its configuration file. */
@@ -44,6 +45,12 @@ function serverTable({ member, binDirectory, account }: NonNullable<HostPlan["se
   ];
 }
 
-function connectorTable({ port, holdTimeoutMs }: NonNullable<HostPlan["connector"]>): string[] {
-  return ["", "[connector]", `port = ${port}`, `hold_timeout_ms = ${holdTimeoutMs}`];
+function connectorTable({ port, readOnlyPort, holdTimeoutMs }: NonNullable<HostPlan["connector"]>): string[] {
+  return [
+    "",
+    "[connector]",
+    `port = ${port}`,
+    ...(readOnlyPort === undefined ? [] : [`read_only_port = ${readOnlyPort}`]),
+    `hold_timeout_ms = ${holdTimeoutMs}`,
+  ];
 }

@@ -34,16 +34,21 @@ export class DemoCluster {
   readonly hosts: ReadonlyMap<string, DemoHost>;
   readonly coordinator: DemoCoordinator;
   readonly connectorPort: number;
+  /** Where readers find a replica. */
+  readonly readOnlyPort: number;
   readonly client: Client;
   readonly #ended: AbortController;
   readonly #notes: NodeJS.Timeout;
   #end: Promise<string[]> | null = null;
 
-  private constructor(parts: Pick<DemoCluster, "directory" | "hosts" | "coordinator" | "connectorPort">) {
+  private constructor(
+    parts: Pick<DemoCluster, "directory" | "hosts" | "coordinator" | "connectorPort" | "readOnlyPort">,
+  ) {
     this.directory = parts.directory;
     this.hosts = parts.hosts;
     this.coordinator = parts.coordinator;
     this.connectorPort = parts.connectorPort;
+    this.readOnlyPort = parts.readOnlyPort;
     this.#ended = new AbortController();
     this.client = clientFor(parts.coordinator.url, parts.coordinator.adminToken, this.#ended.signal);
     // What a server holds can only be asked while it lives, and anybody may kill it.
@@ -61,9 +66,9 @@ export class DemoCluster {
   ): Promise<DemoCluster> {
     makeDirectory(directory);
     const members = await cloneMembers(directory, pristine);
-    const [coordinator, [connectorPort = 0]] = await Promise.all([
+    const [coordinator, [connectorPort = 0, readOnlyPort = 0]] = await Promise.all([
       DemoCoordinator.start(join(directory, "coordinator")),
-      fixedPorts(1),
+      fixedPorts(2),
       startServers(members, pristine),
     ]);
     const tokens = await createDataservice(coordinator);
@@ -76,13 +81,14 @@ export class DemoCluster {
         coordinatorUrl: coordinator.url,
         token: tokens.get(name) ?? "",
         server: member ? { member, binDirectory: pristine.binDirectory, account: pristine.account } : null,
-        connector: name === ROUTER ? { port: connectorPort, holdTimeoutMs: HOLD_TIMEOUT_MS } : null,
+        connector: name === ROUTER ? { port: connectorPort, readOnlyPort, holdTimeoutMs: HOLD_TIMEOUT_MS } : null,
       });
     });
     const cluster = new DemoCluster({
       directory,
       coordinator,
       connectorPort,
+      readOnlyPort,
       hosts: new Map(hosts.map((host) => [host.name, host])),
     });
     await Promise.all(hosts.map((host) => host.startAgent()));

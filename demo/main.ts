@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { PLAIN_LS, renderLs } from "../cli/render/ls.ts";
 import type { Console } from "../cli/run.ts";
+import { freshState } from "../cli/session.ts";
 import { processScreen } from "../cli/terminal.ts";
 import { DemoClients } from "./clients.ts";
 import { DATASERVICE, HOLD_TIMEOUT_MS, type DemoCluster } from "./cluster.ts";
@@ -9,6 +10,7 @@ import { runDemoPrompt, runDemoScript } from "./console.ts";
 import { median } from "./figures.ts";
 import { type DemoOptions, OptionsError, parseOptions, USAGE } from "./options.ts";
 import { Playground } from "./playground.ts";
+import { DemoReader } from "./reader.ts";
 import { runScenario, type ScenarioFigures } from "./scenario.ts";
 import { Stage } from "./stage.ts";
 import { renderTimeline } from "./timeline.ts";
@@ -110,7 +112,9 @@ async function play(stage: Stage, script: string | null, json: boolean): Promise
       ? { found: true }
       : { missing: `${clients.ackCount} of ${FIRST_WRITES} are acknowledged` },
   );
-  const playground = new Playground(cluster, clients);
+  const reader = new DemoReader({ readOnlyPort: cluster.readOnlyPort, holdTimeoutMs: HOLD_TIMEOUT_MS });
+  reader.start();
+  const playground = new Playground({ cluster, clients, reader });
   const console = consoleFor(cluster, json);
   if (script !== null) return runDemoScript(playground, console, script, new AbortController().signal);
   process.stdout.write(banner(cluster));
@@ -121,7 +125,7 @@ async function play(stage: Stage, script: string | null, json: boolean): Promise
 function consoleFor(cluster: DemoCluster, json: boolean): Console {
   return {
     screen: processScreen(process.env),
-    state: { isExpert: false, isOver: false, members: [] },
+    state: freshState(),
     environment: { ...process.env, ...cluster.rexEnvironment() },
     flags: json ? { json } : {},
   };
@@ -138,14 +142,18 @@ function banner(cluster: DemoCluster): string {
     `  coordinator  ${cluster.coordinator.url}`,
     ...servers,
     `  app1         127.0.0.1:${cluster.connectorPort}  the connector: psql -h 127.0.0.1 -p ${cluster.connectorPort} -U postgres`,
+    `               127.0.0.1:${cluster.readOnlyPort}  its port for readers`,
     "",
     "Two applications write through the connector: one opens a connection for every write, each 10 ms; the other keeps",
-    "one open. Now try:",
+    "one open. A third one reads. Now try:",
     "",
-    "  ls                 what the dataservice looks like",
-    "  host db1 kill      SIGKILL the primary's server; then `clients` and `ls` again",
-    "  host db1 start     bring it back; `host M crash` takes the agent down too",
-    "  events, help       what happened, and all there is",
+    "  ls                       what the dataservice looks like",
+    "  host db1 kill            SIGKILL the primary's server; then `clients` and `ls` again",
+    "  datasource db1 recover   have the former primary back, as a replica",
+    "  switch to db1            and make it primary again: nobody is refused",
+    "  host db1 freeze          the whole host stands still; `host db1 thaw` lets it go on",
+    "  host db2 crash           the whole host is gone; `host db2 start` brings it back",
+    "  events, help             what happened, and all there is",
     "",
     "Ctrl-C ends the demo and leaves nothing behind.",
     "",
@@ -175,6 +183,17 @@ async function runOnce(stage: Stage, { scenario, json, timeline }: OptionsOf<"sc
   }
 }
 
+/** What only some scenarios tell. */
+const SPECIAL_FIGURES = [
+  "openedErrors",
+  "keptDisconnects",
+  "directWrites",
+  "directMs",
+  "downMs",
+  "events",
+  "epochs",
+] as const;
+
 function summaryOf(figures: readonly ScenarioFigures[]): string {
   const sum = (of: (run: ScenarioFigures) => number): number => figures.reduce((total, run) => total + of(run), 0);
   const outages = figures.map(({ outageMs }) => outageMs);
@@ -184,6 +203,10 @@ function summaryOf(figures: readonly ScenarioFigures[]): string {
     `lost ${sum(({ lost }) => lost)} of ${sum(({ acked }) => acked)}`,
     `dual writers ${sum(({ dualWriters }) => dualWriters)}`,
     `client errors ${sum(({ clientErrors }) => clientErrors)}`,
+    ...SPECIAL_FIGURES.flatMap((key) => {
+      const values = figures.flatMap(({ [key]: value }) => (value === undefined ? [] : [value]));
+      return values.length === 0 ? [] : [`${key} max ${Math.max(...values)}`];
+    }),
   ].join("; ");
 }
 

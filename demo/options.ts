@@ -17,8 +17,10 @@ A whole dataservice on this machine: a coordinator, three PostgreSQL servers wit
 applications that write through it. Everything lies in one temporary directory and is gone when the demo ends.
 
   (no options)          a console to play at
-  --script FILE         run the console commands of FILE, and end with 0 or 1
-  --scenario NAME       measure a failover: ${SCENARIOS.join(" or ")}
+  --script FILE         run the console commands of FILE, and end with 0 or 1; demo/tour.rex is a tour
+  --scenario NAME       measure one of
+                        ${SCENARIOS.slice(0, 4).join(", ")},
+                        ${SCENARIOS.slice(4).join(", ")}
   --runs N              so many times, each on a fresh cluster (default 1)
   --timeline            show where the milliseconds of each run go
   --json                nothing but JSON on stdout
@@ -43,7 +45,7 @@ export function parseOptions(args: readonly string[]): DemoOptions {
     throw new OptionsError("--scenario and --script: give one of them");
   if (scenario === undefined && (runs !== undefined || timeline)) {
     throw new OptionsError(
-      `${runs === undefined ? "--timeline" : "--runs"} belongs to --scenario: add ${SCENARIOS.join(" or ")}`,
+      `${runs === undefined ? "--timeline" : "--runs"} belongs to --scenario: add one of ${SCENARIOS.join(", ")}`,
     );
   }
   if (script !== undefined) return { kind: "script", file: script, json };
@@ -64,7 +66,7 @@ function valuesOf(args: readonly string[]) {
 
 function scenarioOf(text: string): ScenarioName {
   const scenario = SCENARIOS.find((name) => name === text);
-  if (!scenario) throw new OptionsError(`--scenario is '${text}': give ${SCENARIOS.join(" or ")}`);
+  if (!scenario) throw new OptionsError(`--scenario is '${text}': give one of ${SCENARIOS.join(", ")}`);
   return scenario;
 }
 

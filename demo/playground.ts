@@ -7,9 +7,10 @@ import type { DemoClients } from "./clients.ts";
 import type { DemoCluster } from "./cluster.ts";
 import { longestGapMs } from "./figures.ts";
 import type { DemoHost } from "./host.ts";
+import type { DemoReader } from "./reader.ts";
 import { until } from "./until.ts";
 
-const ACTIONS = ["kill", "crash", "start"] as const;
+const ACTIONS = ["kill", "crash", "freeze", "thaw", "start"] as const;
 type Action = (typeof ACTIONS)[number];
 const GOALS = ["primary", "online"] as const;
 
@@ -19,13 +20,15 @@ const LOOK_EVERY_MS = 20;
 export class Playground {
   readonly cluster: DemoCluster;
   readonly clients: DemoClients;
+  readonly reader: DemoReader;
   /** The epoch whose primary was struck last: a primary to wait for reigns in a later one. */
   #struckEpoch = 0;
   #struckAtMs = 0;
 
-  constructor(cluster: DemoCluster, clients: DemoClients) {
-    this.cluster = cluster;
-    this.clients = clients;
+  constructor(parts: Pick<Playground, "cluster" | "clients" | "reader">) {
+    this.cluster = parts.cluster;
+    this.clients = parts.clients;
+    this.reader = parts.reader;
   }
 
   /** The demo's own commands, in the console's manner. */
@@ -41,7 +44,8 @@ export class Playground {
       summary: "strike a host of the demo, or bring it back",
       details: [
         "kill: SIGKILL to every process of its database server.",
-        "crash: the same to its agent and its server, as if the host had lost power.",
+        "crash: the same to its agent, its guardian and its server, as if the host had lost power.",
+        "freeze, thaw: everything on it stands still, as a paused virtual machine does, and goes on again.",
         "start: brings back what is down; the server comes up read-only.",
       ],
       next: (before) => (before.length === 0 ? [...this.cluster.hosts.keys()] : before.length === 1 ? ACTIONS : []),
@@ -67,12 +71,20 @@ export class Playground {
 
   async #strike(name: string, action: Action): Promise<string> {
     const host = this.cluster.host(name);
+    if (action === "thaw") return thaw(host);
+    if (host.isFrozen) throw failure("usage", `${name} stands still`, `\`host ${name} thaw\` lets it go on`);
     if (action === "start") return startOrFail(host);
     if (action === "kill" && !host.plan.server) {
       throw failure("usage", `${name} carries no database server`, `\`host ${name} crash\` takes its agent down`);
     }
     const before = await this.cluster.status();
     if (before.primary === name) [this.#struckEpoch, this.#struckAtMs] = [before.epoch, performance.now()];
+    if (action === "freeze") return `${await host.freeze()} processes of ${name} stand still`;
+    return this.#end(host, action);
+  }
+
+  async #end(host: DemoHost, action: "kill" | "crash"): Promise<string> {
+    const { name } = host;
     const wasUp = host.isAgentRunning;
     const killed = action === "kill" ? await host.kill() : await host.crash();
     if (host.isAgentRunning && killed > 0) await this.#untilNoticed(name);
@@ -103,7 +115,7 @@ export class Playground {
       summary: "wait until the dataservice has recovered, at most a minute",
       details: [
         "primary: until a primary lives that is not the one that was struck.",
-        "online: until every member is ONLINE, but for crashed hosts and shunned datasources.",
+        "online: until every member is ONLINE, but for crashed or frozen hosts and shunned datasources.",
       ],
       next: (before) => (before.length === 0 ? GOALS : []),
       run: async ({ operands }, session) => {
@@ -130,7 +142,9 @@ export class Playground {
 
   /** Whom nobody needs to wait for: hosts that are down, and datasources that only an operator brings back. */
   #excused(status: Status): string[] {
-    const down = [...this.cluster.hosts.values()].filter((host) => !host.isAgentRunning).map(({ name }) => name);
+    const down = [...this.cluster.hosts.values()]
+      .filter((host) => !host.isAgentRunning || host.isFrozen)
+      .map(({ name }) => name);
     return [...down, ...status.datasources.filter(({ state }) => state === "shunned").map(({ member }) => member)];
   }
 
@@ -138,18 +152,29 @@ export class Playground {
     return {
       ...ORDINARY,
       name: "clients",
-      summary: "show what the two writing applications have met with",
+      summary: "show what the writing and reading applications have met with",
       details: ["The longest pause is counted from the last strike at a primary, or from the start."],
       run: async (_call, session) => {
         const rows = this.#clientRows();
-        if (session.json) return writeJson(session, rows);
+        const readers = this.#readerRow();
+        if (session.json) return writeJson(session, [...rows, readers]);
         for (const { client, acked, errors, longestPauseMs } of rows) {
           session.screen.write(
             `${client}: ${acked} writes acknowledged, ${errors} errors, longest pause ${longestPauseMs} ms\n`,
           );
         }
+        const reads = Object.entries(readers.reads).map(([member, count]) => `${count} from ${member}`);
+        session.screen.write(`${readers.client}: reads ${reads.join(", ") || "none"}, ${readers.errors} errors\n`);
       },
     };
+  }
+
+  #readerRow() {
+    const { reads, errors } = this.reader;
+    const counts = this.cluster.servers
+      .map(({ member, port }) => [member, reads.get(port) ?? 0] as const)
+      .filter(([, count]) => count > 0);
+    return { client: "one that reads", reads: Object.fromEntries(counts), errors };
   }
 
   #clientRows() {
@@ -164,6 +189,12 @@ export class Playground {
       return { client, acked: journal.acks.length, errors: journal.errors.length, longestPauseMs: Math.round(pauseMs) };
     });
   }
+}
+
+function thaw(host: DemoHost): string {
+  if (!host.isFrozen) return `${host.name} does not stand still`;
+  host.thaw();
+  return `${host.name} goes on`;
 }
 
 async function startOrFail(host: DemoHost): Promise<string> {
