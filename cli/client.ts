@@ -1,13 +1,15 @@
 /** The HTTP API, asked with deadlines; every refusal and every silence becomes a Failure that says what to do. */
 import { z } from "zod";
 import { zAccepted, zCreated, zEvents, zOperation, zStatus } from "#shared/protocol/api.ts";
-import type { Created, Events, OperationStatus, OperatorCommand, Status, zCreate } from "#shared/protocol/api.ts";
+import type { Created, Events, OperationStatus, Status, zCreate, zOperatorCommand } from "#shared/protocol/api.ts";
 import { ERRORS, type ErrorCode } from "#shared/protocol/errors.ts";
 import { Failure, failure, REMEDIES } from "./failure.ts";
 import type { Settings } from "./settings.ts";
 
 /** What a creation is asked with: defaults may be left out. */
 export type CreateRequest = z.input<typeof zCreate>;
+/** A command as it is sent: unforced unless it says so. */
+export type CommandRequest = z.input<typeof zOperatorCommand>;
 
 export interface Client {
   status(service: string): Promise<Status>;
@@ -16,7 +18,7 @@ export interface Client {
   operations(service: string): Promise<OperationStatus[]>;
   operation(service: string, op: number): Promise<OperationStatus>;
   /** Gives a command; answers the operation that carries it out. */
-  command(service: string, command: OperatorCommand): Promise<OperationStatus>;
+  command(service: string, command: CommandRequest): Promise<OperationStatus>;
   create(dataservice: CreateRequest): Promise<Created>;
 }
 

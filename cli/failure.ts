@@ -1,5 +1,5 @@
 /** What can go wrong for an operator: a stable code, what happened, and what to do about it. */
-import { ERRORS, type ErrorCode } from "#shared/protocol/errors.ts";
+import type { ErrorCode } from "#shared/protocol/errors.ts";
 
 /** The failures that the console finds by itself. */
 export type LocalCode =
@@ -55,19 +55,30 @@ export const REMEDIES: Record<ErrorCode, string> = {
   "invalid-settings": "correct the named settings",
   unauthorized: "give a valid token: --token-file, REX_TOKEN, or token in the configuration file",
   forbidden: "use a token of a kind that may do this: viewer reads, operator commands, admin creates",
+  "url-not-allowed": "give an https address that the internet can reach; a coordinator of one's own may allow others",
+  "confirmation-missing": "confirm with the name of what is to be deleted",
   "not-found": "check --url: it must be the coordinator's address without a path",
   "unknown-dataservice": "check --service; `rex create` makes a new dataservice",
   "unknown-member": "`rex ls` shows the members",
   "unknown-operation": "`rex operations` lists the operations",
+  "unknown-token": "`rex token ls` shows the tokens",
+  "unknown-webhook": "`rex webhook ls` shows the webhooks",
+  "unknown-delivery": "list the webhook's deliveries again: old ones are forgotten",
   "dataservice-exists": "choose another name, or use the one that exists",
   "stale-poll": "nothing to do: a newer poll has been answered",
   "second-agent": "stop the other agent of this host",
   "wrong-system": "point the agent at the server that was founded",
   "wrong-incarnation": "readmit the member",
   "not-founded": "start the agent of every member: founding waits until each has reported",
-  "primary-is-healthy": "to depose it all the same: `rex datasource PRIMARY fail`, then `rex failover`",
+  "primary-is-healthy": "move it with `rex switch`; to depose it all the same: `rex datasource PRIMARY fail`",
+  "primary-is-live": "move it first with `rex switch`, or add --force if all writing is meant to stop",
+  "no-active-primary": "see `rex ls`; a member is made primary with `set force true` and `datasource MEMBER welcome`",
   "operation-under-way": "follow it: `rex operations`",
   "no-candidate": "see `rex ls` for the states and `rex events` for why each member was refused",
+  "target-not-eligible": "name a replica that is ONLINE and streams from the primary, or none: see `rex ls`",
+  "needs-force": "`set force true` first, or --force, if that is what you mean",
+  "too-many-tokens": "revoke one first: `rex token ls`, `rex token revoke ID`",
+  "too-many-webhooks": "delete one first: `rex webhook ls`, `rex webhook delete ID`",
   "wrong-state": "see `rex ls` for the member's state",
   "not-supported": "upgrade the coordinator, or see `rex help` for what this version does",
   "payload-too-large": "send less at once",
@@ -77,15 +88,41 @@ export const REMEDIES: Record<ErrorCode, string> = {
 
 /** What to do about an operation that failed with `code`, a word of the decision core. */
 export function operationRemedy(code: string, op: number): string {
-  const known = OPERATION_REMEDIES[code] ?? (Object.hasOwn(ERRORS, code) ? REMEDIES[code as ErrorCode] : "");
-  return known || `see \`rex operations ${op}\` and \`rex events\` for what led to it`;
+  const known = Object.hasOwn(OPERATION_REMEDIES, code) ? OPERATION_REMEDIES[code] : undefined;
+  return known ?? `see \`rex operations ${op}\` and \`rex events\` for what led to it`;
 }
 
+const BACK_AS_BEFORE = "the primary serves as before";
+
 const OPERATION_REMEDIES: Record<string, string> = {
+  "no-candidate": REMEDIES["no-candidate"],
+  "promotion-failed": "see its server's log; in AUTOMATIC another member is tried, else `rex failover`",
   "candidates-diverged":
     "the candidates hold different transactions: decide which may be lost, and name it with `failover to MEMBER`",
-  "loss-exceeds-limit": "bring back a more advanced member, or accept the loss with a higher maxLossBytes",
+  "loss-exceeds-limit": "bring back a more advanced member, or accept the loss: `rex failover`",
   "failover-budget-spent": "find out why the primary keeps failing; `rex failover` works regardless of the budget",
   "target-not-eligible": "see `rex events` for why, or leave out the target",
   "target-behind": "leave out the target: the most advanced member is then chosen",
+  "upstream-writable":
+    "the old primary's server still accepts writes: end it by hand, then `rex failover`; with --force your word is enough",
+  "not-automatic": "the policy leaves it to you: `rex failover`, or `rex set policy automatic`",
+  "operators-word": "an operator took the primary out: `rex datasource MEMBER online`, or `rex failover`",
+  "catch-up-timed-out": `${BACK_AS_BEFORE}; switch again when less is written, or raise catchUpMs`,
+  "target-lost": `${BACK_AS_BEFORE}; see \`rex ls\` for the target, or name another`,
+  "primary-lost": "see `rex ls`: its failure is handled as the policy says",
+  "prepare-failed": `${BACK_AS_BEFORE}; the log of its agent says why it could not write a checkpoint`,
+  "hold-timed-out": `${BACK_AS_BEFORE}; see \`rex ls\` for connectors that do not answer`,
+  "drain-failed": `${BACK_AS_BEFORE}; end the sessions that do not go, or raise drainMs`,
+  "flush-timed-out": `${BACK_AS_BEFORE}; the target applies too slowly: switch again when less is written`,
+  "switch-timed-out": `${BACK_AS_BEFORE}; switch again, or raise switchMs`,
+  "stop-not-clean": "see `rex ls` for who is the primary, and its agent's log for why it did not stop in good order",
+  "target-incomplete": "see `rex ls` for who is the primary; switch again when the target keeps up",
+  "no-active-primary": REMEDIES["no-active-primary"],
+  "manager-stopped": "start the member's agent, then recover it again",
+  "server-does-not-start": "the log of the member's server says why",
+  "rebuild-refused": "allow it in the configuration of the member's agent (rebuild), or rebuild the server by hand",
+  "rebuild-failed": "its data directory is worth nothing now: recover it again, or clone it by hand",
+  "does-not-stream": "the log of the member's server says why; what it lacks may be gone from the primary",
+  "some-not-recovered": "the lines above say which, and why; `rex datasource MEMBER recover` tries one again",
+  "not-in-time": "recover it again, or raise recoverMs",
 };

@@ -6,16 +6,19 @@ import { startProgress } from "./progress.ts";
 import { plain } from "./render/plain.ts";
 import { clientOf, serviceOf, writeJson, type Session } from "./session.ts";
 
+/** Most operations are over within moments: then every line is wanted as it happens. */
+const BRISK_FOR_MS = 2_000;
+const ASK_BRISKLY_EVERY_MS = 25;
 const ASK_EVERY_MS = 100;
 
 /**
- * Follows `accepted` to its end, printing its transcript as it comes (with --json the operation at its end), and
- * answers it. Throws a Failure when it failed, was not over in time, or was interrupted.
+ * Follows `accepted` to its end, printing its transcript as it comes (with --json the operation at its end). Throws a
+ * Failure when it failed, was not over in time, or was interrupted.
  */
-export async function followOperation(session: Session, accepted: OperationStatus): Promise<OperationStatus> {
+export async function followOperation(session: Session, accepted: OperationStatus): Promise<void> {
   const ended = await untilEnded(session, accepted, session.json ? () => {} : (lines) => printLines(session, lines));
   if (session.json) writeJson(session, ended);
-  if (ended.state === "succeeded") return ended;
+  if (ended.state === "succeeded") return;
   const { op, kind, code } = ended;
   throw failure("operation-failed", `operation ${op} (${kind}) failed: ${plain(code)}`, operationRemedy(code, op));
 }
@@ -26,7 +29,8 @@ async function untilEnded(
   accepted: OperationStatus,
   onLines: (lines: string[]) => void,
 ): Promise<OperationStatus> {
-  const deadlineMs = performance.now() + session.settings().followMs;
+  const startedMs = performance.now();
+  const deadlineMs = startedMs + session.settings().followMs;
   const progress = startProgress(session, `operation ${accepted.op} (${accepted.kind})`);
   try {
     let [seen, current] = [0, accepted];
@@ -39,7 +43,8 @@ async function untilEnded(
       seen = Math.max(seen, current.transcript.length);
       if (current.state !== "running") return current;
       if (performance.now() >= deadlineMs) throw stillRunning(session, current);
-      await pause(session, current);
+      const isBrisk = performance.now() - startedMs < BRISK_FOR_MS;
+      await pause(session, current, isBrisk ? ASK_BRISKLY_EVERY_MS : ASK_EVERY_MS);
       current = await ask(session, current);
     }
   } finally {
@@ -62,9 +67,9 @@ async function ask(session: Session, current: OperationStatus): Promise<Operatio
   }
 }
 
-async function pause(session: Session, current: OperationStatus): Promise<void> {
+async function pause(session: Session, current: OperationStatus, forMs: number): Promise<void> {
   try {
-    await delay(ASK_EVERY_MS, undefined, { signal: session.signal });
+    await delay(forMs, undefined, { signal: session.signal });
   } catch {
     throw interrupted(current);
   }

@@ -3,6 +3,7 @@ import { isatty } from "node:tty";
 import { parseWords, type Parsed } from "./program.ts";
 import { fail, runCommand, runScript, type Console } from "./run.ts";
 import { parseScript } from "./script.ts";
+import { freshState } from "./session.ts";
 import { runShell } from "./shell.ts";
 import { inputLines, interruption, processScreen } from "./terminal.ts";
 
@@ -10,7 +11,7 @@ import { inputLines, interruption, processScreen } from "./terminal.ts";
 export async function main(argv: readonly string[]): Promise<number> {
   const console: Console = {
     screen: processScreen(process.env),
-    state: { isExpert: false, isOver: false, members: [] },
+    state: freshState(),
     environment: process.env,
     flags: { json: argv.includes("--json") },
   };

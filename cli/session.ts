@@ -20,10 +20,17 @@ export interface Screen {
 /** What lasts from one command of a session to the next. */
 export interface SessionState {
   isExpert: boolean;
+  /** `set force true` was typed: every command that can be forced is. */
+  isForced: boolean;
   /** `exit` was typed. */
   isOver: boolean;
   /** The members seen last, for completion. */
   members: string[];
+}
+
+/** What a console begins with. */
+export function freshState(): SessionState {
+  return { isExpert: false, isForced: false, isOver: false, members: [] };
 }
 
 export interface Session {

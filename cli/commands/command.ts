@@ -22,6 +22,8 @@ export interface CommandSpec {
   summary: string;
   /** Sentences for `help NAME`. */
   details: string[];
+  /** One line as it is typed; empty for a command that needs none. */
+  example: string;
   options: OptionSpec[];
   /** Asks before it acts, outside expert mode. */
   isExpert: boolean;
@@ -38,6 +40,7 @@ export const ORDINARY = {
   aliases: [],
   operands: "",
   details: [],
+  example: "",
   options: [],
   isExpert: false,
   place: "anywhere",

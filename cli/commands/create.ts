@@ -16,6 +16,7 @@ export const CREATE: CommandSpec = {
     "The primary is the member that is writable now, or that becomes the first primary.",
     "Nothing is touched until the agent of every member has reported.",
   ],
+  example: "create alpha --members db1,db2,db3 --primary db1 --routers app1",
   options: [
     { flags: "--members <names>", summary: "the hosts with a database server, between commas", isRequired: true },
     { flags: "--primary <name>", summary: "the first primary", isRequired: true },

@@ -17,6 +17,7 @@ export const EVENTS: CommandSpec = {
   details: [
     "One line an event: number, time, kind, then the particulars as key=value in order. With --json: one event a line.",
   ],
+  example: "events --after 120 --follow",
   options: [
     { flags: "--after <n>", summary: "only the events after number n (default 0)" },
     { flags: "--follow", summary: "go on with new events as they happen, until Ctrl-C" },

@@ -7,6 +7,7 @@ export const EXIT: CommandSpec = {
   name: "exit",
   aliases: ["quit"],
   summary: "leave the console (also Ctrl-D)",
+  example: "exit",
   place: "session",
   run: async (call, session) => {
     expectNoOperands(call, EXIT);

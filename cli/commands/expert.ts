@@ -8,6 +8,7 @@ export const EXPERT: CommandSpec = {
   name: "expert",
   summary: "enter expert mode: expert-level commands no longer ask",
   details: ["In a script it is the operator's word that what follows is meant."],
+  example: "expert",
   place: "session",
   run: async (call, session) => {
     expectNoOperands(call, EXPERT);

@@ -20,6 +20,7 @@ export function helpCommand(table: Table): CommandSpec {
     name: "help",
     operands: "[COMMAND]",
     summary: "list the commands, or explain one",
+    example: "help switch",
     next: (before) => (before.length === 0 ? table.commandsIn("session").map(({ name }) => name) : []),
     run: async ({ operands }, session) => {
       if (operands.length > 1) throw usageFailure(`'${operands[1]}' is not understood after 'help'`, usageOf(spec));
@@ -45,6 +46,6 @@ function placeOf(session: Session): Place {
 }
 
 function described(spec: CommandSpec): object {
-  const { name, aliases, summary, details, options, isExpert } = spec;
-  return { name, aliases, usage: usageOf(spec), summary, details, options, isExpert };
+  const { name, aliases, summary, details, example, options, isExpert } = spec;
+  return { name, aliases, usage: usageOf(spec), summary, details, example, options, isExpert };
 }

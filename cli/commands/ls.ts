@@ -10,6 +10,7 @@ export const LS: CommandSpec = {
   name: "ls",
   summary: "show the dataservice: routers, datasources and their components",
   details: ["Roles appear as master and slave, times in UTC. With --json: the status as the coordinator tells it."],
+  example: "ls",
   run: async (call, session) => {
     expectNoOperands(call, LS);
     const status = await withProgress(session, "asking the coordinator", fetchStatus(session));

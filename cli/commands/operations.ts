@@ -11,6 +11,7 @@ export const OPERATIONS: CommandSpec = {
   name: "operations",
   operands: "[N]",
   summary: "list the operations, or show number N with its transcript",
+  example: "operations 7",
   run: async ({ operands }, session) => {
     if (operands.length > 1)
       throw usageFailure(`'${operands[1]}' is not understood after 'operations'`, usageOf(OPERATIONS));

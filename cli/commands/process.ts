@@ -15,6 +15,7 @@ export const AGENT: CommandSpec = {
   ...ORDINARY,
   name: "agent",
   summary: "run this host's agent",
+  example: "rex agent --config /etc/interrex/agent.toml --check",
   options: [
     { flags: "--config <file>", summary: "the agent's configuration", isRequired: true },
     { flags: "--check", summary: "look whether the host is fit for it, change nothing" },
@@ -33,6 +34,7 @@ export const COORDINATOR: CommandSpec = {
   ...ORDINARY,
   name: "coordinator",
   summary: "run a coordinator on this host",
+  example: "rex coordinator --data /var/lib/interrex-coordinator --port 8790",
   options: [
     { flags: "--data <dir>", summary: "where it keeps its state", isRequired: true },
     { flags: "--port <port>", summary: `where it listens (default ${DEFAULT_PORT}; 0: any free one)` },

@@ -9,9 +9,14 @@ import { EXPERT } from "./expert.ts";
 import { FAILOVER } from "./failover.ts";
 import { helpCommand, type Place } from "./help.ts";
 import { LS } from "./ls.ts";
+import { MEMBERS } from "./members.ts";
 import { nearest } from "./nearest.ts";
 import { OPERATIONS } from "./operations.ts";
+import { PING } from "./ping.ts";
 import { AGENT, COORDINATOR } from "./process.ts";
+import { RECOVER } from "./recover.ts";
+import { SET } from "./set.ts";
+import { SWITCH } from "./switch.ts";
 import { notCarried, WORDS_NOT_CARRIED } from "./unsupported.ts";
 import { WATCH } from "./watch.ts";
 
@@ -21,8 +26,13 @@ export const COMMANDS: readonly CommandSpec[] = [
   WATCH,
   EVENTS,
   OPERATIONS,
-  DATASOURCE,
+  MEMBERS,
+  PING,
+  SWITCH,
   FAILOVER,
+  RECOVER,
+  DATASOURCE,
+  SET,
   CREATE,
   EXPERT,
   AGENT,

@@ -19,6 +19,7 @@ export const WATCH: CommandSpec = {
     "On a terminal the screen is redrawn; into a pipe or file each changed screen is written once (with --json one status a line).",
     "A coordinator that does not answer is asked again; what was seen last stays.",
   ],
+  example: "watch --interval 5",
   options: [{ flags: "--interval <seconds>", summary: "how often to ask (default 1)" }],
   run: async (call, session) => {
     expectNoOperands(call, WATCH);

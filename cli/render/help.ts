@@ -24,7 +24,7 @@ export function renderHelp(commands: readonly CommandSpec[], place: "command-lin
   ].join("\n");
 }
 
-/** One command: usage, what it does, its options. Ends in a newline. */
+/** One command: usage, what it does, an example, its options. Ends in a newline. */
 export function renderCommandHelp(spec: CommandSpec): string {
   const aliases = spec.aliases.length === 0 ? [] : [`also: ${spec.aliases.join(", ")}`];
   const expert = spec.isExpert
@@ -37,6 +37,7 @@ export function renderCommandHelp(spec: CommandSpec): string {
     `${spec.summary.charAt(0).toUpperCase()}${spec.summary.slice(1)}.`,
     ...spec.details,
     ...expert,
+    ...(spec.example === "" ? [] : ["", "Example:", `  ${spec.example}`]),
     ...(spec.options.length === 0 ? [] : ["", ...columns(spec.options.map(({ flags, summary }) => [flags, summary]))]),
     "",
   ].join("\n");

@@ -19,6 +19,8 @@ export function reasonText(datasource: DatasourceStatus, dataservice: string): s
       return `FAILED-OVER-TO-${reason.to}`;
     case "diverged":
       return "DIVERGED FROM THE PRIMARY'S LOG";
+    case "needs-provision":
+      return "NEEDS-PROVISION";
     case "failsafe-shun":
       return "FAILSAFE_SHUN";
     case "failover-aborted":

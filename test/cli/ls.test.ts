@@ -86,10 +86,36 @@ describe("the rows of a datasource", () => {
   it.each<[DatasourceStatus["reason"], string]>([
     [{ kind: "manager-stopped" }, "db2(slave:SHUNNED(MANAGER STOPPED))"],
     [{ kind: "failsafe-shun" }, "db2(slave:SHUNNED(FAILSAFE_SHUN))"],
+    [{ kind: "needs-provision" }, "db2(slave:SHUNNED(NEEDS-PROVISION))"],
     [{ kind: "diverged" }, "db2(slave:SHUNNED(DIVERGED FROM THE PRIMARY'S LOG))"],
     [{ kind: "none" }, "db2(slave:SHUNNED)"],
   ])("puts %o into words", (reason, head) => {
     expect(headOf(statuses.datasource("db2", { state: "shunned", status: "shunned", reason }))[0]).toBe(head);
+  });
+
+  it("shows in MAINTENANCE a server that is down while the STATUS stays OK", () => {
+    const down = statuses.datasource("db2", {
+      role: "primary",
+      replicator: { role: "primary", state: "online", upstream: null },
+      dataserver: { state: "stopped", engine: "postgres", version: "15.14" },
+      progress: 45,
+      latencyMs: 680,
+      sinceWallMs: Date.UTC(2025, 0, 28, 9, 8, 4),
+    });
+    expect(headOf(down)).toEqual([
+      "db2(master:ONLINE, progress=45, THL latency=0.680)",
+      "STATUS [OK] [2025/01/28 09:08:04 AM UTC]",
+    ]);
+    expect(renderDatasource(down, "alpha", PLAIN_LS)).toContain("|  DATASERVER(state=STOPPED) ");
+  });
+
+  it("shows an offline datasource as a warning, and connectors that hold", () => {
+    const offline = statuses.datasource("db2", { state: "offline", status: "warn" });
+    expect(headOf(offline)).toEqual(["db2(slave:OFFLINE)", "STATUS [WARN] [1970/01/01 12:00:00 AM UTC]"]);
+    const holding = { ...statuses.router("app1", 7, 4), state: "on-hold" as const };
+    const text = renderLs({ ...statuses.RECOVERED, policy: "manual", routers: [holding] }, PLAIN_LS);
+    expect(text).toContain("|connector@app1[7](ON HOLD, created=4, active=0) ");
+    expect(text).toMatch(/^COORDINATOR\[db3:MANUAL:ONLINE\]$/m);
   });
 
   it("says that nobody can tell what a silent host's server does", () => {

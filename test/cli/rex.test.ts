@@ -216,13 +216,28 @@ describe("failover", () => {
   });
 });
 
-describe("datasource fail", () => {
-  const done = "DataSource 'db2@alpha' set to FAILED";
+describe("datasource", () => {
+  it.each([
+    ["fail", "DataSource 'db2@alpha' set to FAILED"],
+    ["shun", "DataSource 'db2' set to SHUNNED"],
+    ["welcome", "DataSource 'db2@alpha' is now OFFLINE"],
+    ["online", "DataSource 'db2@alpha' is now ONLINE"],
+    ["offline", "DataSource 'db2@alpha' is now OFFLINE"],
+    ["recover", "RECOVERY OF 'db2@alpha' WAS SUCCESSFUL"],
+  ] as const)("%s says what its operation told", async (action, line) => {
+    api.operation = [operation("succeeded", [line], { kind: `datasource-${action}` })];
+    expect(await run(["datasource", "db2", action, "--yes"])).toEqual({ status: 0, out: `${line}\n`, err: "" });
+    expect(api.requests).toEqual([
+      `POST /v1/dataservices/alpha/commands {"command":"datasource-${action}","member":"db2"}`,
+    ]);
+  });
 
-  it.each([[[]], [[done]]])("says what it did once, with the transcript %j", async (transcript) => {
-    api.operation = [operation("succeeded", transcript, { kind: "datasource-fail" })];
-    expect(await run(["datasource", "db2", "fail", "--yes"])).toEqual({ status: 0, out: `${done}\n`, err: "" });
-    expect(api.requests).toEqual(['POST /v1/dataservices/alpha/commands {"command":"datasource-fail","member":"db2"}']);
+  it("asks before failing and welcoming, and not before the others", async () => {
+    for (const action of ["fail", "welcome"])
+      expect((await run(["datasource", "db2", action])).err).toContain(`'datasource db2 ${action}' is an expert-level`);
+    expect(api.requests).toEqual([]);
+    api.operation = [operation("succeeded", [], { kind: "datasource-shun" })];
+    expect(await run(["datasource", "db2", "shun"])).toMatchObject({ status: 0 });
   });
 
   it("passes the coordinator's refusal on", async () => {
@@ -230,6 +245,102 @@ describe("datasource fail", () => {
     const { status, err } = await run(["datasource", "db9", "fail", "--yes"]);
     expect(status).toBe(1);
     expect(err).toContain("ERROR: member is 'db9'; the members are db1, db2, db3 (unknown-member)");
+  });
+});
+
+describe("switch and recover", () => {
+  it("follow their operation, at 25 ms to begin with", async () => {
+    const lines = ["SET POLICY: AUTOMATIC => MAINTENANCE", "SWITCH TO 'db3@alpha' WAS SUCCESSFUL"];
+    const running = operation("running", lines.slice(0, 1), { kind: "switch" });
+    api.operation = [...Array.from({ length: 20 }, () => running), operation("succeeded", lines, { kind: "switch" })];
+    const askedMs: number[] = [];
+    api.override = () => void askedMs.push(performance.now());
+    expect(await run(["switch", "to", "db3"])).toEqual({ status: 0, out: `${lines.join("\n")}\n`, err: "" });
+    // Each question follows the answer before it: at the later pace none could come sooner than 100 ms after another.
+    const gapsMs = askedMs.slice(1).map((nowMs, index) => nowMs - (askedMs[index] ?? 0));
+    expect(Math.min(...gapsMs)).toBeLessThan(90);
+    expect(api.requests[0]).toBe('POST /v1/dataservices/alpha/commands {"command":"switch","to":"db3"}');
+  });
+
+  it("end with the failure's code and what to do", async () => {
+    api.operation = [
+      operation("failed", ["DATA SERVICE 'alpha' DOES NOT HAVE AN ACTIVE PRIMARY"], {
+        kind: "recover",
+        code: "no-active-primary",
+      }),
+    ];
+    const { status, out, err } = await run(["recover"]);
+    expect([status, out]).toEqual([1, "DATA SERVICE 'alpha' DOES NOT HAVE AN ACTIVE PRIMARY\n"]);
+    expect(err).toContain("operation 7 (recover) failed: no-active-primary");
+    expect(err).toContain("datasource MEMBER welcome");
+  });
+});
+
+describe("set", () => {
+  const POLICY = operation("succeeded", [], { kind: "set-policy" });
+
+  it("policy says which it is now, in either case of the word", async () => {
+    api.operation = [POLICY, POLICY];
+    const done = { status: 0, out: "policy mode is now MAINTENANCE\n", err: "" };
+    expect(await run(["set", "policy", "maintenance"])).toEqual(done);
+    expect(await run(["set", "policy", "MAINTENANCE"])).toEqual(done);
+    const request = 'POST /v1/dataservices/alpha/commands {"command":"set-policy","policy":"maintenance"}';
+    expect(api.requests).toEqual([request, request]);
+    api.operation = [POLICY];
+    expect(JSON.parse((await run(["set", "policy", "manual", "--json"])).out)).toEqual(POLICY);
+  });
+
+  it("force lasts for the session and travels with the commands that take it", async () => {
+    const done = (kind: OperationStatus["kind"]) => operation("succeeded", [], { kind });
+    api.operation = [done("datasource-welcome"), done("datasource-recover"), done("datasource-shun")];
+    const script = [
+      "expert; set force true; datasource db3 welcome; datasource db3 recover",
+      "set force false; datasource db3 shun",
+    ];
+    expect(await run(["-e", script.join(";")])).toEqual({ status: 0, out: "FORCE: true\nFORCE: false\n", err: "" });
+    expect(api.requests.map((request) => request.split("commands ")[1])).toEqual([
+      '{"command":"datasource-welcome","member":"db3","force":true}',
+      '{"command":"datasource-recover","member":"db3"}',
+      '{"command":"datasource-shun","member":"db3"}',
+    ]);
+  });
+
+  it("force makes every command expert-level", async () => {
+    const { status, out, err } = await run(["-e", "set force true; switch"]);
+    expect([status, out]).toEqual([1, "FORCE: true\n"]);
+    expect(err).toContain("'switch' is an expert-level command");
+    expect(api.requests).toEqual([]);
+  });
+
+  it("--force does the same for one command, and asks too", async () => {
+    expect((await run(["datasource", "db1", "shun", "--force"])).err).toContain("add --yes");
+    expect(api.requests).toEqual([]);
+    api.operation = [operation("succeeded", [], { kind: "failover" })];
+    expect((await run(["failover", "--force", "--yes"])).status).toBe(0);
+    expect(api.requests).toEqual(['POST /v1/dataservices/alpha/commands {"command":"failover","force":true}']);
+  });
+});
+
+describe("members and ping", () => {
+  beforeEach(() => {
+    const [first, second] = api.status.datasources;
+    if (!first || !second) throw new Error("the picture has three members");
+    first.endpoint = { host: "10.0.0.11", port: 5432 };
+    second.manager = { state: "stopped" };
+    second.endpoint = null;
+  });
+
+  it("show who is there", async () => {
+    expect((await run(["members"])).out).toBe(
+      "alpha/db1(ONLINE)/10.0.0.11:5432\nalpha/db2(STOPPED)\nalpha/db3(ONLINE)/127.0.0.1:5432\n",
+    );
+    expect((await run(["ping"])).out).toBe(
+      "HOST db1/10.0.0.11: ALIVE\nHOST db2: NOT REACHABLE\nHOST db3/127.0.0.1: ALIVE\n",
+    );
+    expect(JSON.parse((await run(["ping", "--json"])).out)).toMatchObject({
+      hosts: [{ host: "db1", address: "10.0.0.11", isAlive: true }, { host: "db2", isAlive: false }, {}],
+    });
+    expect(JSON.parse((await run(["members", "--json"])).out)).toMatchObject({ members: [{ member: "db1" }, {}, {}] });
   });
 });
 
@@ -323,7 +434,7 @@ describe("create", () => {
 });
 
 describe("scripts", () => {
-  const FAIL = operation("succeeded", [], { kind: "datasource-fail" });
+  const FAIL = operation("succeeded", ["DataSource 'db2@alpha' set to FAILED"], { kind: "datasource-fail" });
 
   it("run from a file and from -e, with comments, expert mode and exit", async () => {
     api.operation = [FAIL];
@@ -365,7 +476,7 @@ describe.skipIf(oldNode === undefined)("under an old Node", () => {
   it("runs on the newer one beside it, with its status, signals and streams", async () => {
     const node = oldNode as string;
     expect(await run(["ls"], { node })).toEqual({ status: 0, out: SCREEN, err: "" });
-    expect((await run([], { node, input: "ls\nswitch\n" })).status).toBe(1);
+    expect((await run([], { node, input: "ls\nphysical\n" })).status).toBe(1);
     expect(await run(["watch"], { node, interruptAt: "CONNECTIONS" })).toMatchObject({ status: 0 });
   });
 
