@@ -15,7 +15,6 @@ import {
   type ClusterState,
   type ClusterStep,
   type OperationRecord,
-  type OperatorRequest,
   type ReplyBody,
 } from "#shared/core/cluster/state.ts";
 import type { Poll, Reply } from "#shared/domain/messages.ts";
@@ -28,6 +27,7 @@ import { firstState } from "./creation.ts";
 import type { Env } from "./env.ts";
 import { equalInConstantTime, macsOf, type Macs } from "./mac.ts";
 import { isSetUp, migrate, MIGRATIONS } from "./migrations.ts";
+import { isForced, requestOf } from "./operator-request.ts";
 import { StaleIncarnation, Store, type StoredEvent } from "./store.ts";
 
 const OPERATIONS_LISTED = 100;
@@ -93,7 +93,8 @@ export class Coordinator extends DurableObject<Env> {
   command(caller: Caller, command: OperatorCommand): Answer<OperationStatus> {
     const refused = this.#refuse(caller, "command");
     if (refused) return refused;
-    const done = this.#handle({ kind: "command", ...this.#time(), command: requestOf(command) });
+    const asked = { command: requestOf(command), by: this.#nameOf(caller), force: isForced(command) };
+    const done = this.#handle({ kind: "command", ...this.#time(), ...asked });
     if (!done.ok) return done;
     const { answer, state } = done.value;
     if (answer.kind !== "accepted") return refuse("internal", `a command was answered with '${answer.kind}'`);
@@ -208,6 +209,14 @@ export class Coordinator extends DurableObject<Env> {
     return refuse("forbidden", `token ${caller.token.id} is of kind '${stored.kind}', which has no right to ${right}`);
   }
 
+  /** How the event log calls whoever asks; a token that was just found to be valid. */
+  #nameOf(caller: Caller): string {
+    if (caller.kind === "admin") return "admin";
+    const { kind, id } = caller.token;
+    const label = this.#store.token(id)?.label ?? null;
+    return [kind, id, ...(label === null ? [] : [label])].join(":");
+  }
+
   /** An agent speaks for its own host only. */
   #refuseHost(caller: Caller, host: string): Refused | null {
     if (caller.kind === "admin") return null;
@@ -236,7 +245,7 @@ export class Coordinator extends DurableObject<Env> {
       leaseEndedEpoch === null
         ? null
         : { epoch: leaseEndedEpoch, mac: this.#macs.leaseEnded(dataservice, leaseEndedEpoch) };
-    return { ...reply, mac, leaseEnded };
+    return { ...reply, mac, leaseEnded, peerKey: this.#macs.peerKey(dataservice) };
   }
 
   #operationStatus(op: number, dataservice: string): Answer<OperationStatus> {
@@ -265,15 +274,6 @@ export class Coordinator extends DurableObject<Env> {
     this.#at += Math.max(0, wallMs - this.#wallMs);
     this.#wallMs = wallMs;
     return wallMs;
-  }
-}
-
-function requestOf(command: OperatorCommand): OperatorRequest {
-  switch (command.command) {
-    case "failover":
-      return { kind: "failover", to: command.to ?? null };
-    case "datasource-fail":
-      return { kind: "datasource-fail", member: command.member };
   }
 }
 

@@ -19,6 +19,7 @@ import { missingSecret, type Env } from "./env.ts";
 import { macsOf, type Macs } from "./mac.ts";
 import { BODY_LIMIT_BYTES, issueDetail, problemResponse } from "./problems.ts";
 import {
+  changePolicy,
   commandDataservice,
   createDataservice,
   listEvents,
@@ -134,6 +135,13 @@ app.openapi(pollDataservice, async (c) => {
 
 app.openapi(commandDataservice, async (c) => {
   const answer = await coordinator(c, c.req.valid("param").s).command(c.var.caller, c.req.valid("json"));
+  return answer.ok ? c.json({ operation: answer.value }, 202) : (refusal(c, answer) as never);
+});
+
+app.openapi(changePolicy, async (c) => {
+  const { s } = c.req.valid("param");
+  const { policy } = c.req.valid("json");
+  const answer = await coordinator(c, s).command(c.var.caller, { command: "set-policy", policy });
   return answer.ok ? c.json({ operation: answer.value }, 202) : (refusal(c, answer) as never);
 });
 

@@ -5,7 +5,7 @@
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 
 /** One key per purpose: a value made for one can never pass for another. */
-type Purpose = "token" | "version" | "lease-ended";
+type Purpose = "token" | "version" | "lease-ended" | "peer-channel";
 
 /** Makes and checks the MACs of one Worker secret. */
 export interface Macs {
@@ -15,6 +15,8 @@ export interface Macs {
   version(dataservice: string, version: number): string;
   /** Over the one authoritative refusal. */
   leaseEnded(dataservice: string, epoch: number): string;
+  /** No MAC but a key: the one with which the agents of a dataservice authenticate each other, 64 hexadecimal digits. */
+  peerKey(dataservice: string): string;
 }
 
 export function macsOf(secret: string): Macs {
@@ -22,6 +24,7 @@ export function macsOf(secret: string): Macs {
     token: keyOf(secret, "token"),
     version: keyOf(secret, "version"),
     "lease-ended": keyOf(secret, "lease-ended"),
+    "peer-channel": keyOf(secret, "peer-channel"),
   };
   const mac = (purpose: Purpose, parts: (string | number)[]): string =>
     createHmac("sha256", keys[purpose]).update(parts.join("\n")).digest("hex");
@@ -29,6 +32,7 @@ export function macsOf(secret: string): Macs {
     token: (publicPart) => mac("token", [publicPart]).slice(0, 24),
     version: (dataservice, version) => mac("version", [dataservice, version]),
     leaseEnded: (dataservice, epoch) => mac("lease-ended", [dataservice, epoch]),
+    peerKey: (dataservice) => mac("peer-channel", [dataservice]),
   };
 }
 

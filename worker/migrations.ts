@@ -27,6 +27,18 @@ export const MIGRATIONS: readonly Migration[] = [
       "CREATE TABLE timers (name TEXT PRIMARY KEY, due_wall_ms INTEGER NOT NULL) WITHOUT ROWID",
     ],
   },
+  {
+    id: 2,
+    name: "labels of tokens, webhooks",
+    statements: [
+      "ALTER TABLE tokens ADD COLUMN label TEXT",
+      // `events` is a JSON list of kinds, null for all. The secret signs: unlike a token's it is needed in the clear.
+      "CREATE TABLE webhooks (id TEXT PRIMARY KEY, url TEXT NOT NULL, events TEXT, secret TEXT NOT NULL, created_wall_ms INTEGER NOT NULL) WITHOUT ROWID",
+      // The outbox. A row is written with its event and holds all that is sent, so that every try sends the same.
+      "CREATE TABLE deliveries (n INTEGER PRIMARY KEY, webhook TEXT NOT NULL, event_id INTEGER NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL, created_wall_ms INTEGER NOT NULL, next_try_wall_ms INTEGER, ended_wall_ms INTEGER, last_error TEXT)",
+      "CREATE INDEX deliveries_of_webhook ON deliveries (webhook, state, n)",
+    ],
+  },
 ];
 
 /** Whether this storage has ever been set up. Reads only: asking must not bring an object into being. */

@@ -1,6 +1,15 @@
 /** The routes of the HTTP API as OpenAPI describes them. What they do stands in `index.ts`. */
 import { createRoute, z } from "@hono/zod-openapi";
-import { zAccepted, zCreate, zCreated, zEvents, zOperation, zOperatorCommand, zStatus } from "#shared/protocol/api.ts";
+import {
+  zAccepted,
+  zCreate,
+  zCreated,
+  zEvents,
+  zOperation,
+  zOperatorCommand,
+  zPolicyChange,
+  zStatus,
+} from "#shared/protocol/api.ts";
 import { ERRORS, type ErrorCode } from "#shared/protocol/errors.ts";
 import { zName, zPoll, zReply } from "#shared/protocol/wire.ts";
 
@@ -67,6 +76,16 @@ export const commandDataservice = createRoute({
   responses: { 202: json(zAccepted, "Accepted: follow the operation"), ...refused },
 });
 
+export const changePolicy = createRoute({
+  method: "put",
+  path: "/v1/dataservices/{s}/policy",
+  summary: "Set the policy",
+  description: "The same as the command `set-policy`.",
+  security: SECURITY,
+  request: { params: zPath, body: body(zPolicyChange) },
+  responses: { 202: json(zAccepted, "Accepted: follow the operation"), ...refused },
+});
+
 export const listOperations = createRoute({
   method: "get",
   path: "/v1/dataservices/{s}/operations",
@@ -119,6 +138,7 @@ export const ROUTES = [
   showDataservice,
   pollDataservice,
   commandDataservice,
+  changePolicy,
   listOperations,
   showOperation,
   listEvents,

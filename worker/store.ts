@@ -6,6 +6,7 @@ import type { Reason } from "#shared/core/cluster/reason.ts";
 import type { ClusterStep, DurableState, LeaseRecord, OperationRecord } from "#shared/core/cluster/state.ts";
 import type { Reign } from "#shared/domain/reign.ts";
 import type { PresentedToken, TokenKind } from "./auth.ts";
+import { upgraded, type StoredState } from "./upgrade.ts";
 
 /** The newest events kept; older ones go, a batch at a time. */
 export const EVENTS_KEPT = 10_000;
@@ -31,6 +32,8 @@ export interface StoredToken {
   kind: TokenKind;
   /** Whom an agent's token speaks for; null for people's. */
   host: string | null;
+  /** What people call it. */
+  label: string | null;
   sha256: string;
 }
 
@@ -65,12 +68,12 @@ export class Store {
       .exec<{ body: string }>("SELECT body FROM reigns ORDER BY epoch")
       .toArray()
       .map(({ body }) => JSON.parse(body) as Reign);
-    const state = JSON.parse(this.#sql.exec<{ body: string }>("SELECT body FROM state").one().body) as Omit<
-      DurableState,
-      "reigns"
-    >;
+    const stored = JSON.parse(this.#sql.exec<{ body: string }>("SELECT body FROM state").one().body) as StoredState;
     const { body } = this.#sql.exec<{ body: string | null }>("SELECT body FROM lease").one();
-    return { durable: { ...state, reigns }, lease: body === null ? null : (JSON.parse(body) as LeaseRecord) };
+    return {
+      durable: { ...upgraded(stored), reigns },
+      lease: body === null ? null : (JSON.parse(body) as LeaseRecord),
+    };
   }
 
   /** Persists what a step changed: nothing at all when it changed nothing and carries no authority. */
@@ -141,11 +144,11 @@ export class Store {
   }
 
   token(id: string): StoredToken | null {
-    const [row] = this.#sql.exec<{ kind: string; host: string | null; sha256: string }>(
-      "SELECT kind, host, sha256 FROM tokens WHERE id = ?",
+    const [row] = this.#sql.exec<{ kind: string; host: string | null; label: string | null; sha256: string }>(
+      "SELECT kind, host, label, sha256 FROM tokens WHERE id = ?",
       id,
     );
-    return row ? { kind: row.kind as TokenKind, host: row.host, sha256: row.sha256 } : null;
+    return row ? { ...row, kind: row.kind as TokenKind } : null;
   }
 
   /** When the named timer is due, wall time; null when it is not set. */

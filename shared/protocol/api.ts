@@ -168,6 +168,9 @@ export const zOperatorCommand = z.discriminatedUnion("command", [
   z.strictObject({ command: z.literal("datasource-recover"), member: zName }),
 ]);
 
+/** `PUT /v1/dataservices/{s}/policy`: the same as the command `set-policy`. */
+export const zPolicyChange = z.strictObject({ policy: zPolicy });
+
 /** 202: the operation to follow. */
 export const zAccepted = z.strictObject({ operation: zOperation });
 
@@ -180,11 +183,99 @@ export const zEvent = z.strictObject({
 });
 export const zEvents = z.strictObject({ events: z.array(zEvent), last: z.int() });
 
+/** `GET /v1/dataservices`: what exists, by name, and the newest deletions. */
+export const zDataservices = z.strictObject({
+  dataservices: z.array(z.strictObject({ name: zName, createdWallMs: z.number() })),
+  deleted: z.array(
+    z.strictObject({ name: zName, deletedWallMs: z.number(), by: z.string(), hadPrimary: zName.nullable() }),
+  ),
+});
+
+/** What people call a token, so that the event log can say who it was. */
+const zLabel = z.string().regex(/^[A-Za-z0-9](?:[A-Za-z0-9 ._@-]{0,62}[A-Za-z0-9])?$/, {
+  error: "must be 1 to 64 letters, digits and . _ @ - or spaces between them",
+});
+
+/** `POST /v1/dataservices/{s}/tokens` */
+export const zTokenSpec = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("operator"), label: zLabel.optional() }),
+  z.strictObject({ kind: z.literal("viewer"), label: zLabel.optional() }),
+  /** At most two are live for one host: the second is there to take the first one's place. */
+  z.strictObject({ kind: z.literal("agent"), host: zName }),
+]);
+
+export const zToken = z.strictObject({
+  id: z.string(),
+  kind: z.enum(["operator", "viewer", "agent"]),
+  /** Whom an agent's token speaks for; null for people's. */
+  host: zName.nullable(),
+  label: z.string().nullable(),
+  createdWallMs: z.number(),
+});
+export const zTokens = z.strictObject({ tokens: z.array(zToken) });
+/** The only time that the token's text is shown. */
+export const zTokenCreated = zToken.extend({ token: z.string() });
+
+/** `POST /v1/dataservices/{s}/webhooks` */
+export const zWebhookSpec = z.strictObject({
+  url: z.string().min(1).max(2_000),
+  /** The kinds of events to deliver; all when left out. */
+  events: z.array(z.string().max(64)).min(1).max(200).optional(),
+  /** A secret of Standard Webhooks, 24 to 64 bytes; one is made when it is left out. */
+  secret: z
+    .string()
+    .regex(/^whsec_(?=.{32,88}$)(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/, {
+      error: "must be whsec_ and the base64 of 24 to 64 random bytes",
+    })
+    .optional(),
+});
+
+export const zWebhook = z.strictObject({
+  id: z.string(),
+  url: z.string(),
+  /** Null for all kinds. */
+  events: z.array(z.string()).nullable(),
+  createdWallMs: z.number(),
+});
+export const zWebhooks = z.strictObject({ webhooks: z.array(zWebhook) });
+/** The only time that the secret is shown. */
+export const zWebhookCreated = zWebhook.extend({ secret: z.string() });
+
+/** One event on its way to one webhook. */
+export const zDelivery = z.strictObject({
+  n: z.int(),
+  eventId: z.int(),
+  /** The event's kind. */
+  type: z.string(),
+  /** `dead` after the last try: only a retry by hand sends it again. */
+  state: z.enum(["pending", "delivered", "dead"]),
+  tries: z.int(),
+  createdWallMs: z.number(),
+  nextTryWallMs: z.number().nullable(),
+  endedWallMs: z.number().nullable(),
+  lastError: z.string().nullable(),
+});
+/** `pending` oldest first, as they will go out; the others newest first. */
+export const zDeliveries = z.strictObject({
+  pending: z.array(zDelivery),
+  delivered: z.array(zDelivery),
+  dead: z.array(zDelivery),
+});
+
 export type Create = z.infer<typeof zCreate>;
 export type Created = z.infer<typeof zCreated>;
 export type Status = z.infer<typeof zStatus>;
 export type DatasourceStatus = Status["datasources"][number];
 export type OperationStatus = z.infer<typeof zOperation>;
 export type OperatorCommand = z.infer<typeof zOperatorCommand>;
+export type Dataservices = z.infer<typeof zDataservices>;
+export type TokenSpec = z.infer<typeof zTokenSpec>;
+export type TokenLine = z.infer<typeof zToken>;
+export type TokenCreated = z.infer<typeof zTokenCreated>;
+export type WebhookSpec = z.infer<typeof zWebhookSpec>;
+export type WebhookLine = z.infer<typeof zWebhook>;
+export type WebhookCreated = z.infer<typeof zWebhookCreated>;
+export type Delivery = z.infer<typeof zDelivery>;
+export type Deliveries = z.infer<typeof zDeliveries>;
 export type EventLine = z.infer<typeof zEvent>;
 export type Events = z.infer<typeof zEvents>;

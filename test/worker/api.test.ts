@@ -6,7 +6,7 @@ import { ERRORS, type ErrorCode, type Problem } from "#shared/protocol/errors.ts
 import { zReply } from "#shared/protocol/wire.ts";
 import { mintToken, type TokenKind } from "../../worker/auth.ts";
 import { macsOf } from "../../worker/mac.ts";
-import { ScriptedMember } from "./members.ts";
+import { endStream, ScriptedMember } from "./members.ts";
 import { Store } from "../../worker/store.ts";
 import {
   ADMIN,
@@ -89,6 +89,64 @@ describe("routes", () => {
     expect(service.members.db1.obeyed.map(({ kind }) => kind)).toContain("fence");
   });
 
+  it("accept every command of the console, and note who gave it and with what force", async () => {
+    const service = await foundedService();
+    const operator = await mint("operator");
+    const give = async (body: unknown, token = ADMIN): Promise<void> => {
+      expect((await ask(`${ALPHA}/commands`, { token, body })).status).toBe(202);
+    };
+    await give({ command: "datasource-shun", member: "db3" });
+    await give({ command: "datasource-welcome", member: "db3", force: true }, operator);
+    await give({ command: "datasource-offline", member: "db2" });
+    await give({ command: "datasource-online", member: "db2" });
+    const changed = await ask(`${ALPHA}/policy`, { method: "PUT", token: operator, body: { policy: "manual" } });
+    expect(changed.status).toBe(202);
+    expect((await changed.json<{ operation: OperationStatus }>()).operation.kind).toBe("set-policy");
+    expect(await (await ask(ALPHA)).json()).toMatchObject({ policy: "manual" });
+    await give({ command: "set-policy", policy: "automatic" });
+    await roundsUntil(service, () => isWhole(1));
+    await give({ command: "switch", to: "db2" });
+
+    const { events } = zEvents.parse(await (await ask(`${ALPHA}/events?limit=1000`)).json());
+    const commands = events.filter(({ kind }) => kind === "operator-command").map(({ data }) => data);
+    const who = `operator:${operator.split("_")[3]}`;
+    expect(commands).toEqual([
+      { command: "datasource-shun", member: "db3", by: "admin", force: false },
+      { command: "datasource-welcome", member: "db3", by: who, force: true },
+      { command: "datasource-offline", member: "db2", by: "admin", force: false },
+      { command: "datasource-online", member: "db2", by: "admin", force: false },
+      { command: "set-policy", member: null, by: who, force: false },
+      { command: "set-policy", member: null, by: "admin", force: false },
+      { command: "switch", member: "db2", by: "admin", force: false },
+    ]);
+  });
+
+  it("switch to another primary, which the members carry out", async () => {
+    const service = await foundedService();
+    const response = await ask(`${ALPHA}/commands`, { body: { command: "switch", to: "db3" } });
+    const { operation } = await response.json<{ operation: OperationStatus }>();
+    const { db1, db2, db3 } = service.members;
+    const streamsOfDb1End = async (): Promise<void> => {
+      for (const member of [db2, db3]) {
+        const { receiver } = member.server;
+        if (!db1.isOpen() && receiver.state === "streaming" && receiver.upstream === "db1") endStream(member);
+      }
+    };
+    await roundsUntil(service, () => isWhole(2), { between: streamsOfDb1End });
+    expect(await (await ask(ALPHA)).json()).toMatchObject({ primary: "db3" });
+    const done = zOperation.parse(await (await ask(`${ALPHA}/operations/${operation.op}`)).json());
+    expect(done).toMatchObject({ kind: "switch", state: "succeeded" });
+  });
+
+  it("give the agents of one dataservice one key for their channel, and another's another", async () => {
+    const service = await foundedService();
+    const keys = Object.values(service.members).map((member) => member.reply?.peerKey);
+    expect(keys[0]).toMatch(/^[0-9a-f]{64}$/);
+    expect(new Set(keys).size).toBe(1);
+    expect(macsOf(env.SECRET).peerKey("beta")).not.toBe(keys[0]);
+    expect(JSON.stringify(await stored())).not.toContain(keys[0]);
+  });
+
   it("describe themselves without a token", async () => {
     const openapi = await (
       await ask("/openapi.json", { token: null })
@@ -99,6 +157,7 @@ describe("routes", () => {
       "/v1/dataservices/{s}",
       "/v1/dataservices/{s}/poll",
       "/v1/dataservices/{s}/commands",
+      "/v1/dataservices/{s}/policy",
       "/v1/dataservices/{s}/operations",
       "/v1/dataservices/{s}/operations/{op}",
       "/v1/dataservices/{s}/events",
@@ -313,11 +372,14 @@ describe("bad input", () => {
     await foundedService();
     const before = await stored();
     const cases: [ErrorCode, unknown, string][] = [
-      ["not-supported", { command: "switch", to: "db2" }, "'switch'"],
+      ["not-supported", { command: "datasource-provision", member: "db2" }, "'datasource-provision'"],
       ["invalid-request", { command: 7 }, "command"],
       ["invalid-request", { command: "failover", to: "DB2" }, "to"],
       ["invalid-request", { command: "datasource-fail" }, "member"],
-      ["invalid-request", { command: "failover", force: true }, "force"],
+      ["invalid-request", { command: "switch", force: true }, "force"],
+      ["invalid-request", { command: "set-policy", policy: "lazy" }, "policy"],
+      ["wrong-state", { command: "switch", to: "db1" }, "db1"],
+      ["primary-is-live", { command: "datasource-shun", member: "db1" }, "db1"],
       ["primary-is-healthy", { command: "failover" }, "db1"],
       ["unknown-member", { command: "datasource-fail", member: "db9" }, "db9"],
     ];
@@ -334,7 +396,7 @@ describe("bad input", () => {
     await refusedWith(await ask(`${ALPHA}/events?after=-1`), "invalid-request");
     await refusedWith(await ask(`${ALPHA}/events?limit=5000`), "invalid-request");
     await refusedWith(await ask("/v1/dataservices/No_Name"), "invalid-request");
-    await refusedWith(await ask(`${ALPHA}/policy`), "not-found");
+    await refusedWith(await ask(`${ALPHA}/nothing`), "not-found");
     await refusedWith(await ask("/elsewhere", { token: null }), "not-found");
   });
 

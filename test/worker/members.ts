@@ -36,6 +36,9 @@ export class ScriptedMember {
       applied: 50_331_648,
       latencyMs: 0,
       receiver: { state: "none" },
+      shutdownLsn: null,
+      door: "open",
+      isDamaged: false,
     };
     this.poll = firstPoll(name, this.server);
   }
@@ -92,6 +95,9 @@ export class ScriptedMember {
         this.server = {
           ...this.server,
           phase: "closed",
+          door: "open",
+          shutdownLsn: null,
+          report: { state: "running", inRecovery: true, writable: false },
           receiver: { state: "streaming", upstream: command.upstream.member },
         };
         break;
@@ -99,8 +105,23 @@ export class ScriptedMember {
         this.server = { ...this.server, receiver: { state: "frozen", op: command.op } };
         break;
       case "fence":
-        this.#close("recovery");
+        this.#close(command.patienceMs > 0 ? "stopped" : "recovery");
+        // Stopped in good order: its log ends with the record of that, which the replicas have received.
+        if (command.patienceMs > 0) this.server = { ...this.server, shutdownLsn: "0/2FFFF90" };
         this.poll = { ...this.poll, released: this.poll.attempted, releaseCause: "commanded" };
+        break;
+      case "shut":
+        this.server = { ...this.server, door: "shut" };
+        break;
+      case "reopen":
+        this.server = { ...this.server, door: "open" };
+        break;
+      case "prepare":
+      case "ask-upstream":
+        break;
+      case "rebuild":
+        this.poll = { ...this.poll, ownEpoch: 0 };
+        this.server = { ...this.server, report: { state: "stopped" } };
         break;
       case "start":
         this.server = { ...this.server, report: { state: "running", inRecovery: true, writable: false } };
@@ -110,9 +131,9 @@ export class ScriptedMember {
   }
 
   #open(epoch: number): void {
-    this.poll = { ...this.poll, attempted: epoch };
+    this.poll = { ...this.poll, attempted: epoch, ownEpoch: epoch };
     const report = { state: "running", inRecovery: false, writable: true } as const;
-    this.server = { ...this.server, phase: "open", report, receiver: { state: "none" } };
+    this.server = { ...this.server, phase: "open", report, receiver: { state: "none" }, shutdownLsn: null };
   }
 
   #close(how: "stopped" | "recovery"): void {
@@ -124,10 +145,16 @@ export class ScriptedMember {
     this.server = { ...this.server, phase: "closed", report, receiver: { state: "none" } };
   }
 
-  #result({ id, op }: Command): void {
-    const result: CommandResult = { id, op, outcome: "done", code: "", detail: "" };
+  #result(command: Command): void {
+    const { id, op } = command;
+    const result: CommandResult = { id, op, outcome: "done", code: "", value: valueOf(command), detail: "" };
     this.poll = { ...this.poll, results: [...this.poll.results, result].slice(-8) };
   }
+}
+
+/** What the result of a command says that counts or asks something. */
+function valueOf({ kind }: Command): string {
+  return kind === "shut" ? "0" : kind === "ask-upstream" ? "read-only" : "";
 }
 
 /** The stream of a replica has ended: its primary is gone. */
@@ -160,6 +187,7 @@ function firstPoll(name: MemberName, server: MemberServerReport): Poll {
     opSeen: 0,
     attempted: 0,
     released: 0,
+    ownEpoch: 0,
     releaseCause: "none",
     version: 0,
     mac: "",
@@ -170,6 +198,7 @@ function firstPoll(name: MemberName, server: MemberServerReport): Poll {
     leaseRemainingMs: null,
     server,
     connector: null,
+    peer: null,
     results: [],
     promises: [],
   };

@@ -7,8 +7,10 @@ import {
 } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import { isSetUp, migrate, MIGRATIONS, type Migration } from "../../worker/migrations.ts";
 import { EVENTS_KEPT, OPERATIONS_KEPT, Store } from "../../worker/store.ts";
+import { upgraded } from "../../worker/upgrade.ts";
 import {
   ask,
   createService,
@@ -149,13 +151,14 @@ describe("an answer with authority", () => {
 
 describe("migrations", () => {
   const scratch = () => env.COORDINATOR.getByName("scratch");
-  const second: Migration = {
-    id: 2,
+  const released = MIGRATIONS.length;
+  const next: Migration = {
+    id: released + 1,
     name: "notes",
     statements: ["CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)"],
   };
   const broken: Migration = {
-    id: 3,
+    id: released + 2,
     name: "broken",
     statements: ["CREATE TABLE half (id INTEGER)", "CREATE NONSENSE"],
   };
@@ -166,21 +169,18 @@ describe("migrations", () => {
       expect(migrate(storage.sql, MIGRATIONS, 1)).toBe(MIGRATIONS.length);
       storage.sql.exec("INSERT INTO meta (id, generation) VALUES (1, 7)");
       expect(isSetUp(storage.sql)).toBe(true);
-      expect(migrate(storage.sql, [...MIGRATIONS, second], 2)).toBe(1);
-      expect(migrate(storage.sql, [...MIGRATIONS, second], 3)).toBe(0);
+      expect(migrate(storage.sql, [...MIGRATIONS, next], 2)).toBe(1);
+      expect(migrate(storage.sql, [...MIGRATIONS, next], 3)).toBe(0);
       expect(storage.sql.exec("SELECT generation FROM meta").one()).toEqual({ generation: 7 });
       const applied = storage.sql.exec("SELECT id, applied_wall_ms FROM migrations ORDER BY id").toArray();
-      expect(applied).toEqual([
-        { id: 1, applied_wall_ms: 1 },
-        { id: 2, applied_wall_ms: 2 },
-      ]);
+      expect(applied).toEqual([...MIGRATIONS, next].map(({ id }) => ({ id, applied_wall_ms: id === next.id ? 2 : 1 })));
     });
   });
 
   it("that fail leave nothing behind", async () => {
     await runInDurableObject(scratch(), (_, { storage }) => {
       storage.transactionSync(() => migrate(storage.sql, MIGRATIONS, 1));
-      expect(() => storage.transactionSync(() => migrate(storage.sql, [...MIGRATIONS, second, broken], 2))).toThrow(
+      expect(() => storage.transactionSync(() => migrate(storage.sql, [...MIGRATIONS, next, broken], 2))).toThrow(
         /NONSENSE/,
       );
       const tables = storage.sql.exec("SELECT name FROM sqlite_master WHERE name IN ('notes', 'half')").toArray();
@@ -188,11 +188,95 @@ describe("migrations", () => {
     });
   });
 
+  it("keep what the first version stored", async () => {
+    await runInDurableObject(scratch(), (_, { storage }) => {
+      migrate(storage.sql, MIGRATIONS.slice(0, 1), 1);
+      storage.sql.exec(
+        "INSERT INTO tokens (id, kind, host, sha256, created_wall_ms) VALUES ('a', 'agent', 'db1', 'x', 1)",
+      );
+      migrate(storage.sql, MIGRATIONS, 2);
+      expect(new Store(storage.sql).token("a")).toEqual({ kind: "agent", host: "db1", label: null, sha256: "x" });
+    });
+  });
+
   it("of a newer Worker are refused by an older one", async () => {
     await runInDurableObject(scratch(), (_, { storage }) => {
-      migrate(storage.sql, [...MIGRATIONS, second], 1);
+      migrate(storage.sql, [...MIGRATIONS, next], 1);
       expect(() => migrate(storage.sql, MIGRATIONS, 2)).toThrow(/deploy the newer Worker/);
     });
+  });
+});
+
+describe("a state that an earlier version stored", () => {
+  type Stored = Record<string, unknown> & {
+    settings: Record<string, unknown>;
+    identities: Record<string, Record<string, unknown>>;
+    phase: Record<string, unknown>;
+  };
+
+  /** What the first version wrote: the same without all that came later. */
+  function asOfOld(body: string, phase?: Record<string, unknown>): string {
+    const { plan: _, endlessBelow: __, ...state } = JSON.parse(body) as Stored;
+    const { drainMs: ___, recoverMs: ____, ...settings } = state.settings;
+    const identities = Object.entries(state.identities).map(([host, { policyVersion: _____, ...identity }]) => [
+      host,
+      identity,
+    ]);
+    const olden = { ...state, settings, identities: Object.fromEntries(identities), phase: phase ?? state.phase };
+    return JSON.stringify(olden);
+  }
+
+  async function stepBack(phase?: Record<string, unknown>): Promise<void> {
+    await runInDurableObject(stub(), (_, { storage }) => {
+      const { body } = storage.sql.exec<{ body: string }>("SELECT body FROM state").one();
+      storage.sql.exec("UPDATE state SET body = ?", asOfOld(body, phase));
+    });
+    await evictDurableObject(stub());
+  }
+
+  it("is loaded whole", async () => {
+    await foundedService();
+    const before = await runInDurableObject(stub(), (_, { storage }) => new Store(storage.sql).load());
+    await stepBack();
+    const after = await runInDurableObject(stub(), (_, { storage }) => new Store(storage.sql).load());
+    const identities = Object.entries(before.durable.identities).map(([host, identity]) => [
+      host,
+      { ...identity, policyVersion: 0 },
+    ]);
+    expect(after.durable).toEqual({ ...before.durable, identities: Object.fromEntries(identities) });
+    expect(after.durable).toMatchObject({ plan: null, endlessBelow: 0 });
+  });
+
+  it("goes on: its primary reigns, and a failover follows its death", async () => {
+    const service = await foundedService();
+    await stepBack();
+    await roundsUntil(service, () => isWhole(1));
+    killPrimary(service);
+    expect(await roundsUntil(service, () => isWhole(2, ["db1"]))).toBeGreaterThan(0);
+  });
+
+  it("lacks what its phases and commands have gained, which then means what it did", () => {
+    const vacant = { kind: "vacant", epoch: 1, deposed: "db1", op: 2, proof: "released", code: "no-candidate" };
+    const collecting = {
+      kind: "collecting",
+      epoch: 1,
+      deposed: "db1",
+      op: 2,
+      proof: "released",
+      cause: "server-died",
+      target: null,
+      byOperator: false,
+    };
+    const fence = { kind: "fence", id: "2-1", op: 2, epoch: 1, deadlineMs: 1_500 };
+    const old = (phase: unknown) => ({ settings: {}, identities: {}, phase, commands: { db1: fence } }) as never;
+    expect(upgraded(old(vacant))).toMatchObject({
+      phase: { ...vacant, cause: "retry", welcomed: null },
+      commands: { db1: { ...fence, patienceMs: 0 } },
+      settings: DEFAULT_SETTINGS,
+    });
+    const whole = upgraded(old(collecting));
+    expect(whole.phase).toEqual({ ...collecting, inquiry: { kind: "clear" }, isForced: false });
+    expect(upgraded(whole)).toEqual(whole);
   });
 });
 

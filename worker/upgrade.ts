@@ -1,0 +1,50 @@
+/**
+ * The stored state of an earlier version, made whole. Fields are only ever added to it: what an older Worker did not
+ * know takes the value that means what that Worker did.
+ */
+import type { DurableState, Identity, Phase } from "#shared/core/cluster/state.ts";
+import type { Command } from "#shared/domain/messages.ts";
+import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
+
+/** The state as it is stored: the reigns have rows of their own. */
+export type StoredState = Omit<DurableState, "reigns">;
+
+export function upgraded(stored: StoredState): StoredState {
+  return {
+    ...stored,
+    settings: { ...DEFAULT_SETTINGS, ...stored.settings },
+    identities: mapped(stored.identities, (identity): Identity => ({ ...WITHOUT_POLICY, ...identity })),
+    phase: upgradedPhase(stored.phase),
+    commands: mapped(stored.commands, upgradedCommand),
+    plan: stored.plan ?? null,
+    endlessBelow: stored.endlessBelow ?? 0,
+  };
+}
+
+const WITHOUT_POLICY = { policyVersion: 0 };
+
+function upgradedPhase(phase: Phase): Phase {
+  switch (phase.kind) {
+    case "collecting":
+      return { ...WITHOUT_INQUIRY, ...phase };
+    case "vacant":
+      return { ...WITHOUT_WELCOME, ...phase };
+    case "founding":
+    case "reigning":
+    case "deposing":
+      return phase;
+  }
+}
+
+const WITHOUT_INQUIRY = { inquiry: { kind: "clear" }, isForced: false } as const;
+const WITHOUT_WELCOME = { cause: "retry", welcomed: null } as const;
+
+function upgradedCommand(command: Command): Command {
+  return command.kind === "fence" ? { ...WITHOUT_PATIENCE, ...command } : command;
+}
+
+const WITHOUT_PATIENCE = { patienceMs: 0 };
+
+function mapped<T>(record: Record<string, T>, upgrade: (value: T) => T): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, upgrade(value)]));
+}
