@@ -26,7 +26,7 @@ interface Bound {
 }
 
 function isRecovering({ plan }: DurableState, name: string): boolean {
-  return plan?.kind === "recover" && plan.member === name;
+  return plan?.kind === "recover" && (plan.member === name || plan.waiting.includes(name));
 }
 
 export class Checkers {
@@ -66,7 +66,7 @@ export class Checkers {
     this.#world.note(name, server.accepts ? `accepts writes on timeline ${server.timeline}` : "accepts no writes");
     if (!server.accepts) {
       this.#accepting.delete(name);
-      this.#asserted.delete(name);
+      if (server.life === null) this.#asserted.delete(name);
       return;
     }
     this.#accepting.add(name);

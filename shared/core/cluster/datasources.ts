@@ -82,6 +82,9 @@ function observeOne(work: Work, name: MemberName): void {
 function observeReplica(work: Work, name: MemberName, host: LiveHost): void {
   const record = member(work, name);
   if (host.poll.server?.report.state === "stopped") {
+    // What a switch has stopped is about to be started again.
+    const { plan } = work.durable;
+    if (plan?.kind === "switch" && plan.primary === name) return;
     return setState(work, name, "failed", { kind: "dataserver-stopped" });
   }
   const primary = livingPrimary(work);

@@ -7,16 +7,18 @@ import type { ClusterState, DurableState } from "./state.ts";
 
 /** Throws when `after` may not follow `before`. */
 export function assertClusterInvariants(before: ClusterState, after: ClusterState): void {
-  for (const [rule, holds] of Object.entries(clusterInvariants)) {
+  for (const [rule, holds] of RULES) {
     if (!holds(before, after)) throw new Error(`invariant broken: ${rule}`);
   }
 }
 
 function isRecovering({ plan }: DurableState, name: string): boolean {
-  return plan?.kind === "recover" && plan.member === name;
+  return plan?.kind === "recover" && (plan.member === name || plan.waiting.includes(name));
 }
 
-const clusterInvariants: Record<string, (before: ClusterState, after: ClusterState) => boolean> = {
+type Rule = (before: ClusterState, after: ClusterState) => boolean;
+
+const clusterInvariants: Record<string, Rule> = {
   "epochs only grow, by one": ({ durable: a }, { durable: b }) => b.epoch === a.epoch || b.epoch === a.epoch + 1,
   "operation numbers only grow": ({ durable: a }, { durable: b }) => b.op >= a.op,
   "the version grows with every durable change": ({ durable: a }, { durable: b }) =>
@@ -67,3 +69,5 @@ const clusterInvariants: Record<string, (before: ClusterState, after: ClusterSta
   "commands carry no epoch or operation ahead of the state": (_, { durable }) =>
     Object.values(durable.commands).every((command) => command.epoch <= durable.epoch && command.op <= durable.op),
 };
+
+const RULES = Object.entries(clusterInvariants);
