@@ -1,7 +1,30 @@
 /** The HTTP API, asked with deadlines; every refusal and every silence becomes a Failure that says what to do. */
 import { z } from "zod";
-import { zAccepted, zCreated, zEvents, zOperation, zStatus } from "#shared/protocol/api.ts";
-import type { Created, Events, OperationStatus, Status, zCreate, zOperatorCommand } from "#shared/protocol/api.ts";
+import {
+  zAccepted,
+  zCreated,
+  zEvents,
+  zOperation,
+  zStatus,
+  zTokenCreated,
+  zTokens,
+  zWebhookCreated,
+  zWebhooks,
+} from "#shared/protocol/api.ts";
+import type {
+  Created,
+  Events,
+  OperationStatus,
+  Status,
+  TokenCreated,
+  TokenLine,
+  TokenSpec,
+  WebhookCreated,
+  WebhookLine,
+  WebhookSpec,
+  zCreate,
+  zOperatorCommand,
+} from "#shared/protocol/api.ts";
 import { ERRORS, type ErrorCode } from "#shared/protocol/errors.ts";
 import { Failure, failure, REMEDIES } from "./failure.ts";
 import type { Settings } from "./settings.ts";
@@ -20,6 +43,14 @@ export interface Client {
   /** Gives a command; answers the operation that carries it out. */
   command(service: string, command: CommandRequest): Promise<OperationStatus>;
   create(dataservice: CreateRequest): Promise<Created>;
+  tokens(service: string): Promise<TokenLine[]>;
+  /** The text of the token is in this answer and nowhere else. */
+  createToken(service: string, token: TokenSpec): Promise<TokenCreated>;
+  revokeToken(service: string, id: string): Promise<void>;
+  webhooks(service: string): Promise<WebhookLine[]>;
+  /** The secret is in this answer and nowhere else. */
+  createWebhook(service: string, webhook: WebhookSpec): Promise<WebhookCreated>;
+  deleteWebhook(service: string, id: string): Promise<void>;
 }
 
 /** The most that the coordinator gives at once. */
@@ -29,8 +60,11 @@ const zOperations = z.strictObject({ operations: z.array(zOperation) });
 
 /** `signal` ends every request that is still under way. */
 export function createClient(settings: Settings, signal: AbortSignal): Client {
-  const get = (path: string) => send(settings, signal, { method: "GET", path });
-  const post = (path: string, body: unknown) => send(settings, signal, { method: "POST", path, body });
+  const ask = async (request: Request) =>
+    parseJson(await send(settings, signal, request), settings.url?.origin ?? "the coordinator");
+  const get = (path: string) => ask({ method: "GET", path });
+  const post = (path: string, body: unknown) => ask({ method: "POST", path, body });
+  const remove = async (path: string) => void (await send(settings, signal, { method: "DELETE", path }));
   const service = (name: string) => `/v1/dataservices/${name}`;
   return {
     status: async (name) => checked(zStatus, await get(service(name))),
@@ -40,17 +74,23 @@ export function createClient(settings: Settings, signal: AbortSignal): Client {
     operation: async (name, op) => checked(zOperation, await get(`${service(name)}/operations/${op}`)),
     command: async (name, command) => checked(zAccepted, await post(`${service(name)}/commands`, command)).operation,
     create: async (dataservice) => checked(zCreated, await post("/v1/dataservices", dataservice)),
+    tokens: async (name) => checked(zTokens, await get(`${service(name)}/tokens`)).tokens,
+    createToken: async (name, token) => checked(zTokenCreated, await post(`${service(name)}/tokens`, token)),
+    revokeToken: (name, id) => remove(`${service(name)}/tokens/${encodeURIComponent(id)}`),
+    webhooks: async (name) => checked(zWebhooks, await get(`${service(name)}/webhooks`)).webhooks,
+    createWebhook: async (name, webhook) => checked(zWebhookCreated, await post(`${service(name)}/webhooks`, webhook)),
+    deleteWebhook: (name, id) => remove(`${service(name)}/webhooks/${encodeURIComponent(id)}`),
   };
 }
 
 interface Request {
-  method: "GET" | "POST";
+  method: "GET" | "POST" | "DELETE";
   path: string;
   body?: unknown;
 }
 
-/** Sends one request; answers the JSON of a success, throws a Failure for everything else. */
-async function send(settings: Settings, signal: AbortSignal, request: Request): Promise<unknown> {
+/** Sends one request; answers the text of a success, throws a Failure for everything else. */
+async function send(settings: Settings, signal: AbortSignal, request: Request): Promise<string> {
   const { url } = settings;
   if (!url) {
     throw failure(
@@ -71,7 +111,7 @@ async function send(settings: Settings, signal: AbortSignal, request: Request): 
     });
     const text = await response.text();
     if (!response.ok) throw refusal(response.status, text, url);
-    return parseJson(text, url);
+    return text;
   } catch (error) {
     throw error instanceof Failure
       ? error
@@ -122,7 +162,7 @@ interface Silence {
 /** The Failure for no answer at all. A command that got none may have been heard all the same. */
 function silence(error: unknown, { settings, request, url, isInterrupted, isLate }: Silence): Failure {
   const maybe =
-    request.method === "POST" ? "; it may have been carried out all the same: look before you repeat it" : "";
+    request.method === "GET" ? "" : "; it may have been carried out all the same: look before you repeat it";
   if (isInterrupted) {
     return failure("interrupted", `interrupted while asking ${url.origin}`, maybe.slice(2));
   }
@@ -150,12 +190,12 @@ function causeOf(error: unknown): string {
   return code ?? error.message;
 }
 
-function parseJson(text: string, url: URL): unknown {
+function parseJson(text: string, origin: string): unknown {
   const value = jsonOrNull(text);
   if (value === null) {
     throw failure(
       "unexpected-answer",
-      `${url.origin} answered with something that is no JSON`,
+      `${origin} answered with something that is no JSON`,
       "check --url: it must be a coordinator's address",
     );
   }

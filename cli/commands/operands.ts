@@ -14,6 +14,13 @@ export function parseName(text: string, what: string): string {
   return text;
 }
 
+/** What the coordinator calls something; it must not lead a request astray. */
+export function parseId(text: string, what: string): string {
+  if (!/^[A-Za-z0-9_-]{1,100}$/.test(text))
+    throw failure("usage", `${what} is '${text}'`, "give its id, as `ls` shows it");
+  return text;
+}
+
 /** A whole number of 0 or more. */
 export function parseCount(text: string, what: string): number {
   if (!/^[0-9]{1,15}$/.test(text)) throw failure("usage", `${what} is '${text}'`, "give a whole number, 0 or more");

@@ -17,8 +17,10 @@ import { AGENT, COORDINATOR } from "./process.ts";
 import { RECOVER } from "./recover.ts";
 import { SET } from "./set.ts";
 import { SWITCH } from "./switch.ts";
+import { TOKEN } from "./token.ts";
 import { notCarried, WORDS_NOT_CARRIED } from "./unsupported.ts";
 import { WATCH } from "./watch.ts";
+import { WEBHOOK } from "./webhook.ts";
 
 /** In the order in which help lists them. */
 export const COMMANDS: readonly CommandSpec[] = [
@@ -34,6 +36,8 @@ export const COMMANDS: readonly CommandSpec[] = [
   DATASOURCE,
   SET,
   CREATE,
+  TOKEN,
+  WEBHOOK,
   EXPERT,
   AGENT,
   COORDINATOR,

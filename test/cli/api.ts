@@ -7,7 +7,17 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { zCreate, zOperatorCommand, type EventLine, type OperationStatus, type Status } from "#shared/protocol/api.ts";
+import {
+  zCreate,
+  zOperatorCommand,
+  zTokenSpec,
+  zWebhookSpec,
+  type EventLine,
+  type OperationStatus,
+  type Status,
+  type TokenLine,
+  type WebhookLine,
+} from "#shared/protocol/api.ts";
 import { problem } from "#shared/protocol/errors.ts";
 
 export const TOKEN = "rex_operator_alpha_k1_sesame";
@@ -26,6 +36,8 @@ export interface ApiServer {
   events: EventLine[];
   /** The operation's pictures, one a request; the last one stays. */
   operation: OperationStatus[];
+  tokens: TokenLine[];
+  webhooks: WebhookLine[];
   /** Answers instead of the ordinary answer while it gives one; null makes the server hold the request. */
   override: ((request: string) => Answer | null | undefined) | null;
   close(): Promise<void>;
@@ -42,6 +54,8 @@ export async function startApi(status: Status): Promise<ApiServer> {
     status,
     events: [],
     operation: [],
+    tokens: [],
+    webhooks: [],
     override: null,
     close: async () => {
       server.closeAllConnections();
@@ -103,6 +117,22 @@ function route(api: ApiServer, request: string, body: string): Answer {
         },
       };
     }
+    case `GET ${base}/tokens`:
+      return { status: 200, body: { tokens: api.tokens } };
+    case `POST ${base}/tokens`: {
+      const spec = zTokenSpec.parse(JSON.parse(body));
+      const line = { host: null, label: null, ...spec, id: "k2", createdWallMs: 0 };
+      return { status: 201, body: { ...line, token: `rex_${spec.kind}_alpha_k2_s3cret` } };
+    }
+    case `GET ${base}/webhooks`:
+      return { status: 200, body: { webhooks: api.webhooks } };
+    case `POST ${base}/webhooks`: {
+      const { url, events = null } = zWebhookSpec.parse(JSON.parse(body));
+      return { status: 201, body: { id: "w1", url, events, createdWallMs: 0, secret: "whsec_s3cret" } };
+    }
+    case `DELETE ${base}/tokens/k2`:
+    case `DELETE ${base}/webhooks/w1`:
+      return { status: 204, body: "" };
     default:
       return refuse("not-found", `there is no ${request}`);
   }

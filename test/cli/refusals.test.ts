@@ -48,6 +48,15 @@ describe("what is typed wrongly", () => {
     [["ls", "--service", "../admin"], "usage", /lower-case/],
     [["ls", "--url", "ftp://x"], "invalid-configuration", /https:/],
     [["expert"], "unknown-command", /--yes/],
+    [["token"], "usage", /usage: token \{create/],
+    [["token", "create", "admin"], "usage", /operator, viewer, agent/],
+    [["token", "create", "agent"], "usage", /name the host/],
+    [["token", "create", "agent", "--host", "db1", "--label", "x"], "usage", /leave it out/],
+    [["token", "create", "viewer", "--host", "db1"], "usage", /leave it out/],
+    [["token", "revoke", "../policy"], "usage", /its id/],
+    [["webhook", "create", "example.com"], "usage", /https:/],
+    [["webhook", "create", "https://example.com", "--events", "a,,b"], "usage", /primary-opened/],
+    [["webhook", "frobnicate", "w1"], "usage", /usage: webhook/],
   ])("refuses %j", async (args, code, remedy) => {
     const said = { out: "", err: "" };
     const status = await runWords(scriptedConsole(said), args, {

@@ -433,6 +433,65 @@ describe("create", () => {
   });
 });
 
+describe("token", () => {
+  it("writes a new one's text alone to the output, once", async () => {
+    expect(await run(["token", "create", "viewer", "--label", "grafana"])).toEqual({
+      status: 0,
+      out: "rex_viewer_alpha_k2_s3cret\n",
+      err: "Token k2 created. It is shown this once:\n",
+    });
+    expect((await run(["token", "create", "agent", "--host", "db1"])).out).toBe("rex_agent_alpha_k2_s3cret\n");
+    expect(api.requests).toEqual([
+      'POST /v1/dataservices/alpha/tokens {"kind":"viewer","label":"grafana"}',
+      'POST /v1/dataservices/alpha/tokens {"kind":"agent","host":"db1"}',
+    ]);
+  });
+
+  it("lists and revokes", async () => {
+    api.tokens = [
+      { id: "k1", kind: "agent", host: "db1", label: null, createdWallMs: Date.UTC(2026, 0, 1) },
+      { id: "k2", kind: "operator", host: null, label: null, createdWallMs: Date.UTC(2026, 0, 2) },
+    ];
+    expect((await run(["token", "ls"])).out).toBe(
+      "k1 agent db1 2026-01-01 00:00:00.000 UTC\nk2 operator - 2026-01-02 00:00:00.000 UTC\n",
+    );
+    expect(JSON.parse((await run(["token", "ls", "--json"])).out)).toEqual({ tokens: api.tokens });
+    expect(await run(["token", "revoke", "k2"])).toEqual({ status: 0, out: "Token k2 revoked\n", err: "" });
+    expect(api.requests.at(-1)).toBe("DELETE /v1/dataservices/alpha/tokens/k2");
+    expect((await run(["token", "revoke", "k3"])).status).toBe(1);
+  });
+});
+
+describe("webhook", () => {
+  it("writes a new one's secret alone to the output, once", async () => {
+    const args = ["webhook", "create", "https://example.com/hook", "--events", "failover-completed, failover-aborted"];
+    expect(await run(args)).toEqual({
+      status: 0,
+      out: "whsec_s3cret\n",
+      err: "Webhook w1 created. Its secret is shown this once:\n",
+    });
+    expect(api.requests).toEqual([
+      'POST /v1/dataservices/alpha/webhooks {"url":"https://example.com/hook","events":["failover-completed","failover-aborted"]}',
+    ]);
+  });
+
+  it("lists and deletes", async () => {
+    api.webhooks = [
+      { id: "w1", url: "https://example.com/hook", events: null, createdWallMs: Date.UTC(2026, 0, 1) },
+      { id: "w2", url: "https://example.com/b", events: ["founded", "late"], createdWallMs: Date.UTC(2026, 0, 1) },
+    ];
+    expect((await run(["webhook", "ls"])).out).toBe(
+      [
+        "w1 https://example.com/hook all 2026-01-01 00:00:00.000 UTC",
+        "w2 https://example.com/b founded,late 2026-01-01 00:00:00.000 UTC",
+        "",
+      ].join("\n"),
+    );
+    expect(await run(["webhook", "delete", "w1"])).toEqual({ status: 0, out: "Webhook w1 deleted\n", err: "" });
+    expect(api.requests.at(-1)).toBe("DELETE /v1/dataservices/alpha/webhooks/w1");
+  });
+});
+
 describe("scripts", () => {
   const FAIL = operation("succeeded", ["DataSource 'db2@alpha' set to FAILED"], { kind: "datasource-fail" });
 
