@@ -8,7 +8,8 @@ export interface HostPlan {
   directory: string;
   coordinatorUrl: string;
   token: string;
-  server: { member: DemoMember; binDirectory: string; account: Account } | null;
+  /** Without a clone command a diverged server is not laid out anew. */
+  server: { member: DemoMember; binDirectory: string; account: Account; cloneCommand?: string } | null;
   /** Without a port for readers there is no such door. */
   connector: { port: number; readOnlyPort?: number; holdTimeoutMs: number } | null;
 }
@@ -31,7 +32,7 @@ export function agentConfig(plan: HostPlan): string {
   return `${lines.join("\n")}\n`;
 }
 
-function serverTable({ member, binDirectory, account }: NonNullable<HostPlan["server"]>): string[] {
+function serverTable({ member, binDirectory, account, cloneCommand }: NonNullable<HostPlan["server"]>): string[] {
   return [
     "",
     "[server]",
@@ -42,6 +43,7 @@ function serverTable({ member, binDirectory, account }: NonNullable<HostPlan["se
     `port = ${member.port}`,
     `log_file = ${JSON.stringify(member.logFile)}`,
     ...(account ? [`run_as = "nobody"`] : []),
+    ...(cloneCommand === undefined ? [] : [`rebuild = "clone"`, `clone_command = ${JSON.stringify(cloneCommand)}`]),
   ];
 }
 

@@ -9,6 +9,7 @@ import type { DemoMember, SharedMemory } from "./postgres.ts";
 import { cloneMembers, makeDirectory, MEMBERS, type Pristine } from "./pristine.ts";
 import { runRex, type Ended } from "./rex.ts";
 import { startReadOnly } from "./server.ts";
+import { createToken } from "./tokens.ts";
 import { until, type Look } from "./until.ts";
 import { clearDirectory, joinSharedMemory } from "./workshop.ts";
 
@@ -64,6 +65,7 @@ export class DemoCluster {
     pristine: Pristine,
     startServers: StartServers = startReadOnly,
   ): Promise<DemoCluster> {
+    const { binDirectory, account, cloneCommand } = pristine;
     makeDirectory(directory);
     const members = await cloneMembers(directory, pristine);
     const [coordinator, [connectorPort = 0, readOnlyPort = 0]] = await Promise.all([
@@ -80,7 +82,7 @@ export class DemoCluster {
         directory: join(directory, `${name}-agent`),
         coordinatorUrl: coordinator.url,
         token: tokens.get(name) ?? "",
-        server: member ? { member, binDirectory: pristine.binDirectory, account: pristine.account } : null,
+        server: member ? { member, binDirectory, account, cloneCommand } : null,
         connector: name === ROUTER ? { port: connectorPort, readOnlyPort, holdTimeoutMs: HOLD_TIMEOUT_MS } : null,
       });
     });
@@ -120,6 +122,13 @@ export class DemoCluster {
       timeoutMs: REX_MS,
       ...(stdin === undefined ? {} : { stdin }),
     });
+  }
+
+  /** The text of a new token that may operate, or only look. */
+  async createToken(kind: "operator" | "viewer", label?: string): Promise<string> {
+    const { url, adminToken } = this.coordinator;
+    const spec = { kind, ...(label === undefined ? {} : { label }) };
+    return (await createToken({ url, adminToken, dataservice: DATASERVICE }, spec)).token;
   }
 
   /** What a console finds this dataservice by. */

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { chownSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { prepareCloneCommand } from "./clone-command.ts";
 import { fixedPorts } from "./ports.ts";
 import { createCluster, demoAccount, preparePostgres, type Account, type DemoMember } from "./postgres.ts";
 
@@ -15,6 +16,8 @@ export interface Pristine {
   binDirectory: string;
   account: Account;
   members: DemoMember[];
+  /** How an agent lays a diverged server out anew. */
+  cloneCommand: string;
 }
 
 /** Prepares it in the workshop; once for all runs. */
@@ -24,7 +27,12 @@ export async function preparePristine(workshop: string): Promise<Pristine> {
   const ports = await fixedPorts(MEMBERS.length);
   const members = MEMBERS.map((name, index) => ({ name, port: ports[index] ?? 0 }));
   const directory = makeDirectory(join(workshop, "pristine"));
-  return { binDirectory, account, members: await createCluster({ binDirectory, directory, members, account }) };
+  return {
+    binDirectory,
+    account,
+    members: await createCluster({ binDirectory, directory, members, account }),
+    cloneCommand: await prepareCloneCommand(workshop, account),
+  };
 }
 
 /** Copies the members, as they are, into `directory`. */

@@ -146,7 +146,8 @@ function temporaryBase(): string {
   throw new Error(`TMPDIR = "${wanted}" cannot be entered by other accounts, which the servers run as: use another`);
 }
 
-function isTraversable(directory: string): boolean {
+/** Whether every account may walk into the directory. */
+export function isTraversable(directory: string): boolean {
   const parent = dirname(directory);
   const isOpen = (lstatSync(directory).mode & 0o001) !== 0;
   return isOpen && (parent === directory || isTraversable(parent));
