@@ -55,18 +55,30 @@ describe("an event is one readable line", () => {
   it.each<[string, Record<string, unknown>, string]>([
     [
       "token-created",
-      { id: "k2", tokenKind: "agent", host: "db1", label: null, by: "admin" },
-      "token-created by=admin host=db1 id=k2 label=null tokenKind=agent",
+      { token: "k2", tokenKind: "agent", host: "db1", label: null, by: "admin" },
+      "token-created by=admin host=db1 label=null token=k2 tokenKind=agent",
     ],
-    ["token-revoked", { id: "k2", by: "operator:k1:on call" }, 'token-revoked by="operator:k1:on call" id=k2'],
+    [
+      "token-revoked",
+      { token: "k2", tokenKind: "viewer", host: null, label: "on call", by: "operator:k1:on call" },
+      'token-revoked by="operator:k1:on call" host=null label="on call" token=k2 tokenKind=viewer',
+    ],
     [
       "webhook-created",
-      { id: "w1", url: "https://example.com/a?b=c", events: ["founded"] },
-      'webhook-created events=[founded] id=w1 url="https://example.com/a?b=c"',
+      { webhook: "w1", origin: "https://example.com", by: "admin" },
+      "webhook-created by=admin origin=https://example.com webhook=w1",
     ],
-    ["webhook-deleted", { id: "w1", by: "admin" }, "webhook-deleted by=admin id=w1"],
-    ["dataservice-created", { name: "alpha", members: ["db1"] }, "dataservice-created members=[db1] name=alpha"],
-    ["forbidden", { token: "k3", right: "command" }, "forbidden right=command token=k3"],
+    [
+      "webhook-deleted",
+      { webhook: "w1", origin: "https://example.com", by: "admin" },
+      "webhook-deleted by=admin origin=https://example.com webhook=w1",
+    ],
+    ["dataservice-created", { by: "admin" }, "dataservice-created by=admin"],
+    [
+      "forbidden",
+      { token: "k3", tokenKind: "viewer", host: null, right: "command" },
+      "forbidden host=null right=command token=k3 tokenKind=viewer",
+    ],
   ])("%s", (kind, data, line) => {
     expect(told(kind, data)).toBe(line);
   });
