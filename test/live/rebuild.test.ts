@@ -4,20 +4,10 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  appendFileSync,
-  chmodSync,
-  chownSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-} from "node:fs";
+import { appendFileSync, existsSync, lstatSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { pino } from "pino";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { LogPoint } from "#shared/domain/messages.ts";
 import { commonPoint, type Position } from "#shared/domain/position.ts";
 import type { EngineOutcome } from "../../agent/engine/engine.ts";
@@ -72,7 +62,7 @@ interface Scene {
   fork: LogPoint;
 }
 
-function engineFor(member: DemoMember, binDirectory: string, rebuild: RebuildOptions | null): PostgresEngine {
+function engineFor(member: DemoMember, binDirectory: string, allowed: RebuildOptions | null): PostgresEngine {
   return new PostgresEngine({
     dataDirectory: member.dataDirectory,
     binDirectory,
@@ -88,12 +78,12 @@ function engineFor(member: DemoMember, binDirectory: string, rebuild: RebuildOpt
     probeTimeoutMs: 1_000,
     logFile: member.logFile,
     log: pino({ level: "silent" }),
-    rebuild,
+    rebuild: allowed,
   });
 }
 
-function engineOfOld(rebuild: RebuildOptions | null): PostgresEngine {
-  const engine = engineFor(scene.old, scene.binDirectory, rebuild);
+function engineOfOld(allowed: RebuildOptions | null): PostgresEngine {
+  const engine = engineFor(scene.old, scene.binDirectory, allowed);
   scene.engines.push(engine);
   return engine;
 }
@@ -136,8 +126,8 @@ async function makeScene(binDirectory: string): Promise<Scene> {
   return made;
 }
 
-/** The former primary as its agent finds it: down after a crash, or stopped and started read-only since. */
-async function bringDown(how: "crashed" | "read-only"): Promise<void> {
+/** The former primary as its agent finds it: down after a crash or in good order, or started read-only since. */
+async function bringDown(how: "crashed" | "stopped" | "read-only"): Promise<void> {
   const { old, memory, engines } = scene;
   memory.push(sharedMemoryOf(old.dataDirectory));
   const engine = engines[0] as PostgresEngine;
@@ -149,7 +139,7 @@ async function bringDown(how: "crashed" | "read-only"): Promise<void> {
     });
   } else {
     mustBeOk(await engine.fence(FENCE));
-    mustBeOk(await engine.start(STEP_MS));
+    if (how === "read-only") mustBeOk(await engine.start(STEP_MS));
   }
 }
 
@@ -177,22 +167,26 @@ async function untilCount(member: DemoMember, count: number): Promise<void> {
   });
 }
 
-/** Every path of the data directory with what is in it; what a start or a stop of the server writes is left out. */
-function listing(root: string, under = ""): string[] {
-  const left = /^(postmaster\.(pid|opts)|pg_stat_tmp|pg_stat|pg_subtrans|global\/pg_control|pg_logical)$/;
-  return readdirSync(join(root, under))
+/** Every path of a data directory with what is in it. */
+function listing(root: string): string[] {
+  return readdirSync(root, { recursive: true, encoding: "utf8" })
     .toSorted()
-    .flatMap((name) => {
-      const path = join(under, name);
-      if (left.test(path)) return [];
-      const stat = lstatSync(join(root, path));
-      if (stat.isDirectory()) return [path, ...listing(root, path)];
-      return [
-        `${path} ${createHash("sha256")
-          .update(readFileSync(join(root, path)))
-          .digest("hex")}`,
-      ];
+    .map((path) => {
+      const whole = join(root, path);
+      if (!lstatSync(whole).isFile()) return path;
+      return `${path} ${createHash("sha256").update(readFileSync(whole)).digest("hex")}`;
     });
+}
+
+/** Refused by this code, the data directory as it was, and nothing left beside it or among the kept logs. */
+async function expectUntouched(engine: PostgresEngine, code: string, deadlineMs?: number): Promise<string> {
+  const { dataDirectory } = scene.old;
+  const before = { data: listing(dataDirectory), home: readdirSync(dirname(dataDirectory)) };
+  const outcome = await rebuild(engine, deadlineMs);
+  expect(outcome).toMatchObject({ ok: false, code });
+  expect({ data: listing(dataDirectory), home: readdirSync(dirname(dataDirectory)) }).toEqual(before);
+  expect(keptLogs()).toEqual([]);
+  return outcome.detail ?? "";
 }
 
 /** It starts read-only, follows, streams, has the rows of the one that reigns, and its own configuration. */
@@ -252,6 +246,29 @@ async function rebuild(engine: PostgresEngine, deadlineMs = REBUILD_MS): Promise
   return outcome;
 }
 
+/** Writes until it is told to stop; returns how often. */
+function writeUntil({ port }: DemoMember, signal: AbortSignal): Promise<number> {
+  return withSession({ port, deadlineMs: REBUILD_MS }, async (client) => {
+    let count = 0;
+    for (; !signal.aborted; count += 1) await client.query("INSERT INTO load VALUES (repeat('y', 5000))");
+    return count;
+  });
+}
+
+/** SIGKILL to the real run, not the dry one, once it has written something. */
+async function killRewindAtWork(dataDirectory: string): Promise<void> {
+  await until("pg_rewind at work", { deadlineMs: STEP_MS, everyMs: 1 }, () => {
+    for (const pid of rewindersOf(dataDirectory)) {
+      if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--dry-run")) continue;
+      const written = Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
+      if (written < 1_000_000) continue;
+      process.kill(pid, "SIGKILL");
+      return { found: pid };
+    }
+    return { missing: "not seen" };
+  });
+}
+
 async function clearScene(): Promise<void> {
   for (const { dataDirectory } of [scene.old, scene.reigning]) scene.memory.push(sharedMemoryOf(dataDirectory));
   for (const { dataDirectory } of [scene.old, scene.reigning]) mustBeOk(await fenceServer(dataDirectory, FENCE));
@@ -299,5 +316,148 @@ describe.skipIf(!existsSync(DEBIAN))(`with PostgreSQL 15 of ${DEBIAN} (skipped w
     expect(readdirSync(home).filter((name) => name.includes(".clone-"))).toEqual([]);
     expectTransactionsIn(expectKept());
     await expectJoined(engine);
+  });
+
+  test.each(["rewind", "clone"] as const)("a %s succeeds while the primary is written to", async (kind) => {
+    await bringDown("read-only");
+    const { reigning } = scene;
+    await run(reigning, "CREATE TABLE load (filler text)");
+    const load = new AbortController();
+    const ended = writeUntil(reigning, load.signal);
+    const engine = engineOfOld(kind === "rewind" ? rewinding() : cloning());
+    const outcome = await rebuild(engine);
+    load.abort();
+    expect(await ended).toBeGreaterThan(10);
+    mustBeOk(outcome);
+    await expectJoined(engine);
+  });
+
+  test("without the host's leave nothing is done, not even a stop", async () => {
+    await bringDown("read-only");
+    const pids = serverProcesses(scene.old.dataDirectory);
+    const engine = engineOfOld(null);
+    expect(await rebuild(engine)).toMatchObject({ ok: false, code: "rebuild-not-allowed" });
+    expect(serverProcesses(scene.old.dataDirectory)).toEqual(expect.arrayContaining(pids));
+    expect(await rowsOf(scene.old)).toEqual([1, 2, 100, 101]);
+    mustBeOk(await engine.fence(FENCE));
+    expect(await expectUntouched(engine, "rebuild-not-allowed")).toContain("server.rebuild");
+  });
+
+  test.each(["rewind", "clone"] as const)("no %s where the log cannot be kept", async (kind) => {
+    await bringDown("stopped");
+    const wal = join(scene.old.dataDirectory, "pg_wal");
+    const segments = readdirSync(wal).filter((name) => /^00000002[0-9A-F]{16}$/.test(name));
+    for (const name of segments) renameSync(join(wal, name), join(directory, name));
+    const engine = engineOfOld(kind === "rewind" ? rewinding() : cloning());
+    expect(await expectUntouched(engine, "log-not-kept")).toContain("put it back there, from the archive");
+    for (const name of segments) renameSync(join(directory, name), join(wal, name));
+    mustBeOk(await rebuild(engine));
+  });
+
+  test("no rewind without checksums and hints, nor by a role that may not read files", async () => {
+    await bringDown("stopped");
+    await run(scene.reigning, "ALTER ROLE replicator NOSUPERUSER");
+    const engine = engineOfOld(rewinding());
+    expect(await expectUntouched(engine, "rewind-not-possible")).toContain(
+      "GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir",
+    );
+    const checksums = ["--disable", "--no-sync", "-D", scene.old.dataDirectory];
+    execFileSync(join(DEBIAN, "pg_checksums"), checksums, { timeout: STEP_MS, stdio: "ignore", ...account });
+    expect(await expectUntouched(engine, "rewind-not-possible")).toContain("wal_log_hints");
+  });
+
+  test("a role that was granted what pg_rewind calls needs no superuser", async () => {
+    await bringDown("stopped");
+    const engine = engineOfOld(rewinding());
+    await run(scene.reigning, "CHECKPOINT", "ALTER ROLE replicator NOSUPERUSER");
+    const refused = await expectUntouched(engine, "rewind-not-possible");
+    const grant = /GRANT EXECUTE .* TO replicator/.exec(refused)?.[0];
+    expect(grant).toBeDefined();
+    await run(scene.reigning, grant ?? "");
+    mustBeOk(await rebuild(engine));
+    await expectJoined(engine);
+  });
+
+  test("a pg_rewind that is killed halfway has failed; only a clone helps then, with this host's configuration", async () => {
+    await bringDown("read-only");
+    const { reigning, old } = scene;
+    await run(reigning, "CREATE TABLE bulk AS SELECT g, repeat('x', 500) FROM generate_series(1, 100000) g");
+    appendFileSync(join(reigning.dataDirectory, "postgresql.conf"), "work_mem = '9MB'\n");
+    const engine = engineOfOld(rewinding());
+    const ended = rebuild(engine);
+    await killRewindAtWork(old.dataDirectory);
+    expect(await ended).toMatchObject({
+      ok: false,
+      code: "rewind-failed",
+      detail: expect.stringContaining("SIGKILL") as string,
+    });
+    const kept = expectKept();
+    expect(await rebuild(engine)).toMatchObject({ ok: false, code: "rewind-not-possible" });
+    expect(keptLogs()).toEqual([kept]);
+    const cloner = engineOfOld(cloning());
+    mustBeOk(await rebuild(cloner));
+    expectTransactionsIn(expectKept());
+    await expectJoined(cloner);
+  });
+
+  test("a clone command that fails, hangs or brings something else leaves everything as it was", async () => {
+    await bringDown("stopped");
+    const failing = engineOfOld(
+      cloning('touch "$INTERREX_TARGET_DIRECTORY/half"; echo no route to the backup >&2; exit 3'),
+    );
+    expect(await expectUntouched(failing, "clone-failed")).toContain("exit status 3 | no route to the backup");
+    const hanging = engineOfOld(cloning('sleep 600 & echo $! > "$INTERREX_TARGET_DIRECTORY/../sleeper"; wait'));
+    const sleeper = join(dirname(scene.old.dataDirectory), "sleeper");
+    expect(await rebuild(hanging, 3_000)).toMatchObject({
+      ok: false,
+      code: "clone-failed",
+      detail: expect.stringContaining("not ended in time") as string,
+    });
+    expect(existsSync(`/proc/${readFileSync(sleeper, "utf8").trim()}/exe`)).toBe(false);
+    const empty = engineOfOld(cloning("true"));
+    expect(await expectUntouched(empty, "clone-failed")).toContain("left no data directory");
+    const foreign = engineOfOld(
+      cloning('"$INTERREX_BIN_DIRECTORY/initdb" --no-sync --auth=trust -D "$INTERREX_TARGET_DIRECTORY"'),
+    );
+    expect(await expectUntouched(foreign, "clone-failed")).toContain("system identifier");
+  });
+
+  test("a clone in which the server does not start is taken out again", async () => {
+    await bringDown("stopped");
+    const engine = engineOfOld(cloning(`${BASEBACKUP} && rm -r "$INTERREX_TARGET_DIRECTORY/base"`));
+    expect(await expectUntouched(engine, "clone-failed")).toContain("the server does not work in it");
+  });
+});
+
+describe("with the PostgreSQL from npm", () => {
+  beforeEach(async () => {
+    directory = await demoDirectory("interrex-rebuild-");
+    scene = await makeScene((await preparePostgres(directory)).binDirectory);
+  });
+  afterEach(async () => {
+    await clearScene();
+    await removeDirectory(directory);
+  });
+
+  test("the demo's command clones a primary that is written to", async () => {
+    await bringDown("read-only");
+    const { reigning, keepDirectory } = scene;
+    await run(reigning, "CREATE TABLE load (filler text)");
+    const load = new AbortController();
+    const ended = writeUntil(reigning, load.signal);
+    const command = `'${process.execPath}' '${CLONE}'`;
+    const engine = engineOfOld({ kind: "clone", keepDirectory, command });
+    const outcome = await rebuild(engine);
+    load.abort();
+    expect(await ended).toBeGreaterThan(10);
+    mustBeOk(outcome);
+    expectKept();
+    await expectJoined(engine);
+  });
+
+  test("a rewind is refused where there is no pg_rewind", async () => {
+    await bringDown("stopped");
+    const engine = engineOfOld({ kind: "rewind", keepDirectory: scene.keepDirectory });
+    expect(await expectUntouched(engine, "rewind-not-possible")).toContain("pg_rewind is not there");
   });
 });
