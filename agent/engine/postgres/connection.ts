@@ -14,6 +14,8 @@ export interface ConnectionTarget {
   applicationName: string;
   /** `database`: speaks SQL and replication commands; `true`: replication commands only. */
   replication?: "database" | "true";
+  /** Waited for before the connection is made. Must not reject. */
+  entry?: () => Promise<void>;
 }
 
 export type Row = Record<string, unknown>;
@@ -52,6 +54,11 @@ export class ServerConnection {
     return this.#isUp;
   }
 
+  /** Whether it is being made, so that its process cannot be named yet. */
+  get isOpening(): boolean {
+    return this.#opening !== null && !this.#isUp;
+  }
+
   /** The server's process at the other end; null while there is none. */
   get backendPid(): number | null {
     return this.#current?.client.processID ?? null;
@@ -75,6 +82,15 @@ export class ServerConnection {
     } catch (error) {
       if (!isServerRefusal(error)) this.discard();
       throw error;
+    }
+  }
+
+  /** Asks one question and lets go: for a server of which an old connection says nothing. */
+  async askOnce(sql: string, ms: number): Promise<Row[]> {
+    try {
+      return await this.askWithin(sql, ms);
+    } finally {
+      this.discard();
     }
   }
 
@@ -103,6 +119,8 @@ export class ServerConnection {
     open.client.on("error", () => this.#lost(open));
     open.client.on("end", () => this.#lost(open));
     try {
+      await this.#target.entry?.();
+      if (this.#current !== open) throw new Error("let go of before it was made");
       await open.client.connect();
     } catch (error) {
       socket.destroy();

@@ -33,9 +33,8 @@ export class PostgresEngine implements Engine {
   readonly #control: ServerConnection;
   readonly #checkpoint: ServerConnection;
   readonly #watch: UpstreamWatch;
-  readonly #doorway: ServerConnection;
   readonly #door: SwitchDoor;
-  /** Connections made for one question. */
+  /** Connections to this server that were made for one question. */
   readonly #errands = new Set<ServerConnection>();
   readonly #listeners = new Set<(hint: EngineHint) => void>();
   /** Grows with every fence: what was asked for before it is called off. */
@@ -58,10 +57,9 @@ export class PostgresEngine implements Engine {
       timeoutMs: options.probeTimeoutMs,
       onLost: () => this.#serverLost(),
     });
-    this.#doorway = new ServerConnection(this.#local("interrex-door"));
     this.#door = new SwitchDoor({
-      connection: this.#doorway,
-      ownPids: () => this.#backendPids(),
+      connection: new ServerConnection(this.#target("interrex-door")),
+      own: () => [...this.#probe.connections, this.#control, this.#checkpoint, ...this.#errands],
       postmaster: () => livingPostmaster(dataDirectory)?.pid ?? null,
     });
     this.#watch = new UpstreamWatch({
@@ -153,7 +151,7 @@ export class PostgresEngine implements Engine {
     const deadline = new Deadline(deadlineMs);
     const sql = "SELECT pg_is_in_recovery() AS value";
     const isInRecovery = async () => {
-      const [row] = await this.#askOnce(this.#local("interrex-settle"), sql, deadline.remainingMs);
+      const [row] = await this.#askApart("interrex-settle", sql, deadline.remainingMs);
       return row?.["value"] === true;
     };
     try {
@@ -165,8 +163,10 @@ export class PostgresEngine implements Engine {
 
   /** Beside whatever else is under way: a checkpoint can take as long as its deadline. */
   async prepareStop(deadlineMs: number): Promise<EngineOutcome> {
+    const deadline = new Deadline(deadlineMs);
     try {
-      await this.#askOnce(this.#local("interrex-prepare"), "CHECKPOINT", deadlineMs);
+      await this.#askApart("interrex-prepare", "CHECKPOINT", deadline.remainingMs);
+      await this.#door.prepare(deadline.remainingMs);
       return { ok: true };
     } catch (error) {
       return outcomeOf(error);
@@ -184,7 +184,8 @@ export class PostgresEngine implements Engine {
 
   async askUpstream(upstream: Endpoint, deadlineMs: number): Promise<EngineOutcome> {
     try {
-      const [row] = await this.#askOnce(this.#remote(upstream, "ask"), "SHOW in_hot_standby", deadlineMs);
+      const connection = new ServerConnection(this.#remote(upstream, "ask"));
+      const [row] = await connection.askOnce("SHOW in_hot_standby", deadlineMs);
       if (row?.["in_hot_standby"] === "off") return { ok: true, value: "writable" };
       return { ok: true, value: row?.["in_hot_standby"] === "on" ? "read-only" : "no-answer" };
     } catch (error) {
@@ -229,21 +230,14 @@ export class PostgresEngine implements Engine {
     this.#door.abandon();
   }
 
-  /** The server's processes that serve this agent. */
-  #backendPids(): number[] {
-    const connections = [this.#control, this.#checkpoint, this.#doorway, ...this.#errands];
-    return [...this.#probe.backendPids, ...connections.flatMap(({ backendPid }) => backendPid ?? [])];
-  }
-
   /** Asks over a connection of its own: a kept one may belong to a life that is over, or be busy. */
-  async #askOnce(target: ConnectionTarget, sql: string, ms: number): Promise<Row[]> {
-    const connection = new ServerConnection(target);
+  async #askApart(applicationName: string, sql: string, ms: number): Promise<Row[]> {
+    const connection = new ServerConnection(this.#local(applicationName));
     this.#errands.add(connection);
     try {
-      return await connection.askWithin(sql, ms);
+      return await connection.askOnce(sql, ms);
     } finally {
       this.#errands.delete(connection);
-      connection.discard();
     }
   }
 
@@ -314,7 +308,12 @@ export class PostgresEngine implements Engine {
     }
   }
 
+  /** The way of every connection to this server but the door's own. */
   #local(applicationName: string): ConnectionTarget {
+    return { ...this.#target(applicationName), entry: () => this.#door.betweenLooks() };
+  }
+
+  #target(applicationName: string): ConnectionTarget {
     const { socketDirectory, port, user, database, passwordFile } = this.#options;
     return { host: socketDirectory, port, user, database, passwordFile, applicationName };
   }

@@ -59,9 +59,8 @@ export class Probe {
     return this.#withReplication.isUp || this.#plain.isUp;
   }
 
-  /** The server's processes at the other end of the connections that are up. */
-  get backendPids(): number[] {
-    return [this.#withReplication, this.#plain].flatMap(({ backendPid }) => backendPid ?? []);
+  get connections(): ServerConnection[] {
+    return [this.#withReplication, this.#plain];
   }
 
   /** What was seen is of another data directory: nothing of it is told again. */

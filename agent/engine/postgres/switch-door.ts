@@ -11,12 +11,14 @@ import { codeOf, isServerRefusal, type ServerConnection } from "./connection.ts"
 import { Deadline, within } from "./deadline.ts";
 
 const LOOK_EVERY_MS = 2;
+/** Whoever comes to a door that is shut is gone by then. */
+const NEWCOMER_MS = 100;
 
 export interface SwitchDoorOptions {
   /** For nothing but the door. */
   connection: ServerConnection;
-  /** The server's processes that serve the agent itself. */
-  ownPids: () => number[];
+  /** The agent's other connections to the server, over its Unix socket. */
+  own: () => ServerConnection[];
   /** The postmaster's pid; null when none lives. */
   postmaster: () => number | null;
 }
@@ -35,7 +37,7 @@ interface Shutting {
 }
 
 type Look =
-  | { kind: "seen"; sessions: number }
+  | { kind: "seen"; left: number }
   /** No answer, but the server lives: the next look may have one. */
   | { kind: "unanswered"; detail: string }
   | { kind: "over"; failure: Failure };
@@ -45,14 +47,21 @@ export class SwitchDoor {
   /** Grows with every word on the door: the newest counts. */
   #word = 0;
   #loop: Promise<unknown> = Promise.resolve();
+  #looking: Promise<unknown> = Promise.resolve();
 
   constructor(options: SwitchDoorOptions) {
     this.#options = options;
   }
 
+  /** Makes the first look a quick one: its connection is there, and its session has read what it needs. Rejects. */
+  async prepare(deadlineMs: number): Promise<void> {
+    await this.#options.connection.askWithin("SELECT FROM pg_stat_activity", deadlineMs);
+  }
+
   /**
-   * ok when two looks in a row have found no session, the value being how many were ended; it stays shut then, until it is
-   * opened, the server ends, or the deadline. Fails with `sessions-left`, `stopped`, `called-off`, `refused-by-server`.
+   * ok when two looks in a row have found no session but such as just came, to be sent home; the value is how many were
+   * ended. (Clients that come back at once would have it wait for ever.) It stays shut then, until it is opened, the
+   * server ends, or the deadline. Fails with `sessions-left`, `stopped`, `called-off`, `refused-by-server`.
    */
   async shut({ drainMs, deadlineMs }: { drainMs: number; deadlineMs: number }): Promise<EngineOutcome> {
     const isCalledOff = this.#newWord();
@@ -77,6 +86,14 @@ export class SwitchDoor {
     this.#options.connection.discard();
   }
 
+  /**
+   * Settles when no look is under way that was begun before now: a connection of our own that is made then is known to
+   * every look which can find it.
+   */
+  async betweenLooks(): Promise<void> {
+    await this.#looking;
+  }
+
   /** Opens it without a wait for the look that is under way. */
   abandon(): void {
     this.#newWord();
@@ -97,11 +114,11 @@ export class SwitchDoor {
     let detail = "the server did not answer";
     let emptyLooks = 0;
     while (!shutting.deadline.isOver && !shutting.isCalledOff()) {
-      const look = await this.#look(shutting);
+      const look = await this.#lookOnce(shutting);
       if (look.kind === "over") return look.failure;
       if (look.kind === "unanswered") ({ detail } = look);
-      else detail = `${look.sessions} are still there`;
-      emptyLooks = look.kind === "seen" && look.sessions === 0 ? emptyLooks + 1 : 0;
+      else detail = `${look.left} are still there`;
+      emptyLooks = look.kind === "seen" && look.left === 0 ? emptyLooks + 1 : 0;
       if (emptyLooks === 2) return { ok: true, value: String(shutting.ended.size) };
       await pause(LOOK_EVERY_MS);
     }
@@ -110,22 +127,28 @@ export class SwitchDoor {
 
   async #keepEmpty(shutting: Shutting): Promise<void> {
     while (!shutting.deadline.isOver && !shutting.isCalledOff()) {
-      if ((await this.#look(shutting)).kind === "over") break;
+      if ((await this.#lookOnce(shutting)).kind === "over") break;
       await pause(LOOK_EVERY_MS);
     }
     if (!shutting.isCalledOff()) this.#options.connection.discard();
   }
 
-  /** Sends home whom it may, and says how many were there. Never rejects. */
+  #lookOnce(shutting: Shutting): Promise<Look> {
+    const look = this.#look(shutting);
+    this.#looking = look;
+    return look;
+  }
+
+  /** Sends home whom it may, and says how many are left. Never rejects. */
   async #look(shutting: Shutting): Promise<Look> {
-    const { connection, ownPids, postmaster } = this.#options;
+    const { connection, own, postmaster } = this.#options;
     const { deadline, drain, ended } = shutting;
     try {
       shutting.sinceSeconds ||= Number((await connection.askWithin(CLOCK_SQL, deadline.remainingMs))[0]?.["now"]);
-      const sql = sessionsSql({ ownPids: ownPids(), sinceSeconds: shutting.sinceSeconds, isDrained: drain.isOver });
+      const sql = sessionsSql(own(), { sinceSeconds: shutting.sinceSeconds, isDrained: drain.isOver });
       const sessions = await connection.askWithin(sql, deadline.remainingMs);
       for (const session of sessions) if (session["ended"] === true) ended.add(Number(session["pid"]));
-      return { kind: "seen", sessions: sessions.length };
+      return { kind: "seen", left: sessions.filter((session) => session["lasts"] === true).length };
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       if (postmaster() !== shutting.postmaster) return { kind: "over", failure: STOPPED };
@@ -144,14 +167,20 @@ const PASSING = /^(57|53)/;
 const CLOCK_SQL = "SELECT extract(epoch FROM clock_timestamp())::float8 AS now";
 
 /**
- * Who is inside, and the end of those whose time has come. A session without a state has only just been let in. The
- * streams of the replicas are no client backends.
+ * Who is inside, and the end of those whose time has come. A session without a state has only just been let in. While a
+ * connection of our own is being made, it may be any that has just come through the Unix socket. The streams of the
+ * replicas are no client backends.
  */
-function sessionsSql(at: { ownPids: number[]; sinceSeconds: number; isDrained: boolean }): string {
+function sessionsSql(own: ServerConnection[], at: { sinceSeconds: number; isDrained: boolean }): string {
+  const pids = own.flatMap(({ backendPid }) => backendPid ?? []);
+  const isOneOpening = own.some(({ isOpening }) => isOpening);
   return `
-    SELECT pid,
-      CASE WHEN ${at.isDrained} OR state IS NULL OR state IN ('idle', 'starting')
-        OR extract(epoch FROM backend_start) > ${at.sinceSeconds.toFixed(6)} THEN pg_terminate_backend(pid) END AS ended
-    FROM pg_stat_activity
-    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND pid <> ALL ('{${at.ownPids.join(",")}}'::int[])`;
+    SELECT pid, NOT is_newcomer OR age_ms > ${NEWCOMER_MS} AS lasts,
+      CASE WHEN ${at.isDrained} OR is_newcomer OR state IS NULL OR state IN ('idle', 'starting')
+        THEN pg_terminate_backend(pid) END AS ended
+    FROM (SELECT pid, state, client_port, extract(epoch FROM backend_start) > ${at.sinceSeconds.toFixed(6)} AS is_newcomer,
+        extract(epoch FROM clock_timestamp() - backend_start) * 1000 AS age_ms
+      FROM pg_stat_activity
+      WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND pid <> ALL ('{${pids.join(",")}}'::int[])) inside
+    WHERE NOT (${isOneOpening} AND is_newcomer AND client_port = -1 AND age_ms <= ${NEWCOMER_MS})`;
 }
