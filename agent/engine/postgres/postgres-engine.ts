@@ -200,6 +200,7 @@ export class PostgresEngine implements Engine {
       this.#watchUpstream(null);
       detail = await rebuild({ ...control, upstream, fork, end, onExit: () => this.#hint("server-lost") });
     });
+    if (outcome.ok) this.#probe.forget();
     return rebuildOutcome(outcome, detail);
   }
 
