@@ -47,6 +47,12 @@ const zConnector = z
     error: "is the port of the writers already: choose another",
   });
 
+const zPeer = z.strictObject({
+  /** Where the other agents reach this one; the server's host when left out. */
+  host: zText.optional(),
+  port: z.int().min(0).max(65_535).default(0),
+});
+
 const zConfig = z.strictObject({
   dataservice: zName,
   host: zName,
@@ -59,7 +65,10 @@ const zConfig = z.strictObject({
   log_level: z.enum(["debug", "info", "warn", "error"]).default("info"),
   server: zServer.optional(),
   connector: zConnector.optional(),
+  peer: zPeer.optional(),
 });
+
+const TABLES: Record<string, z.ZodObject | undefined> = { server: zServer, connector: zConnector, peer: zPeer };
 
 export type ServerConfig = z.infer<typeof zServer> & { keep_directory: string };
 export type AgentConfig = Omit<z.infer<typeof zConfig>, "token" | "token_file" | "server"> & {
@@ -164,9 +173,7 @@ function complaints(path: string, issue: z.core.$ZodIssue, raw: unknown): string
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => {
       const table = issue.path.join(".");
-      const known = Object.keys(
-        table === "server" ? zServer.shape : table === "connector" ? zConnector.shape : zConfig.shape,
-      );
+      const known = Object.keys((TABLES[table] ?? zConfig).shape);
       return `${path}: ${[...issue.path, key].join(".")} is no key of this file: ${suggestion(key, known)}`;
     });
   }

@@ -3,7 +3,7 @@
  * effects out. It decides nothing about the cluster.
  */
 import { performance } from "node:perf_hooks";
-import type { ConnectorReport, Poll, Reply } from "#shared/domain/messages.ts";
+import type { ConnectorReport, Endpoint, Poll, Reply } from "#shared/domain/messages.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
 import type {
@@ -14,7 +14,7 @@ import type {
   ServerView,
   Task,
 } from "#shared/core/member/state.ts";
-import { readClocks } from "./clocks.ts";
+import { bootNowMs, readClocks } from "./clocks.ts";
 import type { PollOutcome } from "./coordinator-client.ts";
 import { carryOut } from "./engine/carry-out.ts";
 import type { Engine, EngineOutcome } from "./engine/engine.ts";
@@ -24,8 +24,8 @@ import { StateFileError } from "./state-file.ts";
 const FRESH_MS = 20;
 /** How long a poll waits for the observation that is to go with it. */
 const OBSERVE_PATIENCE_MS = 50;
-/** After an unanswered poll: while a lease runs there is no time to lose. */
-const RETRY_WITH_LEASE_MS = 100;
+/** After an unanswered poll: while a lease runs, or clients are let through on a proof, there is no time to lose. */
+const RETRY_IN_NEED_MS = 100;
 const RETRY_AT_REST_MS = 1_000;
 /** A step that could not be kept is tried again after this long. */
 const KEEP_RETRY_MS = 1_000;
@@ -34,6 +34,10 @@ const KEEP_RETRY_MS = 1_000;
 export interface LoopPorts {
   engine: Engine | null;
   poll: (poll: Poll) => Promise<PollOutcome>;
+  /** The agents of the other hosts; null when this one does not speak to them. */
+  peers: PeerPort | null;
+  /** Tells the guardian where the member stands, after it was kept and before anything rests on it. */
+  guard: (state: MemberState) => void;
   /** Writes the durable state; throws a StateFileError when it could not. */
   keep: (durable: MemberState["durable"], fsync: boolean) => void;
   connectorReport: () => ConnectorReport | null;
@@ -44,6 +48,15 @@ export interface LoopPorts {
   onKeepFailure: (error: StateFileError) => void;
   /** A broken rule of our own: the loop has stopped, and the server must be fenced. */
   onBroken: (error: unknown) => void;
+}
+
+/** What the loop says to the other agents. */
+export interface PeerPort {
+  readonly endpoint: Endpoint;
+  /** Who they are, as a reply tells. */
+  learn: (reply: Reply) => void;
+  /** A hint to poll at once; returns before it has left. */
+  nudge: () => void;
 }
 
 export class AgentLoop {
@@ -58,6 +71,9 @@ export class AgentLoop {
   #observing: Promise<void> | null = null;
   #observeAgain = false;
   #observedAtMs = Number.NEGATIVE_INFINITY;
+  /** Until when a connector may let clients through, on the clock that goes on in a machine that sleeps. */
+  #provedUntilBootMs = Number.NEGATIVE_INFINITY;
+  #nudgeAfterPoll = false;
 
   /** `first` is what the machine's `begin` yielded; its durable part has been kept already. */
   constructor(ports: LoopPorts, first: MemberStep) {
@@ -65,6 +81,7 @@ export class AgentLoop {
     this.#state = first.state;
     ports.engine?.onHint(() => void this.#observe());
     for (const reason of first.reasons) ports.onReason(reason);
+    ports.guard(first.state);
     this.#perform(first.effects);
     this.#watchDeadline();
   }
@@ -85,6 +102,11 @@ export class AgentLoop {
     void this.#pollOnce();
   }
 
+  /** Looks at the time now, whatever the timers say. */
+  lookAtTheTime(): void {
+    this.#handle({ kind: "tick", clocks: readClocks() });
+  }
+
   /** Lets go of the timers; the server and its lease go on. */
   stop(): void {
     this.#stopped = true;
@@ -103,6 +125,7 @@ export class AgentLoop {
     }
     this.#state = next.state;
     for (const reason of next.reasons) this.#ports.onReason(reason);
+    this.#ports.guard(next.state);
     this.#perform(next.effects);
     this.#watchDeadline();
   }
@@ -134,9 +157,16 @@ export class AgentLoop {
 
   #perform(effects: MemberStep["effects"]): void {
     for (const effect of effects) {
-      if (effect.kind === "poll") this.pollSoon();
+      if (effect.kind === "poll") this.#pollOutOfTurn();
       else void this.#run(effect.task);
     }
+  }
+
+  /** What is news to the coordinator is as a rule news for the others too: at once, and again when it has heard it. */
+  #pollOutOfTurn(): void {
+    this.#ports.peers?.nudge();
+    this.#nudgeAfterPoll = true;
+    this.pollSoon();
   }
 
   async #run(task: Task): Promise<void> {
@@ -184,15 +214,25 @@ export class AgentLoop {
     this.#polling = false;
     if (this.#stopped) return;
     this.#ports.onPollOutcome(outcome);
-    if (outcome.kind === "reply") {
-      this.#ports.onRoutes(outcome.reply.routes, sent.bootMs);
-      this.#handle({ kind: "replied", clocks: readClocks(), sent, reply: outcome.reply });
-    }
+    if (outcome.kind === "reply") this.#hear(outcome.reply, sent);
     this.#schedulePoll(outcome.kind === "reply");
   }
 
+  #hear(reply: Reply, sent: ReturnType<typeof readClocks>): void {
+    const { routes, nextPollMs } = reply;
+    this.#ports.onRoutes(routes, sent.bootMs);
+    this.#provedUntilBootMs = Math.max(this.#provedUntilBootMs, ...routes.map(({ validMs }) => sent.bootMs + validMs));
+    // A pace that quickens says that an operation has begun, in which the others have a part.
+    const hasQuickened = nextPollMs < this.#state.live.nextPollMs / 2;
+    this.#ports.peers?.learn(reply);
+    if (hasQuickened || this.#nudgeAfterPoll) this.#ports.peers?.nudge();
+    this.#nudgeAfterPoll = false;
+    this.#handle({ kind: "replied", clocks: readClocks(), sent, reply });
+  }
+
   #pollAt(clocks: ReturnType<typeof readClocks>): Poll {
-    const sending = { seq: this.#seq, clocks, connector: this.#ports.connectorReport() };
+    const { connectorReport, peers } = this.#ports;
+    const sending = { seq: this.#seq, clocks, connector: connectorReport(), peer: peers?.endpoint ?? null };
     return this.#ports.engine ? pollOf(this.#state, sending) : routerPollOf(this.#state, sending);
   }
 
@@ -210,15 +250,20 @@ export class AgentLoop {
   #schedulePoll(answered: boolean): void {
     if (this.#stopped || this.#polling) return;
     if (this.#pollAgain && answered) return this.pollSoon();
-    const holds = this.#state.phase.kind === "open" || this.#state.phase.kind === "opening";
-    const waitMs = answered ? this.#state.live.nextPollMs : holds ? RETRY_WITH_LEASE_MS : RETRY_AT_REST_MS;
+    const { phase, live } = this.#state;
+    const isInNeed = phase.kind === "open" || phase.kind === "opening" || this.#letsClientsThrough();
+    const waitMs = answered ? live.nextPollMs : isInNeed ? RETRY_IN_NEED_MS : RETRY_AT_REST_MS;
     this.#pollTimer = setTimeout(() => this.pollSoon(), waitMs);
+  }
+
+  #letsClientsThrough(): boolean {
+    return this.#ports.connectorReport() !== null && bootNowMs() < this.#provedUntilBootMs;
   }
 
   #watchDeadline(): void {
     if (this.#deadlineTimer) clearTimeout(this.#deadlineTimer);
     const waitMs = nextDeadlineMs(this.#state, readClocks());
     if (waitMs === null || this.#stopped) return;
-    this.#deadlineTimer = setTimeout(() => this.#handle({ kind: "tick", clocks: readClocks() }), Math.ceil(waitMs) + 1);
+    this.#deadlineTimer = setTimeout(() => this.lookAtTheTime(), Math.ceil(waitMs) + 1);
   }
 }

@@ -19,12 +19,16 @@ import { Connector } from "./connector/connector.ts";
 import { CoordinatorClient, type PollOutcome } from "./coordinator-client.ts";
 import type { Engine } from "./engine/engine.ts";
 import { makeEngine } from "./engine/make.ts";
+import { GuardianLink } from "./guardian/link.ts";
 import { lockDirectory } from "./lock.ts";
 import { AgentLoop } from "./loop.ts";
+import { PeerChannel } from "./peer/channel.ts";
 import { StateFile, StateFileError } from "./state-file.ts";
 
 const DIAL_TIMEOUT_MS = 1_000;
 const READ_ONLY_NEXT_MS = 1_000;
+/** A start takes a part of a second; without a guardian the agent goes on, and says so. */
+const GUARDIAN_PATIENCE_MS = 2_000;
 
 /** Exit statuses: 0 told to end, 1 cannot start, 70 a broken rule of our own (after fencing). */
 export async function agentMain(argv: { config: string; check: boolean; json: boolean }): Promise<number> {
@@ -107,7 +111,10 @@ async function serve(parts: {
   const { config, log, file, engine, first } = parts;
   const client = new CoordinatorClient({ ...config, timeoutMs: config.poll_timeout_ms });
   let loop: AgentLoop | null = null;
-  const connector = await startConnector(config, log, () => loop?.pollSoon());
+  const pollSoon = () => loop?.pollSoon();
+  const connector = await startConnector(config, log, pollSoon);
+  const peers = await openPeerChannel(config, log, pollSoon);
+  const guardian = await meetGuardian(config, log, () => loop?.lookAtTheTime());
   let end: (status: number) => void = () => {};
   const ended = new Promise<number>((resolve) => {
     end = resolve;
@@ -115,6 +122,8 @@ async function serve(parts: {
   loop = new AgentLoop(
     {
       engine,
+      peers,
+      guard: (state) => guardian?.tell(state),
       poll: (poll) => client.poll(poll),
       keep: (durable, fsync) => file.write(durable, fsync),
       connectorReport: () => connector?.report() ?? null,
@@ -127,10 +136,15 @@ async function serve(parts: {
     first,
   );
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => end(0));
-  log.info({ startCount: first.state.durable.startCount, connector: connector?.ports ?? null }, "agent started");
+  log.info(
+    { startCount: first.state.durable.startCount, connector: connector?.ports ?? null, peer: peers?.endpoint },
+    "agent started",
+  );
   const status = await ended;
   loop.stop();
+  guardian?.stop();
   client.close();
+  await peers?.close();
   await connector?.close();
   await engine?.close();
   log.info({ status }, "agent ended");
@@ -157,6 +171,32 @@ async function startConnector(config: AgentConfig, log: Logger, pollSoon: () => 
     const { code, port } = error as NodeJS.ErrnoException & { port?: number };
     const key = port === config.connector.read_only_port ? "read_only_port" : "port";
     throw new ConfigError([`connector.${key} = ${config.connector[key]}: cannot listen (${code}): choose a free port`]);
+  }
+}
+
+/** A server is opened only beside a guardian that stands, as a rule; one that cannot be had is told and tried for on. */
+async function meetGuardian(config: AgentConfig, log: Logger, onLook: () => void): Promise<GuardianLink | null> {
+  if (!config.server) return null;
+  const { state_directory: stateDirectory, fence_ms: fenceMs } = config;
+  const { data_directory: dataDirectory } = config.server;
+  const guardian = new GuardianLink({ stateDirectory, dataDirectory, fenceMs, onLook, log });
+  if (!(await guardian.met(GUARDIAN_PATIENCE_MS))) log.error("no guardian yet: going on without");
+  return guardian;
+}
+
+/** The peers' hints only save time: an address that was not asked for and cannot be had is gone without. */
+async function openPeerChannel(config: AgentConfig, log: Logger, onNudge: () => void): Promise<PeerChannel | null> {
+  const host = config.peer?.host ?? config.server?.host ?? "127.0.0.1";
+  const port = config.peer?.port ?? 0;
+  const onFailure = (peer: string, error: Error) => log.debug({ peer, error: error.message }, "peer not reached");
+  try {
+    return await PeerChannel.open({ self: config.host, host, port, onNudge, onFailure });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const complaint = `peer.host = "${host}", peer.port = ${port}: cannot listen (${code}): choose a free port of this host`;
+    if (config.peer) throw new ConfigError([complaint]);
+    log.warn({ complaint }, "no peer channel");
+    return null;
   }
 }
 
