@@ -17,6 +17,16 @@ import { PostgresEngine } from "../../agent/engine/postgres/postgres-engine.ts";
 import { serverProcesses } from "../../agent/engine/postgres/processes.ts";
 import { rewindersOf } from "../../agent/engine/postgres/rebuild-rewind.ts";
 import {
+  HEAD_BYTES,
+  isWritten,
+  parseHead,
+  parseSegment,
+  segmentsFrom,
+  startOf,
+  type Segment,
+  type SegmentHead,
+} from "../../agent/engine/postgres/rebuild-segments.ts";
+import {
   createCluster,
   demoAccount,
   demoDirectory,
@@ -275,6 +285,59 @@ async function clearScene(): Promise<void> {
   for (const engine of scene.engines) await engine.close();
   for (const memory of scene.memory) await removeLeftovers(memory);
 }
+
+describe("which segments hold the log from a fork on", () => {
+  const SEGMENT_BYTES = 16 * 1024 * 1024;
+  const named = (...files: string[]) => files.map((file) => parseSegment(file, SEGMENT_BYTES) as Segment);
+  const filesFrom = (files: string[], lsn: string, end: string | null = null) => {
+    const range = { fork: { timeline: 2, lsn }, end, segmentBytes: SEGMENT_BYTES };
+    const chosen = segmentsFrom(named(...files), range);
+    return "found" in chosen ? chosen.found.map(({ file }) => file) : startOf(missing(chosen.missing), SEGMENT_BYTES);
+  };
+  const missing = (number: bigint): Segment => ({ file: "", timeline: 2, number });
+  const [second, third, fourth] = ["000000020000000000000002", "000000020000000000000003", "000000020000000000000004"];
+
+  test("from the one that holds the fork to the last, and none of an earlier timeline", () => {
+    expect(filesFrom([fourth, third, second, "000000010000000000000003"], "0/3000060")).toEqual([third, fourth]);
+  });
+
+  test("of every later timeline of its own, a timeline's last piece too", () => {
+    const later = ["000000020000000000000003.partial", "000000040000000000000003", "000000040000000000000004"];
+    expect(filesFrom([...later, second], "0/2000028")).toEqual([second, ...later]);
+  });
+
+  test.each([
+    ["the first", [fourth], "0/3000060", null, "0/3000000"],
+    ["one in between", [second, fourth], "0/2000028", null, "0/3000000"],
+    ["the last", [second, third], "0/2000028", "0/4000028", "0/4000000"],
+  ])("%s that is missing is named", (_, files, fork, end, expected) => {
+    expect(filesFrom(files, fork, end)).toBe(expected);
+  });
+
+  test("a log that ends with a segment has not begun the next", () => {
+    expect(filesFrom([second, third], "0/2000028", "0/4000000")).toEqual([second, third]);
+  });
+
+  test("numbers go on over four gigabytes, whatever the segment's size", () => {
+    const [before, after] = named("0000000200000000000000FF", "000000020000000100000000") as [Segment, Segment];
+    expect(after.number - before.number).toBe(1n);
+    expect(startOf(after, SEGMENT_BYTES)).toBe("1/0");
+    expect(parseSegment("000000020000000100000001", 1024 ** 3)?.number).toBe(5n);
+    expect(parseSegment("00000002.history", SEGMENT_BYTES)).toBeNull();
+  });
+
+  test("a segment that waits to be used again still says where it came from, and does not count", () => {
+    const page = Buffer.alloc(HEAD_BYTES);
+    expect(parseHead(page)).toBeNull();
+    page.writeUInt16LE(0xd110, 0);
+    page.writeUInt16LE(0x0002, 2);
+    page.writeBigUInt64LE(0x3000000n, 8);
+    page.writeUInt32LE(SEGMENT_BYTES, 32);
+    const head = parseHead(page) as SegmentHead;
+    const [whole, recycled] = named(third, "000000020000000000000009") as [Segment, Segment];
+    expect([isWritten(whole, head), isWritten(recycled, head)]).toEqual([true, false]);
+  });
+});
 
 describe.skipIf(!existsSync(DEBIAN))(`with PostgreSQL 15 of ${DEBIAN} (skipped where it is not installed)`, () => {
   beforeEach(async () => {
