@@ -57,7 +57,8 @@ export const REMEDIES: Record<ErrorCode, string> = {
   forbidden: "use a token of a kind that may do this: viewer reads, operator commands, admin creates",
   "url-not-allowed": "give an https address that the internet can reach; a coordinator of one's own may allow others",
   "confirmation-missing": "confirm with the name of what is to be deleted",
-  "not-found": "check --url: it must be the coordinator's address without a path",
+  "not-found":
+    "check --url: it must be the coordinator's address without a path; an older coordinator lacks newer commands",
   "unknown-dataservice": "check --service; `rex create` makes a new dataservice",
   "unknown-member": "`rex ls` shows the members",
   "unknown-operation": "`rex operations` lists the operations",

@@ -4,7 +4,7 @@ import { COMMON_OPTIONS } from "../flags.ts";
 
 /** All commands in a line each; the command line's also says how to call the console. */
 export function renderHelp(commands: readonly CommandSpec[], place: "command-line" | "session"): string {
-  const listed = columns(commands.map((spec) => [[spec.name, spec.operands].filter(Boolean).join(" "), spec.summary]));
+  const listed = columns(commands.map((spec) => [briefly(spec), spec.summary]));
   if (place === "session") return ["Commands (`help COMMAND` explains one):", ...listed, ""].join("\n");
   return [
     "rex: the console of Interrex",
@@ -42,6 +42,13 @@ export function renderCommandHelp(spec: CommandSpec): string {
     "",
   ].join("\n");
 }
+
+/** A list must stay readable: long operands are for the help on the command. */
+function briefly({ name, operands }: CommandSpec): string {
+  return operands === "" ? name : `${name} ${operands.length > LONG ? "..." : operands}`;
+}
+
+const LONG = 20;
 
 function columns(rows: readonly (readonly [string, string])[]): string[] {
   const width = Math.max(...rows.map(([left]) => left.length));
