@@ -1,20 +1,20 @@
 /** What a planned change of primaries asks of the PostgreSQL engine: the door, the gentle end, the last word of the log. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Client } from "pg";
 import { pino } from "pino";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { comparePositions, lsnBytes } from "#shared/domain/position.ts";
 import { fenceLimits } from "../../agent/engine/carry-out.ts";
 import { parseControlFile } from "../../agent/engine/postgres/control-file.ts";
 import { killServer } from "../../agent/engine/postgres/fence.ts";
 import { PostgresEngine } from "../../agent/engine/postgres/postgres-engine.ts";
 import { livingPostmaster, serverProcesses } from "../../agent/engine/postgres/processes.ts";
-import { remainsOf } from "../../agent/engine/postgres/settle.ts";
+import { remainsOf, type Remains } from "../../agent/engine/postgres/settle.ts";
 import {
   createCluster,
   demoAccount,
@@ -196,10 +196,13 @@ describe("the control file", () => {
 });
 
 describe("the switch door", () => {
+  // What fails in one test must not shut the next one out.
+  afterEach(async () => void (await primary.engine.reopen(STEP_MS)));
+
   test("of a server without clients is shut at once, and opens again", async () => {
     expect(await primary.engine.prepareStop(STEP_MS)).toEqual({ ok: true });
     expect(await timed("shut, idle", () => primary.engine.shut(DRAIN))).toEqual({ ok: true, value: "0" });
-    expect(figures["shut, idle"]).toBeLessThan(100);
+    expect(figures["shut, idle"]).toBeLessThan(500);
     expect(await primary.engine.reopen(STEP_MS)).toEqual({ ok: true });
     const client = await connect(primary);
     await pause(50);
@@ -246,7 +249,7 @@ describe("the switch door", () => {
     const beganMs = performance.now();
     expect(await shut).toEqual({ ok: true, value: "1" });
     figures["shut after the last commit"] = performance.now() - beganMs;
-    expect(figures["shut after the last commit"]).toBeLessThan(500);
+    expect(figures["shut after the last commit"]).toBeLessThan(1_000);
     expect(await isOpenTo(client)).toBe(false);
     await primary.engine.reopen(STEP_MS);
     const other = await connect(primary);
@@ -358,6 +361,29 @@ describe("the switch door", () => {
     await client.end().catch(() => {});
   });
 
+  test("ends with its server", async () => {
+    const client = await connect(primary);
+    await client.query("BEGIN");
+    const fenced = primary.engine.shut(DRAIN);
+    await pause(20);
+    expect(await primary.engine.fence(FENCE)).toEqual({ ok: true });
+    expect(await fenced).toMatchObject({ ok: false, code: "called-off" });
+    expect(await primary.engine.shut(DRAIN)).toMatchObject({ ok: false, code: "stopped" });
+    await reopened();
+    const other = await connect(primary);
+    await other.query("BEGIN");
+    const lost = primary.engine.shut(DRAIN);
+    await pause(20);
+    leftovers.push(sharedMemoryOf(primary.member.dataDirectory));
+    killServer(primary.member.dataDirectory);
+    expect(await lost).toMatchObject({ ok: false, code: "stopped" });
+    await reopened();
+    const welcome = await connect(primary);
+    await pause(50);
+    expect(await isOpenTo(welcome)).toBe(true);
+    for (const each of [client, other, welcome]) await each.end().catch(() => {});
+  });
+
   test("lets the agent itself come and go", async () => {
     expect(await primary.engine.shut({ drainMs: 0, deadlineMs: STEP_MS })).toMatchObject({ ok: true });
     for (let round = 0; round < 30; round += 1) {
@@ -387,9 +413,9 @@ describe("the switch door", () => {
 describe("an upstream is asked", () => {
   test("whether it accepts writes", async () => {
     const { engine } = replica;
-    const writable = await timed("ask upstream", () => engine.askUpstream(primary.engine.endpoint, 200));
+    const writable = await timed("ask upstream", () => engine.askUpstream(primary.engine.endpoint, 2_000));
     expect(writable).toEqual({ ok: true, value: "writable" });
-    expect(await engine.askUpstream(replica.engine.endpoint, 200)).toEqual({ ok: true, value: "read-only" });
+    expect(await engine.askUpstream(replica.engine.endpoint, 2_000)).toEqual({ ok: true, value: "read-only" });
   });
 
   test("and one that hangs, is not there, or only takes connections gives no answer in time", async () => {
@@ -401,7 +427,7 @@ describe("an upstream is asked", () => {
         ok: true,
         value: "no-answer",
       });
-      expect(performance.now() - beganMs).toBeLessThan(300);
+      expect(performance.now() - beganMs).toBeLessThan(1_000);
     } finally {
       for (const pid of pids) process.kill(pid, "SIGCONT");
     }
@@ -476,15 +502,21 @@ describe("the gentle end", () => {
     await reopened();
     const { member, engine } = primary;
     const client = await connect(primary);
-    const busy = client.query("SELECT count(*) FROM generate_series(1, 100000000) a WHERE md5(a::text) = ''").then(
+    const sql = "SELECT count(*) AS busy FROM generate_series(1, 100000000) a WHERE md5(a::text) = ''";
+    const busy = client.query(sql).then(
       () => "answered",
       () => "cut off",
     );
-    await pause(50);
+    const other = await connect(primary);
+    await eventually("a busy backend", async () => {
+      const { rowCount } = await other.query(
+        "SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%AS busy%' AND pid <> pg_backend_pid()",
+      );
+      return rowCount === 1;
+    });
     leftovers.push(sharedMemoryOf(member.dataDirectory));
     process.kill(postmasterOf(primary), "SIGKILL");
     await eventually("the postmaster is dead", () => livingPostmaster(member.dataDirectory) === null);
-    await pause(50);
     expect(serverProcesses(member.dataDirectory).length).toBeGreaterThan(0);
     expect(await timed("settle, orphans", () => engine.settle(STEP_MS))).toEqual({ ok: true });
     expect(serverProcesses(member.dataDirectory)).toEqual([]);
@@ -499,10 +531,7 @@ describe("the gentle end", () => {
     await eventually("it runs", async () => (await engine.observe()).report.state === "running");
     const before = serverProcesses(member.dataDirectory);
     expect(await timed("settle, running", () => engine.settle(STEP_MS))).toEqual({ ok: true });
-    const { postmaster, orphans, strangers } = remainsOf(member.dataDirectory) as Exclude<
-      ReturnType<typeof remainsOf>,
-      Error
-    >;
+    const { postmaster, orphans, strangers } = remainsOf(member.dataDirectory) as Remains;
     expect({ orphans, strangers }).toEqual({ orphans: [], strangers: [] });
     expect(before).toContain(postmaster?.pid);
     expect(serverProcesses(member.dataDirectory)).toEqual(expect.arrayContaining([postmaster?.pid]));
@@ -530,6 +559,27 @@ describe("the gentle end", () => {
     await reopened();
   });
 
+  test("does not touch a living tree whose lock file is lost", async () => {
+    const { member, engine } = primary;
+    const path = join(member.dataDirectory, "postmaster.pid");
+    const lock = readFileSync(path);
+    const { uid, gid } = statSync(path);
+    const pid = postmasterOf(primary);
+    const client = await connect(primary);
+    rmSync(path);
+    try {
+      expect(await engine.settle(200)).toMatchObject({ ok: false, code: "not-in-time" });
+      const { orphans, strangers } = remainsOf(member.dataDirectory) as Remains;
+      expect(orphans).toEqual([]);
+      expect(strangers).toContain(pid);
+    } finally {
+      writeFileSync(path, lock, { mode: 0o600 });
+      chownSync(path, uid, gid);
+    }
+    expect(await isOpenTo(client)).toBe(true);
+    await client.end();
+  });
+
   test("waits no longer than its deadline for one that hangs", async () => {
     const { member, engine } = primary;
     const pids = serverProcesses(member.dataDirectory);
@@ -537,7 +587,7 @@ describe("the gentle end", () => {
     try {
       const beganMs = performance.now();
       expect(await engine.settle(300)).toMatchObject({ ok: false, code: "not-in-time" });
-      expect(performance.now() - beganMs).toBeLessThan(500);
+      expect(performance.now() - beganMs).toBeLessThan(1_500);
     } finally {
       for (const pid of pids) process.kill(pid, "SIGCONT");
     }

@@ -173,8 +173,12 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  shut(limits: { drainMs: number; deadlineMs: number }): Promise<EngineOutcome> {
-    return this.#door.shut(limits);
+  async shut(limits: { drainMs: number; deadlineMs: number }): Promise<EngineOutcome> {
+    try {
+      return await this.#door.shut(limits);
+    } catch (error) {
+      return outcomeOf(error);
+    }
   }
 
   async reopen(deadlineMs: number): Promise<EngineOutcome> {

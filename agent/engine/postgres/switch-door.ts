@@ -74,7 +74,9 @@ export class SwitchDoor {
     this.#loop = emptying;
     const outcome = await emptying;
     if (isCalledOff()) return CALLED_OFF;
-    if (outcome.ok) this.#loop = this.#keepEmpty(shutting);
+    // What breaks the watch opens the door.
+    const broken = () => (isCalledOff() ? undefined : this.abandon());
+    if (outcome.ok) this.#loop = this.#keepEmpty(shutting).catch(broken);
     else this.#options.connection.discard();
     return outcome;
   }
@@ -91,7 +93,7 @@ export class SwitchDoor {
    * every look which can find it.
    */
   async betweenLooks(): Promise<void> {
-    await this.#looking;
+    await this.#looking.catch(() => {});
   }
 
   /** Opens it without a wait for the look that is under way. */
@@ -139,7 +141,7 @@ export class SwitchDoor {
     return look;
   }
 
-  /** Sends home whom it may, and says how many are left. Never rejects. */
+  /** Sends home whom it may, and says how many are left. Rejects only where the host cannot be looked at. */
   async #look(shutting: Shutting): Promise<Look> {
     const { connection, own, postmaster } = this.#options;
     const { deadline, drain, ended } = shutting;
