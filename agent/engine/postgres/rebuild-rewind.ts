@@ -21,9 +21,6 @@ const IMPOSSIBLE = "rewind-not-possible";
 const FAILED = "rewind-failed";
 const LOOK_MS = 5_000;
 
-/** In megabytes: pg_rewind reads the log from before the fork, which no restart point may recycle meanwhile. */
-const KEEP_ALL_LOG = ["-c", "wal_keep_size=1000000"];
-
 export interface Rewind extends Control {
   upstream: Endpoint;
   onExit: () => void;
@@ -85,11 +82,10 @@ export async function rewind(control: Rewind, kept: string): Promise<string> {
 
 /** pg_rewind takes no server that has crashed, and cannot recover one itself that is to start read-only. */
 async function stopInGoodOrder(control: Rewind): Promise<void> {
-  const { options, deadline, isCalledOff, onExit } = control;
+  const { options } = control;
   if (serverProcesses(options.dataDirectory).length === 0) {
     if (hasEndedWell(options.dataDirectory)) return;
-    const keeping = { ...options, extraArguments: [...(options.extraArguments ?? []), ...KEEP_ALL_LOG] };
-    const started = await startServer({ options: keeping, deadline, isCalledOff, onExit });
+    const started = await startServer(control);
     if (!started.ok && started.code === "called-off") throw new Refusal(started.code, started.detail);
     if (!started.ok) throw impossible(`it has crashed and does not start (${started.code}): ${started.detail}`);
   }
