@@ -12,11 +12,12 @@ import { equalInConstantTime, type Macs } from "./mac.ts";
 export const TOKEN_KINDS = ["operator", "viewer", "agent"] as const;
 export type TokenKind = (typeof TOKEN_KINDS)[number];
 
-export type Right = "read" | "command" | "poll";
+/** `manage` is tokens and webhooks; `administer` is the dataservice's existence, which no token can end. */
+export type Right = "read" | "command" | "manage" | "poll" | "administer";
 
 /** The administrator's token is a Worker secret and may do everything. */
 const RIGHTS: Record<TokenKind, readonly Right[]> = {
-  operator: ["read", "command"],
+  operator: ["read", "command", "manage"],
   viewer: ["read"],
   agent: ["poll"],
 };

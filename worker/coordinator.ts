@@ -18,19 +18,40 @@ import {
   type ReplyBody,
 } from "#shared/core/cluster/state.ts";
 import type { Poll, Reply } from "#shared/domain/messages.ts";
-import type { Create, Created, OperationStatus, OperatorCommand, Status } from "#shared/protocol/api.ts";
+import type {
+  Create,
+  Created,
+  Deliveries,
+  Delivery,
+  OperationStatus,
+  OperatorCommand,
+  Status,
+  TokenCreated,
+  TokenLine,
+  TokenSpec,
+  WebhookCreated,
+  WebhookLine,
+  WebhookSpec,
+} from "#shared/protocol/api.ts";
 import { transcriptOf } from "#shared/protocol/transcript.ts";
 import { alarmDue, mustArm, BACKSTOP_MS } from "./alarm.ts";
 import { refuse, type Answer, type Refused } from "./answer.ts";
 import { hasRight, isSameToken, mintToken, type Caller, type Right } from "./auth.ts";
+import type { Change } from "./change.ts";
 import { firstState } from "./creation.ts";
-import type { Env } from "./env.ts";
+import { Deliverer } from "./deliverer.ts";
+import { allowsInsecureWebhooks, type Env } from "./env.ts";
 import { equalInConstantTime, macsOf, type Macs } from "./mac.ts";
 import { isSetUp, migrate, MIGRATIONS } from "./migrations.ts";
 import { isForced, requestOf } from "./operator-request.ts";
-import { StaleIncarnation, Store, type StoredEvent } from "./store.ts";
+import type { Deletion } from "./registry.ts";
+import { StaleIncarnation, Store, type StoredEvent, type StoredToken } from "./store.ts";
+import { createToken, revokeToken, tokenLine } from "./tokens.ts";
+import { createWebhook, deleteWebhook, deliveriesOf, retryDelivery, webhookLine } from "./webhooks.ts";
 
 const OPERATIONS_LISTED = 100;
+/** What one token is refused is told this often. */
+const FORBIDDEN_EVERY_MS = 60_000;
 const TICK = "tick";
 
 /** A dataservice that exists, as this incarnation holds it. */
@@ -43,6 +64,9 @@ interface Loaded {
 export class Coordinator extends DurableObject<Env> {
   readonly #store: Store;
   readonly #macs: Macs;
+  readonly #deliverer: Deliverer;
+  /** When a token's refusal was told last, by the token's id. */
+  readonly #forbiddenMs = new Map<string, number>();
   /** Milliseconds of this incarnation: the sum of positive differences of the platform's clock. */
   #at = 0;
   #wallMs = Date.now();
@@ -53,11 +77,18 @@ export class Coordinator extends DurableObject<Env> {
     super(ctx, env);
     this.#store = new Store(ctx.storage.sql);
     this.#macs = macsOf(env.SECRET);
+    this.#deliverer = new Deliverer({
+      outbox: this.#store.outbox,
+      allowInsecure: allowsInsecureWebhooks(env),
+      wallMs: () => this.#now(),
+      record: (work) => this.#record(work),
+    });
     if (!isSetUp(ctx.storage.sql)) return;
     this.#loaded = ctx.storage.transactionSync(() => {
       migrate(ctx.storage.sql, MIGRATIONS, this.#wallMs);
       return this.#begin();
     });
+    this.#attend();
   }
 
   /** Creates the dataservice; the tokens in the answer exist nowhere else. */
@@ -68,9 +99,11 @@ export class Coordinator extends DurableObject<Env> {
     this.#loaded = this.ctx.storage.transactionSync(() => {
       migrate(this.ctx.storage.sql, MIGRATIONS, this.#now());
       this.#store.found(firstState(create, this.#wallMs));
-      for (const { host, minted } of agents) this.#store.addToken(minted.token, host, this.#wallMs);
+      this.#store.appendEvent({ kind: "dataservice-created", by: "admin" }, this.#wallMs);
+      for (const { host, minted } of agents) this.#store.addToken(minted.token, { host, label: null }, this.#wallMs);
       return this.#begin();
     });
+    this.#attend();
     return {
       ok: true,
       value: { name: create.name, tokens: agents.map(({ host, minted }) => ({ host, token: minted.text })) },
@@ -130,6 +163,63 @@ export class Coordinator extends DurableObject<Env> {
     return refused ?? { ok: true, value: this.#store.events(after, limit) };
   }
 
+  tokens(caller: Caller): Answer<TokenLine[]> {
+    const refused = this.#refuse(caller, "read");
+    return refused ?? { ok: true, value: this.#store.tokens().map(tokenLine) };
+  }
+
+  createToken(caller: Caller, spec: TokenSpec): Answer<TokenCreated> {
+    const hosts = Object.keys(this.#loaded?.state.durable.identities ?? {});
+    return this.#change(caller, "manage", (change) => createToken(change, spec, { macs: this.#macs, hosts }));
+  }
+
+  revokeToken(caller: Caller, id: string): Answer<TokenLine> {
+    return this.#change(caller, "manage", (change) => revokeToken(change, id));
+  }
+
+  webhooks(caller: Caller): Answer<WebhookLine[]> {
+    const refused = this.#refuse(caller, "read");
+    return refused ?? { ok: true, value: this.#store.outbox.webhooks().map(webhookLine) };
+  }
+
+  createWebhook(caller: Caller, spec: WebhookSpec): Answer<WebhookCreated> {
+    return this.#change(caller, "manage", (change) => createWebhook(change, spec));
+  }
+
+  deleteWebhook(caller: Caller, id: string): Answer<WebhookLine> {
+    const done = this.#change(caller, "manage", (change) => deleteWebhook(change, id));
+    if (done.ok) this.#deliverer.abandon(id);
+    return done;
+  }
+
+  deliveries(caller: Caller, webhook: string): Answer<Deliveries> {
+    return this.#refuse(caller, "read") ?? deliveriesOf(this.#store, webhook);
+  }
+
+  retryDelivery(caller: Caller, webhook: string, n: number): Answer<Delivery> {
+    return this.#change(caller, "manage", (change) => retryDelivery(change, webhook, n));
+  }
+
+  /** Ends the dataservice: nothing of it is left. While a primary reigns only with `force`. */
+  async remove(caller: Caller, force: boolean): Promise<Answer<Deletion>> {
+    const refused = this.#refuse(caller, "administer");
+    if (refused || !this.#loaded) return refused ?? this.#unknown();
+    const { durable } = this.#loaded.state;
+    const hadPrimary = "primary" in durable.phase && durable.phase.kind !== "founding" ? durable.phase.primary : null;
+    if (hadPrimary !== null && !force) {
+      const detail = `'${hadPrimary}' reigns in '${durable.dataservice}', and its agent would fence it when its lease ends: stop the agents first, or give force=true`;
+      return refuse("primary-is-live", detail);
+    }
+    const deletion = { name: durable.dataservice, deletedWallMs: this.#now(), by: this.#nameOf(caller), hadPrimary };
+    const mayWrite = this.#write(() => true);
+    if (!mayWrite.ok) return mayWrite;
+    this.#loaded = null;
+    this.#deliverer.abandon();
+    await this.ctx.storage.deleteAlarm();
+    await this.ctx.storage.deleteAll();
+    return { ok: true, value: deletion };
+  }
+
   /** The backstop: time passes although nobody speaks. Never throws: an alarm that fails too often is given up. */
   override alarm(): void {
     try {
@@ -137,7 +227,8 @@ export class Coordinator extends DurableObject<Env> {
       // Armed first, so that nothing that happens below can leave the object without an alarm.
       this.#arm(this.#now() + BACKSTOP_MS);
       const done = this.#handle({ kind: "tick", ...this.#time() });
-      if (done.ok && alarmDue(done.value.state, this.#wallMs) === null) this.#disarm();
+      this.#attend();
+      if (done.ok) this.#disarmAtRest();
     } catch (error) {
       console.error(JSON.stringify({ message: "alarm failed", error: String(error) }));
     }
@@ -160,7 +251,7 @@ export class Coordinator extends DurableObject<Env> {
     const { state, answer } = done.value;
     loaded.state = state;
     if (answer.kind === "refused") return refuse(answer.refusal.code, answer.refusal.detail);
-    this.#keepAlarm(state);
+    this.#attend();
     return done;
   }
 
@@ -174,13 +265,61 @@ export class Coordinator extends DurableObject<Env> {
       });
       return { ok: true, value };
     } catch (error) {
-      return failed(event, error);
+      return failed(event.kind, error);
     }
   }
 
-  #keepAlarm(state: ClusterState): void {
-    const due = alarmDue(state, this.#wallMs);
-    if (due !== null && mustArm(this.#loaded?.armedMs ?? null, due, this.#wallMs)) this.#arm(due);
+  /** One change that somebody asked for, outside of the machine. */
+  #change<T>(caller: Caller, right: Right, work: (change: Change) => Answer<T>): Answer<T> {
+    const refused = this.#refuse(caller, right);
+    if (refused) return refused;
+    const by = this.#nameOf(caller);
+    const done = this.#write(({ state }) =>
+      work({ store: this.#store, dataservice: state.durable.dataservice, by, wallMs: this.#now() }),
+    );
+    this.#attend();
+    return done.ok ? done.value : done;
+  }
+
+  /** One change of the outbox, when a try has ended. */
+  #record(work: () => void): void {
+    const done = this.#write(work);
+    if (!done.ok) return;
+    this.#attend();
+    this.#disarmAtRest();
+  }
+
+  /** One transaction outside of the machine. Nothing has changed when this is a refusal. */
+  #write<T>(work: (loaded: Loaded) => T): Answer<T> {
+    const loaded = this.#loaded;
+    if (!loaded) return this.#unknown();
+    try {
+      const value = this.ctx.storage.transactionSync(() => {
+        this.#store.assertGeneration(loaded.state.live.generation);
+        return work(loaded);
+      });
+      return { ok: true, value };
+    } catch (error) {
+      return failed("change", error);
+    }
+  }
+
+  /** After every event: what became due to be delivered goes out, and the alarm is armed for what is due next. */
+  #attend(): void {
+    if (!this.#loaded) return;
+    this.#deliverer.deliverDue();
+    const due = this.#dueMs(this.#loaded);
+    if (due !== null && mustArm(this.#loaded.armedMs, due, this.#wallMs)) this.#arm(due);
+  }
+
+  /** An alarm that nothing waits for would wake the object in vain. */
+  #disarmAtRest(): void {
+    const loaded = this.#loaded;
+    if (loaded && loaded.armedMs !== null && this.#dueMs(loaded) === null) this.#disarm();
+  }
+
+  #dueMs({ state }: Loaded): number | null {
+    return alarmDue(state, { wallMs: this.#wallMs, deliveryMs: this.#deliverer.dueMs() });
   }
 
   #arm(dueMs: number): void {
@@ -206,6 +345,7 @@ export class Coordinator extends DurableObject<Env> {
       );
     }
     if (hasRight(stored.kind, right)) return null;
+    this.#tellForbidden(stored, right);
     return refuse("forbidden", `token ${caller.token.id} is of kind '${stored.kind}', which has no right to ${right}`);
   }
 
@@ -220,12 +360,24 @@ export class Coordinator extends DurableObject<Env> {
   /** An agent speaks for its own host only. */
   #refuseHost(caller: Caller, host: string): Refused | null {
     if (caller.kind === "admin") return null;
-    const own = this.#store.token(caller.token.id)?.host ?? null;
+    const stored = this.#store.token(caller.token.id);
+    const own = stored?.host ?? null;
     if (own === host) return null;
+    if (stored) this.#tellForbidden(stored, "poll");
     return refuse(
       "forbidden",
       `host: '${host}' is not the host of token ${caller.token.id}: that one speaks for '${own}'`,
     );
+  }
+
+  /** Once a minute at most for each token: whoever is refused goes on trying. */
+  #tellForbidden({ id, kind, host }: StoredToken, right: Right): void {
+    const wallMs = this.#now();
+    const toldMs = this.#forbiddenMs.get(id);
+    if (toldMs !== undefined && wallMs - toldMs < FORBIDDEN_EVERY_MS) return;
+    this.#forbiddenMs.set(id, wallMs);
+    this.#write(() => this.#store.appendEvent({ kind: "forbidden", token: id, tokenKind: kind, host, right }, wallMs));
+    this.#attend();
   }
 
   /**
@@ -278,10 +430,10 @@ export class Coordinator extends DurableObject<Env> {
 }
 
 /** A step that failed has changed nothing: the last persisted state stands. */
-function failed(event: ClusterEvent, error: unknown): Refused {
+function failed(event: string, error: unknown): Refused {
   if (error instanceof StaleIncarnation) return refuse("coordinator-unavailable", `${error.message}: try again`);
-  console.error(JSON.stringify({ message: "step failed, nothing persisted", event: event.kind, error: String(error) }));
-  return refuse("internal", `handling a ${event.kind} failed and changed nothing: the coordinator's log says why`);
+  console.error(JSON.stringify({ message: "step failed, nothing persisted", event, error: String(error) }));
+  return refuse("internal", `handling a ${event} failed and changed nothing: the coordinator's log says why`);
 }
 
 function alarmNotSet(error: unknown): void {

@@ -1,14 +1,23 @@
 /** What the Worker is given by its platform. */
 import type { Coordinator } from "./coordinator.ts";
+import type { Registry } from "./registry.ts";
 
 export interface Env {
   COORDINATOR: DurableObjectNamespace<Coordinator>;
+  /** One object for the whole Worker. */
+  REGISTRY: DurableObjectNamespace<Registry>;
   /** Opens everything. */
   ADMIN_TOKEN: string;
   /** The root of every derived key; never stored by an object. */
   SECRET: string;
   /** What screens call this coordinator. */
   COORDINATOR_NAME: string;
+  /** "true" lets webhooks go to plain HTTP and to private addresses. */
+  ALLOW_INSECURE_WEBHOOKS?: string;
+}
+
+export function allowsInsecureWebhooks(env: Env): boolean {
+  return env.ALLOW_INSECURE_WEBHOOKS === "true";
 }
 
 /** Shorter secrets could be guessed. */

@@ -10,7 +10,7 @@ import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import type { Create, EventLine } from "#shared/protocol/api.ts";
 import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from "#shared/domain/version.ts";
-import type { Refused } from "./answer.ts";
+import { serveTokens, serveWebhooks } from "./access.ts";
 import { callerOf, type Caller } from "./auth.ts";
 import { Coordinator } from "./coordinator.ts";
 import { refuseCreation } from "./creation.ts";
@@ -18,10 +18,14 @@ import { docsPage } from "./docs.ts";
 import { missingSecret, type Env } from "./env.ts";
 import { macsOf, type Macs } from "./mac.ts";
 import { BODY_LIMIT_BYTES, issueDetail, problemResponse } from "./problems.ts";
+import { coordinator, refusal, registry, type App } from "./reach.ts";
+import { Registry } from "./registry.ts";
 import {
   changePolicy,
   commandDataservice,
   createDataservice,
+  deleteDataservice,
+  listDataservices,
   listEvents,
   listOperations,
   pollDataservice,
@@ -31,9 +35,7 @@ import {
 } from "./routes.ts";
 import type { StoredEvent } from "./store.ts";
 
-export { Coordinator };
-
-type App = { Bindings: Env; Variables: { caller: Caller } };
+export { Coordinator, Registry };
 
 const app = new OpenAPIHono<App>({
   defaultHook: async (result, c) => {
@@ -82,7 +84,7 @@ function refuseScope(caller: Caller, path: string): string | null {
   const asked = /^\/v1\/dataservices\/([^/]+)/.exec(path)?.[1] ?? null;
   if (asked === dataservice) return null;
   return asked === null
-    ? `token ${id} belongs to dataservice '${dataservice}': creating one needs the administrator's token`
+    ? `token ${id} belongs to dataservice '${dataservice}': creating and listing them needs the administrator's token`
     : `token ${id} belongs to dataservice '${dataservice}', not to '${asked}'`;
 }
 
@@ -113,8 +115,24 @@ app.openapi(createDataservice, async (c) => {
   const create: Create = c.req.valid("json");
   const refused = refuseCreation(create);
   if (refused) return refusal(c, refused) as never;
+  await registry(c).add(create.name);
   const answer = await coordinator(c, create.name).create(create);
   return answer.ok ? c.json(answer.value, 201) : (refusal(c, answer) as never);
+});
+
+app.openapi(listDataservices, async (c) => c.json(await registry(c).list(), 200));
+
+app.openapi(deleteDataservice, async (c) => {
+  const { s } = c.req.valid("param");
+  const { confirm, force } = c.req.valid("query");
+  if (confirm !== s) {
+    const detail = `confirm: '${confirm ?? ""}' is not '${s}': a deletion cannot be undone, so name it twice: ?confirm=${s}`;
+    return problemResponse(c, "confirmation-missing", detail) as never;
+  }
+  const answer = await coordinator(c, s).remove(c.var.caller, force === "true");
+  if (answer.ok) await registry(c).remove(s, answer.value);
+  else if (answer.code === "unknown-dataservice" && c.var.caller.kind === "admin") await registry(c).remove(s, null);
+  return answer.ok ? c.json(answer.value, 200) : (refusal(c, answer) as never);
 });
 
 app.openapi(showDataservice, async (c) => {
@@ -163,6 +181,9 @@ app.openapi(listEvents, async (c) => {
   return c.json({ events: answer.value.events.map(eventLine), last: answer.value.last }, 200);
 });
 
+serveTokens(app);
+serveWebhooks(app);
+
 app.openapi(showHealth, (c) => {
   const missing = missingSecret(c.env);
   if (missing !== null) return problemResponse(c, "coordinator-unavailable", missing) as never;
@@ -192,15 +213,6 @@ app.onError((error, c) => {
   console.error(JSON.stringify({ message: "request failed", path: c.req.path, error: String(error) }));
   return problemResponse(c, "coordinator-unavailable", "the dataservice's object did not answer: try again");
 });
-
-/** The object of a dataservice. A call that failed is not repeated for us: an old poll must not arrive late. */
-function coordinator(c: Context<App>, dataservice: string): DurableObjectStub<Coordinator> {
-  return c.env.COORDINATOR.getByName(dataservice, { retry: { maxRetries: 0 } });
-}
-
-function refusal(c: Context<App>, { code, detail }: Refused): Response {
-  return problemResponse(c, code, detail);
-}
 
 function eventLine({ id, wallMs, reason }: StoredEvent): EventLine {
   const { kind, ...data } = reason;

@@ -1,42 +1,28 @@
-/** The routes of the HTTP API as OpenAPI describes them. What they do stands in `index.ts`. */
+/** The routes of the HTTP API as OpenAPI describes them, tokens and webhooks aside. What they do stands in `index.ts`. */
 import { createRoute, z } from "@hono/zod-openapi";
 import {
   zAccepted,
   zCreate,
   zCreated,
+  zDataservices,
   zEvents,
   zOperation,
   zOperatorCommand,
   zPolicyChange,
   zStatus,
 } from "#shared/protocol/api.ts";
-import { ERRORS, type ErrorCode } from "#shared/protocol/errors.ts";
 import { zName, zPoll, zReply } from "#shared/protocol/wire.ts";
-
-const zProblem = z
-  .object({
-    type: z.string(),
-    title: z.string(),
-    status: z.int(),
-    code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
-    detail: z.string(),
-    retryable: z.boolean(),
-  })
-  .openapi("Problem");
-
-const zPath = z.object({ s: zName.describe("the dataservice's name") });
-const zOp = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
-
-const SECURITY = [{ token: [] }];
-
-const json = <T extends z.ZodType>(schema: T, description: string) => ({
-  description,
-  content: { "application/json": { schema } },
-});
-const body = <T extends z.ZodType>(schema: T) => ({ required: true, content: { "application/json": { schema } } });
-const refused = {
-  default: { description: "Refused", content: { "application/problem+json": { schema: zProblem } } },
-};
+import {
+  createToken,
+  createWebhook,
+  deleteWebhook,
+  listDeliveries,
+  listTokens,
+  listWebhooks,
+  retryDelivery,
+  revokeToken,
+} from "./access-routes.ts";
+import { body, json, refused, SECURITY, zNumber, zPath } from "./route-parts.ts";
 
 export const createDataservice = createRoute({
   method: "post",
@@ -46,6 +32,32 @@ export const createDataservice = createRoute({
   security: SECURITY,
   request: { body: body(zCreate) },
   responses: { 201: json(zCreated, "Created"), ...refused },
+});
+
+export const listDataservices = createRoute({
+  method: "get",
+  path: "/v1/dataservices",
+  summary: "Every dataservice, and the newest deletions",
+  description: "Needs the administrator's token.",
+  security: SECURITY,
+  responses: { 200: json(zDataservices, "By name"), ...refused },
+});
+
+export const deleteDataservice = createRoute({
+  method: "delete",
+  path: "/v1/dataservices/{s}",
+  summary: "Delete a dataservice",
+  description:
+    "Needs the administrator's token. Nothing of its state, events and tokens is left; the servers are not touched, but an agent that still holds a lease fences its server when that ends.",
+  security: SECURITY,
+  request: {
+    params: zPath,
+    query: z.object({
+      confirm: zName.optional().describe("the dataservice's name once more"),
+      force: z.enum(["true", "false"]).default("false").describe("also while a primary reigns"),
+    }),
+  },
+  responses: { 200: json(zDataservices.shape.deleted.element, "Deleted"), ...refused },
 });
 
 export const showDataservice = createRoute({
@@ -100,7 +112,7 @@ export const showOperation = createRoute({
   path: "/v1/dataservices/{s}/operations/{op}",
   summary: "One operation with its transcript",
   security: SECURITY,
-  request: { params: zPath.extend({ op: zOp }) },
+  request: { params: zPath.extend({ op: zNumber }) },
   responses: { 200: json(zOperation, "The operation"), ...refused },
 });
 
@@ -135,12 +147,22 @@ export const showHealth = createRoute({
 /** Every route, in the order in which the documentation lists them. */
 export const ROUTES = [
   createDataservice,
+  listDataservices,
   showDataservice,
+  deleteDataservice,
   pollDataservice,
   commandDataservice,
   changePolicy,
   listOperations,
   showOperation,
   listEvents,
+  createToken,
+  listTokens,
+  revokeToken,
+  createWebhook,
+  listWebhooks,
+  deleteWebhook,
+  listDeliveries,
+  retryDelivery,
   showHealth,
 ] as const;

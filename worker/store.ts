@@ -6,6 +6,8 @@ import type { Reason } from "#shared/core/cluster/reason.ts";
 import type { ClusterStep, DurableState, LeaseRecord, OperationRecord } from "#shared/core/cluster/state.ts";
 import type { Reign } from "#shared/domain/reign.ts";
 import type { PresentedToken, TokenKind } from "./auth.ts";
+import { Outbox } from "./outbox.ts";
+import type { StoredReason } from "./reason.ts";
 import { upgraded, type StoredState } from "./upgrade.ts";
 
 /** The newest events kept; older ones go, a batch at a time. */
@@ -25,23 +27,28 @@ export class StaleIncarnation extends Error {
 export interface StoredEvent {
   id: number;
   wallMs: number;
-  reason: Reason;
+  reason: StoredReason;
 }
 
 export interface StoredToken {
+  id: string;
   kind: TokenKind;
   /** Whom an agent's token speaks for; null for people's. */
   host: string | null;
   /** What people call it. */
   label: string | null;
   sha256: string;
+  createdWallMs: number;
 }
 
 export class Store {
   readonly #sql: SqlStorage;
+  /** What webhooks are still to be told; every event passes through it. */
+  readonly outbox: Outbox;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
+    this.outbox = new Outbox(sql);
   }
 
   /** The first rows of a new dataservice. */
@@ -92,9 +99,10 @@ export class Store {
     for (const reason of step.reasons) this.appendEvent(reason, wallMs);
   }
 
-  appendEvent(reason: Reason, wallMs: number): void {
+  appendEvent(reason: StoredReason, wallMs: number): void {
     this.#write("INSERT INTO events (wall_ms, body) VALUES (?, ?)", wallMs, JSON.stringify(reason));
     const { id } = this.#sql.exec<{ id: number }>("SELECT max(id) AS id FROM events").one();
+    this.outbox.enqueue({ id, reason, wallMs });
     if (id % EVENTS_BATCH === 0) this.#write("DELETE FROM events WHERE id <= ?", id - EVENTS_KEPT);
   }
 
@@ -107,7 +115,7 @@ export class Store {
         limit,
       )
       .toArray()
-      .map(({ id, wall_ms, body }) => ({ id, wallMs: wall_ms, reason: JSON.parse(body) as Reason }));
+      .map(({ id, wall_ms, body }) => ({ id, wallMs: wall_ms, reason: JSON.parse(body) as StoredReason }));
     const { last } = this.#sql.exec<{ last: number }>("SELECT coalesce(max(id), 0) AS last FROM events").one();
     return { events, last };
   }
@@ -132,23 +140,30 @@ export class Store {
       .map(({ body }) => JSON.parse(body) as Reason);
   }
 
-  addToken(token: PresentedToken, host: string | null, wallMs: number): void {
+  addToken(token: PresentedToken, owner: { host: string | null; label: string | null }, wallMs: number): void {
     this.#write(
-      "INSERT INTO tokens (id, kind, host, sha256, created_wall_ms) VALUES (?, ?, ?, ?, ?)",
+      "INSERT INTO tokens (id, kind, host, label, sha256, created_wall_ms) VALUES (?, ?, ?, ?, ?, ?)",
       token.id,
       token.kind,
-      host,
+      owner.host,
+      owner.label,
       token.sha256,
       wallMs,
     );
   }
 
+  removeToken(id: string): void {
+    this.#write("DELETE FROM tokens WHERE id = ?", id);
+  }
+
   token(id: string): StoredToken | null {
-    const [row] = this.#sql.exec<{ kind: string; host: string | null; label: string | null; sha256: string }>(
-      "SELECT kind, host, label, sha256 FROM tokens WHERE id = ?",
-      id,
-    );
-    return row ? { ...row, kind: row.kind as TokenKind } : null;
+    const [row] = this.#sql.exec<TokenRow>("SELECT * FROM tokens WHERE id = ?", id);
+    return row ? tokenOf(row) : null;
+  }
+
+  /** Every live token, oldest first. */
+  tokens(): StoredToken[] {
+    return this.#sql.exec<TokenRow>("SELECT * FROM tokens ORDER BY created_wall_ms, id").toArray().map(tokenOf);
   }
 
   /** When the named timer is due, wall time; null when it is not set. */
@@ -212,4 +227,17 @@ export class Store {
 function stateBody(durable: DurableState): string {
   const { reigns: _, ...rest } = durable;
   return JSON.stringify(rest);
+}
+
+interface TokenRow extends Record<string, SqlStorageValue> {
+  id: string;
+  kind: string;
+  host: string | null;
+  label: string | null;
+  sha256: string;
+  created_wall_ms: number;
+}
+
+function tokenOf({ id, kind, host, label, sha256, created_wall_ms }: TokenRow): StoredToken {
+  return { id, kind: kind as TokenKind, host, label, sha256, createdWallMs: created_wall_ms };
 }

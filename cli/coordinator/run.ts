@@ -37,6 +37,9 @@ export interface CoordinatorOptions {
   host: string;
 }
 
+/** Lets webhooks go to plain HTTP and to private addresses; set it to "true". */
+const ALLOW_INSECURE_WEBHOOKS = "REX_ALLOW_INSECURE_WEBHOOKS";
+
 /** Runs a coordinator until it is told to end. Resolves to the exit status: 0 after a signal, 1 otherwise. */
 export async function coordinatorMain(options: CoordinatorOptions): Promise<number> {
   const folder = resolve(options.data);
@@ -88,7 +91,9 @@ async function serveFromScratch(
   const scratch = mkdtempSync(join(tmpdir(), "rex-coordinator-"));
   try {
     copyFileSync(BUNDLE, join(scratch, "worker.js"));
-    writeFileSync(join(scratch, "config.capnp"), capnpConfig({ ...at, objects: join(folder, "objects") }));
+    const allowInsecureWebhooks = process.env[ALLOW_INSECURE_WEBHOOKS] === "true";
+    const options = { ...at, objects: join(folder, "objects"), allowInsecureWebhooks };
+    writeFileSync(join(scratch, "config.capnp"), capnpConfig(options));
     return await serve(join(scratch, "config.capnp"), join(folder, "lock"), {
       secrets: { REX_ADMIN_TOKEN: secrets.adminToken, REX_SECRET: secrets.secret },
       deadlineMs: START_MS,

@@ -133,7 +133,7 @@ describe("a self-hosted coordinator", () => {
     const shown = await ask<Status>(second.url, "/v1/dataservices/alpha");
     expect(shown).toMatchObject({ dataservice: "alpha", coordinator: { generation: 2 } });
     const { events } = await ask<Events>(second.url, "/v1/dataservices/alpha/events");
-    expect(events.map(({ data: told }) => told)).toEqual([{ generation: 1 }, { generation: 2 }]);
+    expect(events.map(({ data: told }) => told)).toEqual([{ by: "admin" }, { generation: 1 }, { generation: 2 }]);
   });
 
   it("is refused on a folder in use, naming folder and holder, and changes nothing there", async () => {

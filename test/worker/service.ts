@@ -1,8 +1,9 @@
 /** A real dataservice behind the real Worker, and the clock that its tests move. */
 import { env, exports } from "cloudflare:workers";
 import { runInDurableObject } from "cloudflare:test";
-import { vi } from "vitest";
-import type { Created, OperationStatus, Status } from "#shared/protocol/api.ts";
+import { expect, vi } from "vitest";
+import type { Created, EventLine, Events, OperationStatus, Status } from "#shared/protocol/api.ts";
+import { ERRORS, type ErrorCode, type Problem } from "#shared/protocol/errors.ts";
 import type { Poll } from "#shared/domain/messages.ts";
 import { endStream, ScriptedMember, type Send } from "./members.ts";
 
@@ -23,6 +24,15 @@ export function ask(path: string, { method, token = ADMIN, body }: Asked = {}): 
   const init: RequestInit = { method: method ?? (body === undefined ? "GET" : "POST"), headers };
   if (body !== undefined) init.body = typeof body === "string" ? body : JSON.stringify(body);
   return exports.default.fetch(`http://coordinator${path}`, init);
+}
+
+/** The response is this refusal, in the documented shape; returns its detail. */
+export async function refusedWith(response: Response, code: ErrorCode): Promise<string> {
+  const problem = await response.json<Problem>();
+  expect(problem).toMatchObject({ code, status: ERRORS[code].status, type: `urn:interrex:error:${code}` });
+  expect(response.status).toBe(ERRORS[code].status);
+  expect(response.headers.get("Content-Type")).toBe("application/problem+json");
+  return problem.detail;
 }
 
 export const CREATE = {
@@ -86,6 +96,12 @@ export async function operations(): Promise<OperationStatus[]> {
   return (await response.json<{ operations: OperationStatus[] }>()).operations;
 }
 
+/** The events of these kinds, oldest first, without their numbers and times. */
+export async function eventsOf(...kinds: string[]): Promise<Pick<EventLine, "kind" | "data">[]> {
+  const { events } = await (await ask("/v1/dataservices/alpha/events?limit=1000")).json<Events>();
+  return events.filter(({ kind }) => kinds.includes(kind)).map(({ kind, data }) => ({ kind, data }));
+}
+
 /** All members but those left out are online, under the primary of this epoch. */
 export async function isWhole(epoch: number, without: string[] = []): Promise<boolean> {
   const seen = await status();
@@ -114,7 +130,19 @@ export function stub() {
 /** Everything that the object has stored, table by table. */
 export function stored(): Promise<Record<string, unknown[]>> {
   return runInDurableObject(stub(), (_, { storage }) => {
-    const tables = ["meta", "state", "lease", "reigns", "events", "operations", "transcript", "tokens", "timers"];
+    const tables = [
+      "meta",
+      "state",
+      "lease",
+      "reigns",
+      "events",
+      "operations",
+      "transcript",
+      "tokens",
+      "timers",
+      "webhooks",
+      "deliveries",
+    ];
     return Object.fromEntries(tables.map((table) => [table, storage.sql.exec(`SELECT * FROM ${table}`).toArray()]));
   });
 }

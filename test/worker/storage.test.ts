@@ -195,7 +195,8 @@ describe("migrations", () => {
         "INSERT INTO tokens (id, kind, host, sha256, created_wall_ms) VALUES ('a', 'agent', 'db1', 'x', 1)",
       );
       migrate(storage.sql, MIGRATIONS, 2);
-      expect(new Store(storage.sql).token("a")).toEqual({ kind: "agent", host: "db1", label: null, sha256: "x" });
+      const kept = { id: "a", kind: "agent", host: "db1", label: null, sha256: "x", createdWallMs: 1 };
+      expect(new Store(storage.sql).tokens()).toEqual([kept]);
     });
   });
 
@@ -296,7 +297,7 @@ describe("what only grows is capped", () => {
     });
     expect(events).toBeGreaterThanOrEqual(EVENTS_KEPT);
     expect(events).toBeLessThan(EVENTS_KEPT + 100);
-    expect(last).toBe(EVENTS_KEPT + 251);
+    expect(last).toBe(EVENTS_KEPT + 252);
     const page = await (
       await ask(`/v1/dataservices/alpha/events?after=${last - 2}&limit=10`)
     ).json<{ events: { id: number }[] }>();
@@ -343,9 +344,10 @@ it("counts one generation per incarnation and tells each in the events", async (
   const { events } = await (
     await ask("/v1/dataservices/alpha/events")
   ).json<{ events: { kind: string; data: unknown }[] }>();
-  expect(events.map(({ kind, data }) => ({ kind, data }))).toEqual(
-    [1, 2, 3].map((generation) => ({ kind: "coordinator-started", data: { generation } })),
-  );
+  expect(events.map(({ kind, data }) => ({ kind, data }))).toEqual([
+    { kind: "dataservice-created", data: { by: "admin" } },
+    ...[1, 2, 3].map((generation) => ({ kind: "coordinator-started", data: { generation } })),
+  ]);
 });
 
 it("carries state over a restart: the same picture, the same tokens", async () => {
