@@ -77,7 +77,7 @@ export interface Engine {
    * Lays the data directory out anew after `upstream`, by pg_rewind or the configured clone command; what the server's
    * own log holds beyond `fork` is kept aside first. Leaves the server stopped, read-only at its next start, its
    * configuration ours. Fails with `rebuild-not-allowed`, `rewind-not-possible`, `rewind-failed`, `clone-failed`,
-   * `log-not-kept`; nothing was changed when it was not allowed or the log could not be kept.
+   * `log-not-kept`, `clone-stuck` (the clone was put in place, does not serve, and could not be taken out again); nothing was changed when it was not allowed or the log could not be kept.
    */
   rebuild(upstream: Endpoint, fork: LogPoint, deadlineMs: number): Promise<EngineOutcome>;
   /** Looks at the server and its configuration without changing anything. */

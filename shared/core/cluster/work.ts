@@ -44,9 +44,14 @@ export function identity(work: Work, host: HostName): Identity {
   return record;
 }
 
+/**
+ * Tells a reason; with `op` it also goes into the transcript of the operation under way, which has kept its first number
+ * while its later attempts carry higher ones, or else of the operation `op`.
+ */
 export function because(work: Work, reason: Reason, op?: number): void {
   work.reasons.push(reason);
-  if (op !== undefined) work.effects.push({ kind: "transcript", op, entry: reason });
+  if (op === undefined) return;
+  work.effects.push({ kind: "transcript", op: work.durable.operation?.op ?? op, entry: reason });
 }
 
 /** Gives a reason once in this incarnation: for obstacles that every poll would meet again. */
