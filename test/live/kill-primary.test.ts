@@ -17,7 +17,8 @@ afterAll(async () => {
 });
 
 test("a killed primary is succeeded, and its datasource says by whom", async () => {
-  const { figures, before, after } = await runScenario("kill-primary", await stage.cluster());
+  const cluster = await stage.cluster();
+  const { figures, before, after } = await runScenario("kill-primary", cluster);
 
   expect(before.primary).toBe(FIRST_PRIMARY);
   expect(["db2", "db3"]).toContain(after.primary);
@@ -27,6 +28,12 @@ test("a killed primary is succeeded, and its datasource says by whom", async () 
   expect(figures.acked).toBeGreaterThan(300);
   expect(Number.isInteger(figures.lost)).toBe(true);
   expect(figures.outageMs).toBeGreaterThan(0);
+
+  // What was struck is the server alone.
+  const host = cluster.host(FIRST_PRIMARY);
+  expect(host.servers).toEqual([]);
+  expect(host.isAgentRunning).toBe(true);
+  expect(host.guardianPid).not.toBeNull();
 
   const screen = renderLs(after, PLAIN_LS);
   expect(screen).toContain(`${FIRST_PRIMARY}(master:SHUNNED(FAILED-OVER-TO-${after.primary})`);
