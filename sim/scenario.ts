@@ -122,7 +122,11 @@ function anyScenario(seed: number, random: Random): Scenario {
       priority: random.whole(0, 2),
     })),
     primaryServes: random.chance(0.5),
-    settings: { ...DEFAULT_SETTINGS, budget: random.chance(0.15) ? DEFAULT_SETTINGS.budget : 1_000 },
+    settings: {
+      ...DEFAULT_SETTINGS,
+      pollInOperationMs: random.pick([20, 50, 100]),
+      budget: random.chance(0.15) ? DEFAULT_SETTINGS.budget : 1_000,
+    },
     weather: weatherOf(random),
     chaosFromMs,
     chaosUntilMs: chaosFromMs + random.between(8_000, 40_000),

@@ -7,30 +7,34 @@ import { switchDeadlines } from "./switch.ts";
 
 /** The next moment, in `at`, at which a tick can change something; null when only events can. */
 export function nextDeadlineAt(state: ClusterState): number | null {
-  const moments = [phaseDeadline(state), ...planned(state), ...silences(state), ...restarts(state)].filter(
-    (moment): moment is number => moment !== null && moment > state.live.at,
-  );
-  return moments.length === 0 ? null : Math.min(...moments);
+  let next = Infinity;
+  const consider = (moment: number | null): void => {
+    if (moment !== null && moment > state.live.at && moment < next) next = moment;
+  };
+  consider(phaseDeadline(state));
+  for (const moment of planned(state)) consider(moment);
+  considerSilences(state, consider);
+  for (const { notBefore } of Object.values(state.live.restarts)) consider(notBefore);
+  return next === Infinity ? null : next;
 }
 
-function planned(state: ClusterState): number[] {
+function planned(state: ClusterState): readonly number[] {
   const { plan } = state.durable;
-  if (!plan) return [];
+  if (!plan) return NO_MOMENTS;
   return plan.kind === "switch" ? switchDeadlines(state, plan) : recoveryDeadlines(state);
 }
 
-function silences(state: ClusterState): number[] {
-  if (state.durable.phase.kind === "founding" || state.durable.policy === "maintenance") return [];
-  return Object.values(state.durable.members)
-    .filter((record) => record.role === "replica" && mayFallSilent(record))
-    .map((record) => (state.live.hosts[record.name]?.handledAt ?? 0) + state.durable.settings.silentMs);
+const NO_MOMENTS: readonly number[] = [];
+
+function considerSilences({ durable, live }: ClusterState, consider: (moment: number) => void): void {
+  if (durable.phase.kind === "founding" || durable.policy === "maintenance") return;
+  for (const record of Object.values(durable.members)) {
+    if (record.role !== "replica" || !mayFallSilent(record)) continue;
+    consider((live.hosts[record.name]?.handledAt ?? 0) + durable.settings.silentMs);
+  }
 }
 
 /** Whether a silence would change the record: a shun, an operator's word and a silence already told stay as they are. */
 function mayFallSilent({ state, reason }: MemberRecord): boolean {
   return state !== "shunned" && !isOperatorsWord(reason) && reason.kind !== "manager-stopped";
-}
-
-function restarts(state: ClusterState): number[] {
-  return Object.values(state.live.restarts).map((restart) => restart.notBefore);
 }

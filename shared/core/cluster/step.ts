@@ -58,8 +58,9 @@ function handle(work: Work, event: ClusterEvent): ClusterStep["answer"] {
 /** Datasources first, so that the succession sees who is up; and again after it, because a new primary changes who is. */
 function settle(work: Work): void {
   observeDatasources(work);
+  const before = work.durable;
   advance(work);
-  observeDatasources(work);
+  if (work.durable !== before) observeDatasources(work);
 }
 
 function passTime(work: Work, event: ClusterEvent): void {

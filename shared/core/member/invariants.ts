@@ -3,7 +3,7 @@ import type { MemberState } from "./state.ts";
 
 /** Throws when `after` may not follow `before`. */
 export function assertMemberInvariants(before: MemberState, after: MemberState): void {
-  for (const [rule, holds] of Object.entries(memberInvariants)) {
+  for (const [rule, holds] of RULES) {
     if (!holds(before, after)) throw new Error(`invariant broken: ${rule}`);
   }
 }
@@ -35,3 +35,5 @@ const memberInvariants: Record<string, (before: MemberState, after: MemberState)
     before.phase.kind === "fencing" ||
     before.phase.kind === "closed",
 };
+
+const RULES = Object.entries(memberInvariants);

@@ -337,7 +337,10 @@ function end(before: MemberState, work: Work): MemberStep {
 /** Only the lease and the bare version may be lost with a kernel crash: another boot inherits neither. */
 function mustSync(before: MemberDurable, after: MemberDurable): boolean {
   if (before === after) return false;
-  const { lease: _a, version: _b, mac: _c, ...was } = before;
-  const { lease: _d, version: _e, mac: _f, ...is } = after;
-  return JSON.stringify(was) !== JSON.stringify(is);
+  return (Object.keys(after) as (keyof MemberDurable)[]).some((key) => {
+    if (before[key] === after[key] || MAY_BE_LOST.has(key)) return false;
+    return JSON.stringify(before[key]) !== JSON.stringify(after[key]);
+  });
 }
+
+const MAY_BE_LOST: ReadonlySet<keyof MemberDurable> = new Set(["lease", "version", "mac"]);
