@@ -114,7 +114,7 @@ export class Outbox {
         `SELECT d.n, d.webhook, w.url, w.secret, d.body, d.tries, d.next_try_wall_ms AS nextTryWallMs
            FROM webhooks w JOIN deliveries d ON d.n =
              (SELECT n FROM deliveries WHERE webhook = w.id AND state = 'pending' ORDER BY n LIMIT 1)
-          ORDER BY d.next_try_wall_ms`,
+          ORDER BY d.next_try_wall_ms, d.n`,
       )
       .toArray();
   }

@@ -8,7 +8,13 @@ export default defineConfig({
   plugins: [
     cloudflareTest({
       wrangler: { configPath: `${ROOT}wrangler.toml` },
-      miniflare: { bindings: { ADMIN_TOKEN: "administrator-of-the-tests", SECRET: "secret-of-the-tests-only" } },
+      miniflare: {
+        bindings: {
+          ADMIN_TOKEN: "administrator-of-the-tests",
+          SECRET: "secret-of-the-tests-only",
+          ALLOW_INSECURE_WEBHOOKS: "true",
+        },
+      },
     }),
   ],
   test: {
@@ -16,6 +22,7 @@ export default defineConfig({
     include: ["test/worker/**/*.test.ts"],
     // It starts real processes, which no Worker can.
     exclude: ["test/worker/selfhost.test.ts"],
+    globalSetup: ["test/worker/receiver-setup.ts"],
     testTimeout: 30_000,
   },
 });
