@@ -2,12 +2,14 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Created, Events, Status } from "#shared/protocol/api.ts";
+import { Webhook } from "standardwebhooks";
+import type { Created, Deliveries, Events, Status, WebhookCreated } from "#shared/protocol/api.ts";
 import { isLocked } from "../../cli/coordinator/workerd.ts";
+import { Receiver, type Box } from "./receiver.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const MAIN = `import { coordinatorMain } from ${JSON.stringify(`${ROOT}cli/coordinator/run.ts`)};
@@ -177,6 +179,93 @@ describe("a self-hosted coordinator", () => {
     expect(words).toContain(`--port ${port} cannot be listened on`);
     await start();
   });
+});
+
+describe("the webhooks of a self-hosted coordinator", () => {
+  let receiver: Receiver;
+
+  beforeEach(async () => {
+    receiver = await Receiver.start();
+  });
+
+  afterEach(() => receiver.end());
+
+  const answerWith = (...answers: (number | "hang")[]) =>
+    fetch(`${receiver.url}/box/events`, { method: "PUT", body: JSON.stringify(answers) });
+
+  async function received(count: number): Promise<Box> {
+    const box = (await (await fetch(`${receiver.url}/box/events?count=${count}`)).json()) as Box;
+    expect(box.letters.length).toBeGreaterThanOrEqual(count);
+    return box;
+  }
+
+  it("are told of an event although workerd was killed between its commit and its delivery", async () => {
+    const env = { REX_ALLOW_INSECURE_WEBHOOKS: "true" };
+    const first = await start({ env });
+    await create(first.url);
+    await answerWith("hang");
+    const webhook = await ask<WebhookCreated>(first.url, "/v1/dataservices/alpha/webhooks", {
+      url: `${receiver.url}/hook/events`,
+      events: ["webhook-created"],
+    });
+    const [cut] = (await received(1)).letters;
+    process.kill(holder().pid, "SIGKILL");
+    await once(first.child, "exit", { signal: AbortSignal.timeout(20_000) });
+    await answerWith(204);
+
+    // Nobody asks for the dataservice: its alarm alone has to wake it.
+    const second = await start({ env });
+    const { letters } = await received(2);
+    const [before, after] = [cut, letters[1]].map((letter) => ({
+      id: letter?.headers["webhook-id"],
+      body: new Webhook(webhook.secret).verify(letter?.body ?? "", letter?.headers ?? {}),
+    }));
+    expect(after).toEqual(before);
+    expect(after?.body).toMatchObject({ type: "webhook-created", dataservice: "alpha", data: { webhook: webhook.id } });
+    expect(second.said()).not.toContain(webhook.secret);
+    await end(second.child, "SIGTERM");
+  });
+
+  it("reach no private address by a public name, unless the operator permits it", async () => {
+    const { url, connections, close } = await privateName();
+    const first = await start();
+    await create(first.url);
+    await untilTried(first.url, url);
+    expect(connections()).toBe(0);
+    expect(
+      await ask(first.url, "/v1/dataservices/alpha/webhooks", { url: `${receiver.url}/hook/events` }),
+    ).toMatchObject({ code: "url-not-allowed" });
+    await end(first.child, "SIGTERM");
+    const second = await start({ env: { REX_ALLOW_INSECURE_WEBHOOKS: "true" } });
+    await untilTried(second.url, url);
+    expect(connections()).toBeGreaterThan(0);
+    await close();
+  });
+
+  /** Makes a webhook and waits until its first delivery has failed. */
+  async function untilTried(at: string, url: string): Promise<void> {
+    const { id } = await ask<WebhookCreated>(at, "/v1/dataservices/alpha/webhooks", { url });
+    const path = `/v1/dataservices/alpha/webhooks/${id}/deliveries`;
+    const error = async () => (await ask<Deliveries>(at, path)).pending[0]?.lastError;
+    await expect.poll(error, { timeout: 20_000 }).toMatch(/^not delivered: /);
+  }
+
+  /** A name that is no literal and leads to this machine, and a listener there that counts who comes. */
+  async function privateName(): Promise<{ url: string; connections: () => number; close: () => Promise<void> }> {
+    let count = 0;
+    const server = createServer((socket) => {
+      count += 1;
+      socket.destroy();
+    });
+    server.listen(0, hostname());
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const close = async (): Promise<void> => {
+      server.close();
+      await once(server, "close");
+    };
+    return { url: `https://${hostname()}:${port}/`, connections: () => count, close };
+  }
 });
 
 describe("the secrets of a self-hosted coordinator", () => {

@@ -22,7 +22,7 @@ export default defineConfig({
     include: ["test/worker/**/*.test.ts"],
     // It starts real processes, which no Worker can.
     exclude: ["test/worker/selfhost.test.ts"],
-    globalSetup: ["test/worker/receiver-setup.ts"],
+    globalSetup: [`${ROOT}test/worker/receiver-setup.ts`],
     testTimeout: 30_000,
   },
 });
