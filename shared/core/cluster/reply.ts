@@ -1,11 +1,11 @@
 /** The answer to an admitted poll: lease, commands, routes, and when to come again. */
 import { PROTOCOL_VERSION } from "../../domain/version.ts";
 import type { Lease, Peer, Poll, Route, Upstream } from "../../domain/messages.ts";
-import type { HostName } from "../../domain/names.ts";
+import type { HostName, MemberName } from "../../domain/names.ts";
 import { commandsFor, isPromotion } from "./goals.ts";
 import { expiryAt, grant, isEndless, isThirdUsed, issueNonce } from "./lease.ts";
 import { nextDeadlineAt } from "./deadline.ts";
-import type { ReplyBody } from "./state.ts";
+import type { LeaseRecord, ReplyBody } from "./state.ts";
 import { isHolding } from "./switch.ts";
 import { isSilent } from "./datasources.ts";
 import { member, type Work } from "./work.ts";
@@ -34,7 +34,7 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
     lease,
     leaseEndedEpoch: endedEpoch(work, poll),
     commands,
-    routes: poll.connector ? [readWriteRoute(work), readOnlyRoute(work)] : [],
+    routes: poll.connector ? routesOf(work) : [],
     peers: peersOf(work, poll.host),
   };
 }
@@ -69,17 +69,47 @@ function endedEpoch(work: Work, poll: Poll): number | null {
 }
 
 /** The connectors' proof that the epoch stands: never longer than what is left of the holder's lease. */
-function readWriteRoute(work: Work): Route {
+function readWriteRoute(work: Work): Route | null {
   const { durable } = work;
   const { phase, epoch } = durable;
   const hold = durable.plan?.kind === "switch" && isHolding(durable.plan.step);
   const closed: Route = { service: "read-write", epoch, target: null, hold, validMs: 0 };
   if (phase.kind !== "reigning" || !phase.opened || !work.lease || work.lease.epoch !== epoch) return closed;
   const { endpoint } = member(work, phase.primary);
-  const { ttlMs } = work.lease;
-  const validMs = isEndless(work) ? ttlMs : Math.floor(work.live.leaseAt + ttlMs - work.live.at);
+  const validMs = provenForMs(work, phase.primary, work.lease);
+  // What an earlier incarnation has proved stands until the holder itself has been heard.
+  if (validMs === null) return null;
   if (!endpoint || validMs <= 0) return closed;
   return { service: "read-write", epoch, target: { member: phase.primary, ...endpoint }, hold, validMs };
+}
+
+/**
+ * How long the holder may write for certain; null when this incarnation knows nothing of it yet. A lease that was
+ * inherited may have begun at any time before: the holder's own word then counts.
+ */
+function provenForMs(work: Work, holder: MemberName, { ttlMs }: LeaseRecord): number | null {
+  const { at, leaseAt, hosts } = work.live;
+  const heard = hosts[holder];
+  if (!heard) return null;
+  if (heard.poll.server?.phase !== "open") return 0;
+  if (isEndless(work)) return ttlMs;
+  const isInherited = leaseAt === 0;
+  const leftMs = isInherited ? heard.handledAt + (heard.poll.leaseRemainingMs ?? 0) - at : leaseAt + ttlMs - at;
+  return Math.floor(Math.min(leftMs, ttlMs));
+}
+
+/** The connectors' routes; of what is not known yet nothing is said, and what was said before stands for its time. */
+function routesOf(work: Work): Route[] {
+  const readOnly = isReaderUnheard(work) ? null : readOnlyRoute(work);
+  return [readWriteRoute(work), readOnly].filter((route) => route !== null);
+}
+
+/** Whether a replica that is read from has not been heard by this incarnation, which is too young to say why. */
+function isReaderUnheard({ durable, live }: Work): boolean {
+  if (live.at >= durable.settings.silentMs) return false;
+  return Object.values(durable.members).some(
+    ({ name, role, state }) => role === "replica" && state === "online" && !live.hosts[name],
+  );
 }
 
 /**
