@@ -277,8 +277,9 @@ export class Coordinator extends DurableObject<Env> {
     const done = this.#write(({ state }) =>
       work({ store: this.#store, dataservice: state.durable.dataservice, by, wallMs: this.#now() }),
     );
+    if (!done.ok) return done;
     this.#attend();
-    return done.ok ? done.value : done;
+    return done.value;
   }
 
   /** One change of the outbox, when a try has ended. */
@@ -307,7 +308,12 @@ export class Coordinator extends DurableObject<Env> {
   /** After every event: what became due to be delivered goes out, and the alarm is armed for what is due next. */
   #attend(): void {
     if (!this.#loaded) return;
-    this.#deliverer.deliverDue();
+    try {
+      this.#deliverer.deliverDue();
+    } catch (error) {
+      // What cannot be told must cost nobody an answer.
+      console.error(JSON.stringify({ message: "deliveries failed", error: String(error) }));
+    }
     const due = this.#dueMs(this.#loaded);
     if (due !== null && mustArm(this.#loaded.armedMs, due, this.#wallMs)) this.#arm(due);
   }
@@ -376,8 +382,8 @@ export class Coordinator extends DurableObject<Env> {
     const toldMs = this.#forbiddenMs.get(id);
     if (toldMs !== undefined && wallMs - toldMs < FORBIDDEN_EVERY_MS) return;
     this.#forbiddenMs.set(id, wallMs);
-    this.#write(() => this.#store.appendEvent({ kind: "forbidden", token: id, tokenKind: kind, host, right }, wallMs));
-    this.#attend();
+    const told = { kind: "forbidden", token: id, tokenKind: kind, host, right } as const;
+    if (this.#write(() => this.#store.appendEvent(told, wallMs)).ok) this.#attend();
   }
 
   /**

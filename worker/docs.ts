@@ -1,5 +1,6 @@
 /** The page for people at `/docs`: the routes and the refusals, made from what the code uses. */
 import { ERRORS } from "#shared/protocol/errors.ts";
+import { EVENT_KINDS } from "./reason.ts";
 import { ROUTES } from "./routes.ts";
 
 const STYLE = `
@@ -26,7 +27,10 @@ export function docsPage(): string {
 <style>${STYLE}</style>
 <h1>Interrex coordinator API</h1>
 <p>Every shape is in <a href="/openapi.json">openapi.json</a>. Requests carry <code>Authorization: Bearer &lt;token&gt;</code>:
-the administrator's token, or one of the tokens that a creation answers.</p>
+the administrator's token, or one of the dataservice's own: its creation answers one for each agent.</p>
+<p>Webhooks follow <a href="https://www.standardwebhooks.com/">Standard Webhooks</a>: check <code>webhook-signature</code>, and
+know repetitions by <code>webhook-id</code>. The body is <code>{"type", "timestamp", "dataservice", "data"}</code> with
+one of these types: ${EVENT_KINDS.map(code).join(", ")}.</p>
 <h2>Routes</h2>
 ${table(["Method", "Path", "What it does"], routes)}
 <h2>Refusals</h2>
