@@ -57,6 +57,7 @@ export class Agent {
       server: host.server,
       taskFailureP: scenario.taskFailureP,
       reservesTimelines: scenario.reservesTimelines,
+      answersUpstream: scenario.answersUpstream,
     });
   }
 

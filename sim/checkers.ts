@@ -13,7 +13,7 @@ import type { Server } from "./server.ts";
 import type { World } from "./world.ts";
 
 export interface Violation {
-  rule: "switch" | "G1" | "G3" | "G4" | "G5" | "G6" | "L1" | "invariant";
+  rule: "policy" | "switch" | "G1" | "G3" | "G4" | "G5" | "G6" | "L1" | "invariant";
   what: string;
   timeMs: number;
 }
@@ -168,6 +168,21 @@ export class Checkers {
       }
     }
     for (const reason of result.reasons) this.#judgeSuccession(before, reason);
+    for (const reason of result.reasons) this.#judgePolicy(before, after, reason);
+  }
+
+  /** Outside AUTOMATIC nobody but an operator makes another member the primary; in MAINTENANCE nobody else starts a server. */
+  #judgePolicy(before: DurableState, after: DurableState, reason: Reason): void {
+    const { policy, phase } = before;
+    const isOperators = [before.operation, after.operation].some((operation) => operation?.requestedBy === "operator");
+    if (policy === "automatic" || after.policy === "automatic" || isOperators || phase.kind === "founding") return;
+    const holder = "deposed" in phase ? phase.deposed : phase.primary;
+    if (reason.kind === "epoch-minted" && reason.member !== holder) {
+      this.fail("policy", `${reason.member} succeeds ${holder} in ${policy}, and no operator asked for it`);
+    }
+    if (reason.kind === "command-issued" && reason.command === "start" && policy === "maintenance") {
+      this.fail("policy", `${reason.member} is started in maintenance, and no operator asked for it`);
+    }
   }
 
   /** A planned successor has everything that the stopped primary ever acknowledged. */

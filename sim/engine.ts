@@ -19,6 +19,8 @@ export interface EnginePorts {
   taskFailureP: number;
   /** Whether a promotion takes the number it is given, as the engine does, or the first that the server does not know. */
   reservesTimelines: boolean;
+  /** Whether servers say if they are writable. */
+  answersUpstream: boolean;
 }
 
 interface RunningTask {
@@ -138,7 +140,7 @@ export class Engine {
         const takesMs = random.between(1, 150);
         let answer: string = "no-answer";
         this.#later(running, takesMs / 2, () => {
-          answer = upstream?.answerTo(server.name) ?? "no-answer";
+          if (this.#ports.answersUpstream) answer = upstream?.answerTo(server.name) ?? "no-answer";
         });
         return { takesMs, outcome: () => (fails ? failed : { ok: true, value: answer }) };
       }

@@ -54,6 +54,8 @@ export interface Scenario {
   hasGuardian: boolean;
   /** Whether a reply that comes after the poll's timeout still reaches the machine. */
   hasLateReplies: boolean;
+  /** Whether a server says on a replication connection whether it is writable; those before 14 do not. */
+  answersUpstream: boolean;
   /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
   reservesTimelines: boolean;
 }
@@ -110,6 +112,7 @@ function leaseHunt(random: Random): Partial<Scenario> {
     coordinatorCrashP: 0,
     hasGuardian: false,
     hasLateReplies: true,
+    answersUpstream: random.chance(0.2),
   };
 }
 
@@ -138,6 +141,7 @@ function anyScenario(seed: number, random: Random): Scenario {
     hasGuardian: random.chance(0.5),
     hasLateReplies: random.chance(0.7),
     reservesTimelines: true,
+    answersUpstream: random.chance(0.5),
   };
 }
 

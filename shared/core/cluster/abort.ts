@@ -10,7 +10,8 @@ type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 export function abort(work: Work, phase: PhaseOf<"collecting">, code: AbortCode, members: MemberName[]): void {
   const { op, epoch, deposed, proof, cause } = phase;
   because(work, { kind: "failover-aborted", op, deposed, code, members }, op);
-  if (isMarkedByAbort(work, deposed)) setState(work, deposed, "shunned", { kind: "failover-aborted" });
+  if (code !== "not-automatic" && isMarkedByAbort(work, deposed))
+    setState(work, deposed, "shunned", { kind: "failover-aborted" });
   if (work.durable.plan) endPlan(work, code);
   else endOperation(work, code);
   setPhase(work, { kind: "vacant", epoch, deposed, op, proof, cause, code, welcomed: null });

@@ -10,6 +10,7 @@ import { type Candidate, candidatesOf, catchUpFrom, choose, freezeMode, ineligib
 import { setFallen } from "./deposed.ts";
 import { ASK_UPSTREAM_MS } from "./goals.ts";
 import { mint } from "./minting.ts";
+import { whyNobodySucceeds } from "./policy.ts";
 import type { ClusterState, Phase } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
 import { type Work, because, becauseOnce, member, setPhase, setStep } from "./work.ts";
@@ -28,6 +29,7 @@ export function tellCandidates(work: Work): void {
 }
 
 export function collect(work: Work, phase: PhaseOf<"collecting">): void {
+  if (isStoodDown(work, phase)) return abort(work, phase, "not-automatic", []);
   if (isOverBudget(work, phase)) return abort(work, phase, "failover-budget-spent", []);
   if (phase.inquiry.kind === "asking") return inquire(work, phase);
   if (phase.cause === "switch") return handOver(work, phase);
@@ -45,6 +47,12 @@ export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   if (phase.target === null || ready.length === 0) return abort(work, phase, "no-candidate", []);
   const code = ready.includes(phase.target) ? "target-behind" : "target-not-eligible";
   abort(work, phase, code, [phase.target]);
+}
+
+/** The operator has taken the decision away from the coordinator while it was still looking. */
+function isStoodDown(work: Work, { cause, target, deposed, byOperator, isForced }: PhaseOf<"collecting">): boolean {
+  if (byOperator || isForced || work.durable.policy === "automatic") return false;
+  return whyNobodySucceeds(work, cause) !== null || (cause === "lease-lost" && target !== deposed);
 }
 
 /** A named target that is not the most advanced first fetches the rest from the one that is (Slony-I's rule). */

@@ -10,7 +10,7 @@ import { endReign } from "./ending.ts";
 import { recoverAll } from "./recover-commands.ts";
 import type { OperatorRequest, Phase } from "./state.ts";
 import { retrySuccession } from "./vacancy.ts";
-import { type Work, because, beginOperation, endOperation, member, nextOp, setPlan } from "./work.ts";
+import { type Work, because, beginOperation, endOperation, endPlan, member, nextOp, setPlan } from "./work.ts";
 
 /** Who asks, for the event log, and whether the guards that allow it are overridden. */
 export interface Asking {
@@ -126,7 +126,9 @@ function assertDead(work: Work, phase: PhaseOf<"reigning" | "deposing">, { force
   }
   tell();
   const op = nextOp(work);
-  if (work.durable.operation) endOperation(work, "promotion-failed");
+  // Whatever was under way for this primary is over with it.
+  if (work.durable.plan) endPlan(work, "primary-lost");
+  else if (work.durable.operation) endOperation(work, "promotion-failed");
   beginOperation(work, op, "failover", true);
   tellPreview(work, op, primary);
   endReign(work, { ...phase, op }, "asserted", "operator-asserted");

@@ -2,7 +2,8 @@
 import type { MemberName } from "../../domain/names.ts";
 import { tellCandidates } from "./collecting.ts";
 import { markDeposed } from "./deposed.ts";
-import type { AbortCode, FailoverCause } from "./reason.ts";
+import { whyNobodySucceeds } from "./policy.ts";
+import type { FailoverCause } from "./reason.ts";
 import { abandonRecovery } from "./recover.ts";
 import type { EndProof } from "./state.ts";
 import { type Work, because, beginOperation, endOperation, endPlan, nextOp, setPhase, setStep } from "./work.ts";
@@ -80,32 +81,6 @@ function causeWithin(work: Work, primary: MemberName, cause: FailoverCause): Fai
   }
   endPlan(work, plan.step.kind === "returning" ? "" : plan.step.kind === "undoing" ? plan.step.code : "primary-lost");
   return cause;
-}
-
-/** Why nobody may succeed now; null when the search may begin. What was begun for an operator is finished in every policy. */
-function whyNobodySucceeds(work: Work, cause: FailoverCause): AbortCode | null {
-  const { policy, operation } = work.durable;
-  switch (cause) {
-    case "operator-shunned":
-    case "operator-offline":
-      return "operators-word";
-    case "switch":
-    case "switch-undone":
-    case "operator-asserted":
-    case "operator-restart":
-      return null;
-    case "lease-lost":
-      return policy === "maintenance" ? "not-automatic" : null;
-    case "promotion-failed":
-    case "promotion-timed-out":
-      return policy === "automatic" || operation !== null ? null : "not-automatic";
-    case "server-died":
-    case "agent-silent":
-    case "operator-failed":
-    case "release-unexplained":
-    case "retry":
-      return policy === "automatic" ? null : "not-automatic";
-  }
 }
 
 /** A later operation goes on where one ended: commands of the earlier one die by its number. */

@@ -230,7 +230,9 @@ function startingGoal(
 function isWanted(work: Work, phase: PhaseOf<"collecting" | "vacant">, name: MemberName): boolean {
   const { plan } = work.durable;
   if (phase.kind === "vacant") return phase.welcomed === name;
-  if (phase.isForced || phase.cause === "operator-restart") return phase.target === name;
+  // A server that its operator is restarting by hand is the operator's; one that was asked for by a command is ours.
+  const isAskedFor = phase.cause === "operator-restart" && phase.byOperator;
+  if (phase.isForced || isAskedFor) return phase.target === name;
   return phase.cause === "switch-undone" && plan?.kind === "switch" && plan.primary === name;
 }
 

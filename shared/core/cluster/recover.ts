@@ -28,7 +28,7 @@ export function advanceRecovery(work: Work, plan: RecoverPlan): void {
     case "verifying":
       return verify(work, plan, { primary, waited, isRebuilt: plan.step.isRebuilt });
     case "rebuilding":
-      return rebuild(work, plan);
+      return rebuild(work, plan, waited);
     case "following":
       return follow(work, plan, { primary, waited });
   }
@@ -100,10 +100,14 @@ function beginRebuild(work: Work, plan: RecoverPlan, primary: MemberName): void 
   setStep(work, { ...plan, step: { kind: "rebuilding", fork } });
 }
 
-function rebuild(work: Work, plan: RecoverPlan): void {
+function rebuild(work: Work, plan: RecoverPlan, waited: number): void {
   const { op, member: name } = plan;
   const result = resultOf(work, name, { kind: "rebuild", op });
-  if (!isOver(result)) return;
+  if (!isOver(result)) {
+    const silentMs = Math.min(waited, work.live.at - (work.live.hosts[name]?.handledAt ?? 0));
+    if (silentMs >= PATIENCE_MS) fail(work, plan, { code: "manager-stopped", detail: "its agent is silent" });
+    return;
+  }
   if (result.outcome === "done") {
     because(work, { kind: "recovery-rebuilt", op, member: name, how: result.detail }, op);
     return setStep(work, { ...plan, step: { kind: "verifying", isRebuilt: true } });

@@ -50,7 +50,7 @@ export function advanceSwitch(work: Work, plan: SwitchPlan): void {
     case "returning":
       return awaitPrior(work, plan, waited);
     case "undoing":
-      return awaitOpenDoor(work, plan, step.code);
+      return awaitOpenDoor(work, plan, { code: step.code, waited });
   }
 }
 
@@ -71,8 +71,9 @@ export function switchDeadlines({ durable, live }: ClusterState, { step }: Switc
       return [whole, live.stepAt + flushMs];
     case "returning":
       return [live.stepAt + RETURN_MS];
-    case "stopping":
     case "undoing":
+      return [live.stepAt + shutForMs(durable.settings)];
+    case "stopping":
       return [];
   }
 }
@@ -94,12 +95,14 @@ function rollBack(work: Work, plan: SwitchPlan, code: SwitchFailure): void {
   setStep(work, { ...plan, step: { kind: "undoing", code } });
 }
 
-function awaitOpenDoor(work: Work, plan: SwitchPlan, code: SwitchFailure): void {
+/** A door that nobody speaks for has opened by itself when its time is over. */
+function awaitOpenDoor(work: Work, plan: SwitchPlan, { code, waited }: { code: SwitchFailure; waited: number }): void {
   const { phase } = work.durable;
   // After a stop it is the next reign that ends the switch.
   if (phase.kind !== "reigning" || !phase.opened) return;
   const host = work.live.hosts[plan.primary];
-  if (phase.primary === plan.primary && (!host || host.poll.server?.door === "shut")) return;
+  const isShut = phase.primary === plan.primary && (!host || host.poll.server?.door === "shut");
+  if (isShut && waited < shutForMs(work.durable.settings)) return;
   because(work, { kind: "operation-unlocked", op: plan.op, policy: work.durable.policy }, plan.op);
   endPlan(work, code);
 }
