@@ -21,7 +21,7 @@ export function upgraded(stored: StoredState): StoredState {
   };
 }
 
-const WITHOUT_POLICY = { policyVersion: 0 };
+const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0 };
 
 function upgradedPhase(phase: Phase): Phase {
   switch (phase.kind) {

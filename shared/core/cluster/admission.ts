@@ -54,8 +54,8 @@ export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
 
 /** A new data incarnation is what a rebuild that we have asked for leaves behind. */
 function isRebuilding(state: ClusterState, poll: Poll): boolean {
-  const command = state.durable.commands[poll.host];
-  return command?.kind === "rebuild" && poll.opSeen >= command.op && poll.ownEpoch === 0;
+  const rebuildOp = state.durable.identities[poll.host]?.rebuildOp ?? 0;
+  return rebuildOp > 0 && poll.opSeen >= rebuildOp && poll.ownEpoch === 0;
 }
 
 function secondAgent(poll: Poll, seen: number): Refusal {

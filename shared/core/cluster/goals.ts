@@ -10,7 +10,7 @@ import { catchUpFrom, freezeMode, ineligible } from "./choose.ts";
 import { hasDiverged, livingPrimary } from "./datasources.ts";
 import type { Phase, RecoverPlan, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
-import { type Work, because, becauseOnce, member, setHost } from "./work.ts";
+import { type Work, because, becauseOnce, member, setHost, setIdentity } from "./work.ts";
 
 /** How long a server that was asked whether it is writable may take to answer: a frozen one says nothing at all. */
 export const ASK_UPSTREAM_MS = 200;
@@ -152,6 +152,8 @@ function replicaGoal(
 ): Goal | null {
   const fence = fenceIfWritable(server);
   if (fence) return fence;
+  // While a rebuild is under way, or after one that failed, there is nothing to start or to repoint.
+  if (server.isDamaged) return null;
   const record = member(work, name);
   // The others are repointed once the new primary is open: repointing never delays the opening.
   // A shunned replica goes on replicating; it is only not repointed to a primary that it never followed.
@@ -307,6 +309,7 @@ function issue(work: Work, name: MemberName, goal: Goal): Command {
   const id = `${work.durable.version + 1}.${name}.${goal.kind}`;
   const command: Command = { ...goal, id, op, epoch: work.durable.epoch, deadlineMs };
   work.durable = { ...work.durable, commands: { ...work.durable.commands, [name]: command } };
+  if (goal.kind === "rebuild") setIdentity(work, name, { rebuildOp: op });
   if (goal.kind === "fence" && work.durable.phase.kind !== "deposing") {
     because(work, { kind: "unexpectedly-writable", member: name, epoch: work.durable.epoch });
   }

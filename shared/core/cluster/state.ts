@@ -131,6 +131,8 @@ export interface Identity {
   released: Epoch;
   /** The highest policy version that the host's agent has confirmed. */
   policyVersion: number;
+  /** The operation whose rebuild may have given the host a new data incarnation; 0 when none is expected. */
+  rebuildOp: number;
 }
 
 export interface MemberRecord {
@@ -330,7 +332,14 @@ export interface Founding {
 /** The state of a dataservice that was just created: nobody has reported, nothing is commanded. */
 export function foundingState(founding: Founding): DurableState {
   const names = founding.members.map((member) => member.name);
-  const identity: Identity = { startCount: 0, incarnation: null, systemId: null, released: 0, policyVersion: 0 };
+  const identity: Identity = {
+    startCount: 0,
+    incarnation: null,
+    systemId: null,
+    released: 0,
+    policyVersion: 0,
+    rebuildOp: 0,
+  };
   return {
     dataservice: founding.dataservice,
     durability: "async",

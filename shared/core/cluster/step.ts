@@ -103,7 +103,9 @@ function enrol(work: Work, poll: Poll): void {
   }
   const systemId = poll.server?.systemId ?? null;
   if (before.systemId === null && systemId !== null) setIdentity(work, poll.host, { systemId });
-  if (poll.incarnation !== before.incarnation) setIdentity(work, poll.host, { incarnation: poll.incarnation });
+  if (poll.incarnation !== before.incarnation) {
+    setIdentity(work, poll.host, { incarnation: poll.incarnation, rebuildOp: 0 });
+  }
   if (poll.policyVersion > before.policyVersion) setIdentity(work, poll.host, { policyVersion: poll.policyVersion });
   if (poll.released > before.released) setIdentity(work, poll.host, { released: poll.released });
 }
