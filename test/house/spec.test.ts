@@ -1,6 +1,10 @@
-/** The documents name files, functions, tests and settings: what they name must be there. */
-import { existsSync, readFileSync } from "node:fs";
+/** The documents name files, functions, tests, settings and keys: what they name must be there. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { COMMANDS } from "../../cli/commands/table.ts";
+import { readConfig } from "../../agent/config.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import { zCommand } from "#shared/protocol/wire.ts";
 
@@ -68,6 +72,32 @@ test.each(["docs/SPEC.md", "docs/ARCHITECTURE.md", "README.md", "CHANGELOG.md"])
     expect(paths.filter((to) => !exists(to) && !existsSync(new URL(to, new URL(path, ROOT))))).toEqual([]);
   },
 );
+
+test("the README's example of an agent's configuration is one", () => {
+  const [, example = ""] = /```toml\n( *dataservice = [^]*?)```/.exec(read("README.md")) ?? [];
+  const directory = mkdtempSync(join(tmpdir(), "readme-"));
+  try {
+    const path = join(directory, "agent.toml");
+    writeFileSync(join(directory, "token"), "a token\n", { mode: 0o600 });
+    writeFileSync(path, example.replace("/etc/interrex/token", join(directory, "token")));
+    expect(readConfig(path)).toMatchObject({
+      host: "db1",
+      server: { rebuild: "refuse" },
+      connector: { read_only_port: 6433 },
+      peer: { port: 7432 },
+    });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test("the README's table of commands holds commands", () => {
+  const rows = read("README.md").matchAll(/^\| ((?:`[^`]+`(?:, )?)+) \|/gm);
+  const cells = [...rows].map(([, cell]) => cell).join(" ");
+  const words = [...cells.matchAll(/`(\w+)[^`]*`/g)].map(([, word = ""]) => word);
+  expect(words).toContain("switch");
+  expect(words.filter((word) => !COMMANDS.some(({ name }) => name === word))).toEqual([]);
+});
 
 function read(path: string): string {
   return readFileSync(new URL(path, ROOT), "utf8");
