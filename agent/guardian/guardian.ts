@@ -157,7 +157,8 @@ export class Guardian {
         this.#agent = socket;
         this.#hasMetAgent = true;
         const { kind: _, ...told } = line;
-        this.#told = told;
+        // An agent that has lost its state file knows of no reign; what was known before does not end with that.
+        this.#told = { ...told, held: newest(this.#told.held, told.held, this.#bootId) };
         return this.look();
       }
       case "yield":

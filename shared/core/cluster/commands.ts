@@ -5,7 +5,7 @@ import { type Answer, type Told, noPrimary, refused, setAtOnce } from "./answers
 import { candidatesOf, choose, ineligible } from "./choose.ts";
 import { tellPositions } from "./collecting.ts";
 import { datasource } from "./datasource-commands.ts";
-import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
+import { livingPrimary, streamsFrom } from "./datasources.ts";
 import { endReign } from "./ending.ts";
 import { recoverAll } from "./recover-commands.ts";
 import type { OperatorRequest, Phase } from "./state.ts";
@@ -118,10 +118,13 @@ function assertDead(work: Work, phase: PhaseOf<"reigning" | "deposing">, { force
       `the primary '${primary}@${dataservice}' is not FAILED: use \`switch\`, or \`datasource ${primary} fail\``,
     );
   }
-  if (isHeard(work, primary)) {
+  // For as long as a lease lasts a connector that hears nobody may still go by the old proof.
+  const silentMs = work.live.at - (work.live.hosts[primary]?.handledAt ?? 0);
+  const { ttlMs } = work.durable.settings;
+  if (silentMs < ttlMs) {
     return refused(
       "primary-is-live",
-      `the agent of '${primary}@${dataservice}' reports: it cannot be asserted to be dead; use \`datasource ${primary} fail\``,
+      `the agent of '${primary}@${dataservice}' was heard within the last ${ttlMs / 1_000} s: it cannot be asserted to be dead yet; use \`datasource ${primary} fail\`, or try again`,
     );
   }
   tell();

@@ -116,14 +116,15 @@ function isReaderUnheard({ durable, live }: Work): boolean {
  * The replicas that may be read from. The one that is being promoted is none any more, so that nobody writes through a
  * door for readers; the proof runs out like any other when nothing is heard.
  */
-function readOnlyRoute({ durable, live }: Work): Route {
+function readOnlyRoute(work: Work): Route {
+  const { durable, live } = work;
   const { epoch, members, phase, settings } = durable;
   const targets = Object.values(members).flatMap((record): Upstream[] => {
     const server = live.hosts[record.name]?.poll.server;
     const isReader = record.role === "replica" && record.state === "online" && record.endpoint !== null;
     const isCrowned = phase.kind === "reigning" && phase.primary === record.name;
     const isReadable = server?.report.state === "running" && server.report.inRecovery;
-    const isFresh = (server?.latencyMs ?? Infinity) <= settings.maxLatencyMs;
+    const isFresh = (server?.latencyMs ?? Infinity) <= settings.maxLatencyMs && !isSilent(work, record.name);
     return isReader && !isCrowned && isReadable && isFresh && record.endpoint
       ? [{ member: record.name, ...record.endpoint }]
       : [];
