@@ -1,0 +1,150 @@
+/** When the agent hints to its peers, and how soon it asks a coordinator again that does not answer. */
+import { setTimeout as pause } from "node:timers/promises";
+import { afterEach, describe, expect, test } from "vitest";
+import { begin } from "#shared/core/member/step.ts";
+import { freshDurable, freshLive, UNSEEN } from "#shared/core/member/state.ts";
+import type { Poll, Reply } from "#shared/domain/messages.ts";
+import { PROTOCOL_VERSION } from "#shared/domain/version.ts";
+import { readBootId, readClocks } from "../../agent/clocks.ts";
+import type { PollOutcome } from "../../agent/coordinator-client.ts";
+import { AgentLoop } from "../../agent/loop.ts";
+
+const DEADLINE_MS = 5_000;
+const ENDPOINT = { host: "127.0.0.1", port: 4_321 };
+const CONNECTOR = { pid: 1, state: "online", created: 0, active: 0, targets: [] } as const;
+
+const loops: AgentLoop[] = [];
+afterEach(() => {
+  for (const loop of loops.splice(0)) loop.stop();
+});
+
+interface Run {
+  loop: AgentLoop;
+  polls: { poll: Poll; atMs: number }[];
+  nudges: () => number;
+  /** Settles when so many polls have been sent. */
+  sent: (count: number) => Promise<void>;
+}
+
+/** A host that carries only a connector; `answer` is the coordinator. */
+function run(answer: (poll: Poll) => PollOutcome): Run {
+  const polls: Run["polls"] = [];
+  let nudges = 0;
+  let tell = () => {};
+  const durable = freshDurable({ dataservice: "alpha", host: "app1" }, "incarnation");
+  const told = { bootId: readBootId(), fenceMs: 1_500, endpoint: ENDPOINT, view: UNSEEN, nextPollMs: 1_000 };
+  const loop = new AgentLoop(
+    {
+      engine: null,
+      peers: { endpoint: ENDPOINT, learn: () => {}, nudge: () => (nudges += 1) },
+      guard: () => {},
+      poll: (poll) => {
+        polls.push({ poll, atMs: performance.now() });
+        tell();
+        return Promise.resolve(answer(poll));
+      },
+      keep: () => {},
+      connectorReport: () => ({ ...CONNECTOR, targets: [] }),
+      onRoutes: () => {},
+      onReason: () => {},
+      onPollOutcome: () => {},
+      onKeepFailure: () => {},
+      onBroken: (error) => {
+        throw error;
+      },
+    },
+    begin(durable, freshLive(told), readClocks()),
+  );
+  loops.push(loop);
+  const sent = (count: number) =>
+    new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`${polls.length} polls, not ${count}`)), DEADLINE_MS);
+      tell = () => {
+        if (polls.length < count) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      tell();
+    });
+  return { loop, polls, nudges: () => nudges, sent };
+}
+
+function reply({ seq }: Poll, patch: Partial<Reply> = {}): PollOutcome {
+  return {
+    kind: "reply",
+    reply: {
+      protocol: PROTOCOL_VERSION,
+      answersSeq: seq,
+      nonce: `nonce ${seq}`,
+      version: 0,
+      mac: "",
+      nextPollMs: 1_000,
+      policy: "automatic",
+      policyVersion: 0,
+      lease: null,
+      leaseEnded: null,
+      commands: [],
+      routes: [],
+      peers: [],
+      peerKey: "",
+      ...patch,
+    },
+  };
+}
+
+const UNREACHABLE: PollOutcome = { kind: "unreachable", detail: "nobody there" };
+
+describe("the peers are told", () => {
+  test("of what is polled out of turn, at once and when the coordinator has heard it; of a poll in turn not", async () => {
+    const { sent, nudges, polls } = run((poll) => reply(poll, { nextPollMs: 600 }));
+    expect(nudges()).toBe(1);
+    await sent(1);
+    await pause(20);
+    expect(nudges()).toBe(2);
+    expect(polls[0]?.poll.peer).toEqual(ENDPOINT);
+    await sent(2);
+    await pause(20);
+    expect(nudges()).toBe(2);
+  });
+
+  test("when the pace quickens", async () => {
+    const pace = (seq: number) => (seq === 1 ? 300 : 60);
+    const { sent, nudges } = run((poll) => reply(poll, { nextPollMs: pace(poll.seq) }));
+    await sent(1);
+    await pause(20);
+    const before = nudges();
+    await sent(4);
+    expect(nudges()).toBe(before + 1);
+  });
+
+  test("not of a poll that a peer's own hint has asked for", async () => {
+    const { loop, sent, nudges } = run((poll) => reply(poll));
+    await sent(1);
+    await pause(20);
+    const before = nudges();
+    loop.pollSoon();
+    await sent(2);
+    await pause(20);
+    expect(nudges()).toBe(before);
+  });
+});
+
+describe("a coordinator that does not answer is asked again", () => {
+  test("soon while clients are let through on a proof, and slowly when it has run out", async () => {
+    const target = { member: "db1", host: "127.0.0.1", port: 5_432 };
+    const routes: Reply["routes"] = [{ service: "read-write", epoch: 1, target, hold: false, validMs: 700 }];
+    const { sent, polls } = run((poll) => (poll.seq === 1 ? reply(poll, { routes, nextPollMs: 100 }) : UNREACHABLE));
+    await sent(5);
+    await pause(1_500);
+    const gapsMs = polls.slice(1).map(({ atMs }, index) => atMs - (polls[index]?.atMs ?? 0));
+    expect(Math.max(...gapsMs.slice(0, 4))).toBeLessThan(400);
+    expect(polls.length).toBeLessThan(12);
+    expect(Math.max(...gapsMs)).toBeGreaterThan(900);
+  });
+
+  test("slowly without one", async () => {
+    const { sent, polls } = run(() => UNREACHABLE);
+    await sent(2);
+    expect((polls[1]?.atMs ?? 0) - (polls[0]?.atMs ?? 0)).toBeGreaterThan(900);
+  });
+});
