@@ -230,8 +230,8 @@ function startingGoal(
 
 /** Whom an operator has chosen, or a switch that is being undone opens again: its server is started at once. */
 function isWanted(work: Work, phase: PhaseOf<"collecting" | "vacant">, name: MemberName): boolean {
-  const { plan } = work.durable;
-  if (phase.kind === "vacant") return phase.welcomed === name;
+  const { plan, policy } = work.durable;
+  if (phase.kind === "vacant") return phase.welcomed === name && policy === "automatic";
   // A server that its operator is restarting by hand is the operator's; one that was asked for by a command is ours.
   const isAskedFor = phase.cause === "operator-restart" && phase.byOperator;
   if (phase.isForced || isAskedFor) return phase.target === name;
