@@ -7,6 +7,7 @@ import { comparePositions, coversPosition, lsnDistance } from "../../domain/posi
 import { lastOpenedEpoch, unseenEpochs } from "../../domain/reign.ts";
 import { abort } from "./abort.ts";
 import { type Candidate, candidatesOf, catchUpFrom, choose, freezeMode, ineligible, notFinal } from "./choose.ts";
+import { isHeard } from "./datasources.ts";
 import { setFallen } from "./deposed.ts";
 import { ASK_UPSTREAM_MS } from "./goals.ts";
 import { mint } from "./minting.ts";
@@ -103,8 +104,10 @@ function handOver(work: Work, phase: PhaseOf<"collecting">): void {
   if (verdict === "complete" && isFinal) return succeed(work, phase, plan.target);
   const waited = work.live.at - work.live.phaseAt;
   if ((verdict === "waiting" || verdict === "complete") && waited < patienceMs(work, phase)) return;
-  const code = verdict === "waiting" || verdict === "complete" ? "target-incomplete" : verdict;
   const { op } = plan;
+  const isLost = !isHeard(work, plan.primary);
+  const isBehind = verdict === "waiting" || verdict === "complete";
+  const code = isLost ? "primary-lost" : isBehind ? "target-incomplete" : verdict;
   because(work, { kind: "switch-rolled-back", op, member: plan.primary, step: "stopping", code }, op);
   setStep(work, { ...plan, step: { kind: "undoing", code } });
   setPhase(work, { ...phase, cause: "switch-undone" });
@@ -113,7 +116,9 @@ function handOver(work: Work, phase: PhaseOf<"collecting">): void {
 /** Whom everybody waits for, for a moment: who gave up its lease in good order, or was stopped for a switch. */
 function returningHolder(work: Work, phase: PhaseOf<"collecting">): MemberName | null {
   const { plan } = work.durable;
-  if (phase.cause === "switch-undone" && plan?.kind === "switch") return plan.primary;
+  if (phase.cause === "switch-undone" && plan?.kind === "switch") {
+    return isHeard(work, plan.primary) ? plan.primary : null;
+  }
   if (phase.cause === "operator-restart") return phase.deposed;
   return phase.cause === "lease-lost" && !mayNotReturn(work, phase.deposed) ? phase.deposed : null;
 }

@@ -53,10 +53,10 @@ function refuseUnfounded({ durable: { phase, dataservice } }: Work): Answer | nu
   return refused("not-founded", `dataservice '${dataservice}' is not founded yet: its agents must all report first`);
 }
 
-/** One operation at a time. Only a fence that cannot be proved may be cut short, by the operator's own assertion. */
+/** One operation at a time; only the operator's own assertion that the primary is dead cuts one short. */
 function refuseBusy(work: Work, request: OperatorRequest, force: boolean): Answer | null {
   const { operation, phase } = work.durable;
-  const mayAssert = request.kind === "failover" && force && phase.kind === "deposing";
+  const mayAssert = request.kind === "failover" && force && (phase.kind === "deposing" || phase.kind === "reigning");
   const isMoving =
     phase.kind === "deposing" || phase.kind === "collecting" || (phase.kind === "reigning" && !phase.opened);
   if ((operation === null && !isMoving) || mayAssert) return null;

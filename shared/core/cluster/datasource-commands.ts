@@ -4,8 +4,10 @@ import { type Answer, type Told, noPrimary, refused, setAtOnce } from "./answers
 import { livingPrimary, streamsFrom } from "./datasources.ts";
 import type { FailoverCause } from "./reason.ts";
 import { recoverOne, reopen } from "./recover-commands.ts";
-import type { DatasourceRequest, MemberRecord, OperationRecord } from "./state.ts";
+import type { DatasourceRequest, EndProof, MemberRecord, OperationRecord, Phase } from "./state.ts";
 import { type Work, because, beginOperation, member, nextOp, setPhase, setState } from "./work.ts";
+
+type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 export function datasource(
   work: Work,
@@ -114,14 +116,14 @@ function welcome(work: Work, { name, role, state }: MemberRecord, { force, tell 
     if (!force) {
       return refused(
         "needs-force",
-        `'${dataservice}' has no primary: welcoming '${name}' makes it the next one, with what it holds; \`set force true\` if that is meant`,
+        `'${dataservice}' has no primary: welcoming '${name}' makes it the next one, with what it holds${warningOf(phase)}; \`set force true\` if that is meant`,
       );
     }
     tell();
     return setAtOnce(work, "datasource-welcome", (op) => {
       setState(work, name, "offline", { kind: "none" });
       because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
-      setPhase(work, { ...phase, welcomed: name });
+      setPhase(work, { ...phase, welcomed: name, proof: vouchedProof(work, phase) });
     });
   }
   if (role === "primary") {
@@ -135,6 +137,17 @@ function welcome(work: Work, { name, role, state }: MemberRecord, { force, tell 
     setState(work, name, "offline", { kind: "none" });
     because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
   });
+}
+
+function warningOf({ code, deposed }: PhaseOf<"vacant">): string {
+  return code === "upstream-writable" ? `, though the server of '${deposed}' was seen to accept writes` : "";
+}
+
+/** Where only time has ended the last reign, an operator who puts another in its place vouches that it is over. */
+function vouchedProof(work: Work, { epoch, deposed, proof }: PhaseOf<"vacant">): EndProof {
+  if (proof !== "expired") return proof;
+  because(work, { kind: "reign-ended", epoch, member: deposed, proof: "asserted", cause: "none" });
+  return "asserted";
 }
 
 function bringOnline(work: Work, { name, state }: MemberRecord, { tell }: Told): Answer {

@@ -71,7 +71,7 @@ function verify(
       : fail(work, plan, { code: "manager-stopped", detail: "its agent is silent" });
   }
   const started = resultOf(work, name, { kind: "start", op });
-  if (server.report.state === "stopped" && isOver(started) && started.outcome !== "done") {
+  if (server.report.state !== "running" && isOver(started) && started.outcome !== "done") {
     return fail(work, plan, { code: "server-does-not-start", detail: `${started.code} ${started.detail}`.trim() });
   }
   // Damaged, it is laid out anew as it lies; there is no server to be asked.
