@@ -66,7 +66,7 @@ describe("no primary is left", () => {
     const { epoch } = await story.cluster.status();
     expect(await story.play("shun-primary-by-force")).toBe(0);
     await story.untilPage("primary-shunned");
-    await story.during(3_000, "nobody reigns", (status) => status.primary === null && status.epoch === epoch);
+    await story.during(2_000, "nobody reigns", (status) => status.primary === null && status.epoch === epoch);
   });
 
   it("refuses `recover`: the dataservice DOES NOT HAVE AN ACTIVE PRIMARY", async () => {

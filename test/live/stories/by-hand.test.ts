@@ -22,7 +22,7 @@ describe("in MAINTENANCE the primary's server is killed", () => {
     expect(await story.play("set-policy-maintenance")).toBe(0);
     await story.cluster.host("db1").kill();
     await story.untilPage("maintenance-server-stopped");
-    await story.during(4_000, "nothing happens", (status) => isIn(status, "db1", "online") && status.epoch === epoch);
+    await story.during(3_000, "nothing happens", (status) => isIn(status, "db1", "online") && status.epoch === epoch);
   });
 
   it("refuses `failover` of a primary that is not FAILED", async () => {
@@ -73,7 +73,7 @@ describe("in MANUAL the primary's server is killed", () => {
     await story.type("set policy manual");
     await story.cluster.host("db1").kill();
     await story.untilPage("manual-server-stopped");
-    await story.during(3_000, "nobody is promoted", (status) => status.primary === null);
+    await story.during(2_000, "nobody is promoted", (status) => status.primary === null);
     expect((await story.cluster.status()).epoch).toBe(epoch);
   });
 
@@ -81,5 +81,34 @@ describe("in MANUAL the primary's server is killed", () => {
     expect(await story.play("failover-in-manual")).toBe(0);
     expect((await story.cluster.status()).primary).toBe("db2");
     await story.sql("insert into story values (203)");
+  });
+});
+
+describe("in MANUAL the primary's server is killed, and nobody is to succeed it", () => {
+  beforeAll(() => story.calm());
+
+  it("is started again by `datasource db1 recover`, read-only, and opened in a new epoch", async () => {
+    const { epoch } = await story.cluster.status();
+    await story.type("set policy manual");
+    await story.cluster.host("db1").kill();
+    await story.until("db1 is FAILED", (status) => isIn(status, "db1", "failed"));
+    const { screen, status } = await story.type("datasource db1 recover");
+    expect(screen).toMatch(/^PUT THE MASTER 'db1@alpha' ONLINE AGAIN$/m);
+    expect(status).toBe(0);
+    expect(await story.cluster.status()).toMatchObject({ primary: "db1", epoch: epoch + 1, policy: "manual" });
+    await story.sql("insert into story values (204)");
+  });
+});
+
+describe("the primary's server was killed in MAINTENANCE, and the policy is AUTOMATIC again", () => {
+  beforeAll(() => story.calm());
+
+  it("fails over by itself", async () => {
+    await story.type("set policy maintenance");
+    await story.cluster.host("db1").kill();
+    await story.until("nobody reigns", ({ primary }) => primary === null);
+    await story.type("set policy automatic");
+    await story.untilPage("failed-over");
+    expect((await story.cluster.status()).primary).toBe("db2");
   });
 });

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { isIn, Story } from "./story.ts";
 
-const WATCH_MS = 3_000;
+const WATCH_MS = 2_000;
 
 let story: Story;
 
