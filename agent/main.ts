@@ -114,7 +114,9 @@ async function serve(parts: {
   const pollSoon = () => loop?.pollSoon();
   const connector = await startConnector(config, log, pollSoon);
   const peers = await openPeerChannel(config, log, pollSoon);
-  const guardian = await meetGuardian(config, log, () => loop?.lookAtTheTime());
+  // A server that must be fenced waits for nobody.
+  const patienceMs = first.state.phase.kind === "fencing" ? 0 : GUARDIAN_PATIENCE_MS;
+  const guardian = await meetGuardian(config, log, { patienceMs, onLook: () => loop?.lookAtTheTime() });
   let end: (status: number) => void = () => {};
   const ended = new Promise<number>((resolve) => {
     end = resolve;
@@ -175,12 +177,16 @@ async function startConnector(config: AgentConfig, log: Logger, pollSoon: () => 
 }
 
 /** A server is opened only beside a guardian that stands, as a rule; one that cannot be had is told and tried for on. */
-async function meetGuardian(config: AgentConfig, log: Logger, onLook: () => void): Promise<GuardianLink | null> {
+async function meetGuardian(
+  config: AgentConfig,
+  log: Logger,
+  { patienceMs, onLook }: { patienceMs: number; onLook: () => void },
+): Promise<GuardianLink | null> {
   if (!config.server) return null;
   const { state_directory: stateDirectory, fence_ms: fenceMs } = config;
   const { data_directory: dataDirectory } = config.server;
   const guardian = new GuardianLink({ stateDirectory, dataDirectory, fenceMs, onLook, log });
-  if (!(await guardian.met(GUARDIAN_PATIENCE_MS))) log.error("no guardian yet: going on without");
+  if (!(await guardian.met(patienceMs))) log.error("no guardian yet: going on without");
   return guardian;
 }
 
