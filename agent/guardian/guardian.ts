@@ -157,8 +157,10 @@ export class Guardian {
         this.#agent = socket;
         this.#hasMetAgent = true;
         const { kind: _, ...told } = line;
-        // An agent that has lost its state file knows of no reign; what was known before does not end with that.
-        this.#told = { ...told, held: newest(this.#told.held, told.held, this.#bootId) };
+        // An agent that has lost its state file knows of no reign; one that was not over before does not end with that.
+        const { held } = this.#told;
+        const isOver = held.attempted <= held.released || this.#killedEpoch === held.attempted;
+        this.#told = isOver ? told : { ...told, held: newest(held, told.held, this.#bootId) };
         return this.look();
       }
       case "yield":

@@ -34,12 +34,15 @@ beforeEach(async () => {
   dataDirectory = join(directory, "data");
   mkdirSync(stateDirectory);
   mkdirSync(dataDirectory);
-  const program = join(directory, "postgres");
-  copyFileSync("/bin/sleep", program);
-  server = spawn(program, ["60"], { cwd: dataDirectory, stdio: "ignore" });
-  await once(server, "spawn");
+  copyFileSync("/bin/sleep", join(directory, "postgres"));
+  await startServer();
   looks = 0;
 });
+
+async function startServer(): Promise<void> {
+  server = spawn(join(directory, "postgres"), ["60"], { cwd: dataDirectory, stdio: "ignore" });
+  await once(server, "spawn");
+}
 
 afterEach(async () => {
   for (const link of links.splice(0)) link.stop();
@@ -174,6 +177,21 @@ test("the next agent meets the same guardian; one that is killed is replaced, an
   }
   next.stop();
   expect(await deathAfter(durable)).toSatisfy(between(-10, LATENESS_MS));
+});
+
+test("an agent that has lost its state does not end a reign; one that begins to count anew is guarded like any other", async () => {
+  const link = await meet();
+  const durable = opened({ attempted: 7, lease: { ...opened().lease!, epoch: 7 } });
+  link.tell({ durable, phase: { ...OPEN, epoch: 7 } });
+  const observing: MemberPhase = { kind: "observing" };
+  link.tell({ durable: opened({ attempted: 0, lease: null }), phase: observing });
+  expect(await deathAfter(durable)).toSatisfy(between(SILENCE_MS - 10, SILENCE_MS + LATENESS_MS));
+  // The guardian looks twice more before it is done.
+  await pause(LATENESS_MS);
+  await startServer();
+  const next = opened();
+  link.tell({ durable: next, phase: OPEN });
+  expect(await deathAfter(next)).toSatisfy(between(SILENCE_MS - 10, SILENCE_MS + LATENESS_MS));
 });
 
 test("an older build's guardian goes when the newer one stands, and hands over what it knows", async () => {
