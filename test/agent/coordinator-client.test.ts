@@ -18,7 +18,7 @@ const POLL = routerPollOf(
       nextPollMs: 1_000,
     }),
   },
-  { seq: 1, clocks: CLOCKS, connector: null },
+  { seq: 1, clocks: CLOCKS, connector: null, peer: null },
 );
 const REPLY = {
   protocol: 1,
@@ -33,6 +33,8 @@ const REPLY = {
   leaseEnded: null,
   commands: [],
   routes: [],
+  peers: [],
+  peerKey: "",
 };
 
 let server: Server | null = null;

@@ -3,7 +3,7 @@
  * as real agents would send them. Every phase is reached through the coordinator's own machine, never written by hand.
  */
 import type { Clocks } from "#shared/domain/clocks.ts";
-import type { MemberServerReport, Poll, ServerReport } from "#shared/domain/messages.ts";
+import type { CommandResult, MemberServerReport, Poll, ServerReport } from "#shared/domain/messages.ts";
 import type { PostgresPosition } from "#shared/domain/position.ts";
 import { DEFAULT_SETTINGS, expiryWaitMs } from "#shared/domain/settings.ts";
 import { step } from "#shared/core/cluster/step.ts";
@@ -13,7 +13,11 @@ import {
   type ClusterEvent,
   type ClusterState,
   type ClusterStep,
+  type DurableState,
+  type OperatorRequest,
   type Phase,
+  type RecoverStep,
+  type SwitchStep,
 } from "#shared/core/cluster/state.ts";
 
 export const SYSTEM_ID = "7300000000000000001";
@@ -54,6 +58,9 @@ export function healthyServer(name: string): MemberServerReport {
     applied: 50_331_648,
     latencyMs: 0,
     receiver: { state: "none" },
+    shutdownLsn: null,
+    door: "open",
+    isDamaged: false,
   };
 }
 
@@ -71,6 +78,7 @@ export function healthyPoll(host: string): Poll {
     epochSeen: 0,
     opSeen: 0,
     attempted: 0,
+    ownEpoch: 0,
     released: 0,
     releaseCause: "none",
     version: 0,
@@ -82,6 +90,7 @@ export function healthyPoll(host: string): Poll {
     leaseRemainingMs: null,
     server: host === ROUTER ? null : healthyServer(host),
     connector: host === ROUTER ? { pid: 7, state: "online", created: 0, active: 0, targets: [] } : null,
+    peer: null,
     results: [],
     promises: [],
   };
@@ -125,6 +134,7 @@ export function kindOf(phase: Phase): PhaseKind {
     case "reigning":
       return phase.opened ? "reigning-opened" : "reigning-opening";
     case "collecting":
+      if (phase.inquiry.kind === "asking") return "collecting-asking";
       return phase.proof === "released" ? "collecting-natural" : "collecting-explicit";
   }
 }
@@ -134,9 +144,20 @@ export type PhaseKind =
   | "reigning-opening"
   | "reigning-opened"
   | "deposing"
+  | "collecting-asking"
   | "collecting-natural"
   | "collecting-explicit"
   | "vacant";
+
+/** Where a dataservice stands: its phase, and the step of the plan that is under way in it. */
+export type Stand = PhaseKind | `${PhaseKind} ${PlanKind}`;
+export type PlanKind = `switch-${SwitchStep["kind"]}` | `recover-${RecoverStep["kind"]}`;
+
+export function standOf({ phase, plan }: Pick<DurableState, "phase" | "plan">): Stand {
+  const kind = kindOf(phase);
+  if (!plan) return kind;
+  return plan.kind === "switch" ? `${kind} switch-${plan.step.kind}` : `${kind} recover-${plan.step.kind}`;
+}
 
 /** The member that the phase is about: who reigns, is being deposed, or was. */
 export function subjectOf(cluster: Cluster): string {
@@ -159,6 +180,11 @@ export function send(
   const result = (cluster.stepWith ?? step)(cluster.state, { ...event, at: cluster.atMs, wallMs: cluster.atMs });
   cluster.state = result.state;
   return result;
+}
+
+/** An operator asks for something. */
+export function ask(cluster: Cluster, command: OperatorRequest, { force = false } = {}): ClusterStep {
+  return send(cluster, { kind: "command", command, by: "operator", force });
 }
 
 /** The next poll of a host: its last one with `patch`, the time of now, and whatever its last reply taught it. */
@@ -204,13 +230,20 @@ export function pass(cluster: Cluster, ms: number): void {
 
 /** What an open primary says; `leaseRemainingMs` of 1,000 makes an extension due. */
 export function openPatch(epoch: number): PollPatch {
-  return { epochSeen: epoch, attempted: epoch, leaseRemainingMs: 1_000, server: { phase: "open", report: WRITABLE } };
+  return {
+    epochSeen: epoch,
+    attempted: epoch,
+    ownEpoch: epoch,
+    leaseRemainingMs: 1_000,
+    server: { phase: "open", report: WRITABLE },
+  };
 }
 
 /** What a primary says whose server has died and whose epoch is over. */
 export function releasedPatch(epoch: number): PollPatch {
   return {
     attempted: epoch,
+    ownEpoch: epoch,
     released: epoch,
     releaseCause: "server-died",
     leaseRemainingMs: null,
@@ -260,7 +293,24 @@ export function frozenPatch(cluster: Cluster): PollPatch {
   };
 }
 
-/** db1 fell silent and the router host has just witnessed that its lease expired: nobody is frozen yet. */
+/** The command in force has come to its end; its value is what was found out or counted. */
+export function answeredPatch(
+  cluster: Cluster,
+  host: string,
+  { outcome = "done", code = "", value = "" }: Partial<CommandResult> = {},
+): PollPatch {
+  const command = cluster.state.durable.commands[host];
+  return command ? { results: [{ id: command.id, op: command.op, outcome, code, value, detail: "" }] } : {};
+}
+
+/** The replicas come for the question whether db1's server accepts writes, and bring its answer. */
+export function answerInquiry(cluster: Cluster, hosts: readonly string[], value: "read-only" | "writable"): void {
+  for (const host of hosts) poll(cluster, host);
+  pass(cluster, 50);
+  for (const host of hosts) poll(cluster, host, answeredPatch(cluster, host, { value }));
+}
+
+/** db1 fell silent and the router host has just witnessed that its lease expired: nobody has been asked yet. */
 export function silencedCluster(): Cluster {
   const cluster = runningCluster();
   passWithout(cluster, WAIT_MS - 1_000, ["db1"]);
@@ -272,6 +322,8 @@ export function silencedCluster(): Cluster {
 /** db2 reigns in epoch 2, db3 and db4 follow it, and nothing was heard of db1 since its lease expired. */
 export function secondReign(): Cluster {
   const cluster = silencedCluster();
+  answerInquiry(cluster, ["db2", "db3", "db4"], "read-only");
+  pass(cluster, 50);
   for (const host of ["db2", "db3", "db4"]) poll(cluster, host);
   pass(cluster, 50);
   for (const host of ["db3", "db4", "db2"]) poll(cluster, host, frozenPatch(cluster));

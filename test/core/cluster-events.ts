@@ -1,12 +1,14 @@
 /** Every phase of the coordinator's machine, reached through the machine itself, and every kind of thing it may hear. */
 import type { Reason } from "#shared/core/cluster/reason.ts";
-import { freshLive, type ClusterStep, type OperatorRequest, type Refusal } from "#shared/core/cluster/state.ts";
+import { freshLive, type ClusterStep, type Refusal } from "#shared/core/cluster/state.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
+import type { Command } from "#shared/domain/messages.ts";
 import {
+  answerInquiry,
+  ask,
   createdCluster,
   epochOf,
   frozenPatch,
-  kindOf,
   nextPoll,
   openPatch,
   pass,
@@ -17,6 +19,7 @@ import {
   secondReign,
   send,
   silencedCluster,
+  standOf,
   STOPPED,
   streamingPatch,
   subjectOf,
@@ -24,9 +27,10 @@ import {
   WRITABLE,
   type Cluster,
   type PhaseKind,
+  type Stand,
 } from "./builders.ts";
 
-const { silentMs, failoverMs, promoteMs } = DEFAULT_SETTINGS;
+const { silentMs, failoverMs, promoteMs, ttlMs } = DEFAULT_SETTINGS;
 
 /** How a dataservice comes into each phase. In all but founding and collecting-explicit db2 reigned second. */
 export const phases: Record<PhaseKind, () => Cluster> = {
@@ -53,7 +57,7 @@ export const phases: Record<PhaseKind, () => Cluster> = {
   /** An operator failed db2, which has not polled since. */
   deposing: () => {
     const cluster = phases["reigning-opened"]();
-    send(cluster, { kind: "command", command: { kind: "datasource-fail", member: "db2" } });
+    ask(cluster, { kind: "datasource-fail", member: "db2" });
     pass(cluster, 50);
     return cluster;
   },
@@ -64,9 +68,16 @@ export const phases: Record<PhaseKind, () => Cluster> = {
     pass(cluster, 50);
     return cluster;
   },
-  /** db1 is silent and expired; nobody has been frozen. */
-  "collecting-explicit": () => {
+  /** db1 is silent and expired; nobody has been asked whether its server is writable. */
+  "collecting-asking": () => {
     const cluster = silencedCluster();
+    pass(cluster, 50);
+    return cluster;
+  },
+  /** Nobody has heard a writable upstream; nobody has been frozen. */
+  "collecting-explicit": () => {
+    const cluster = phases["collecting-asking"]();
+    answerInquiry(cluster, ["db2", "db3", "db4"], "read-only");
     pass(cluster, 50);
     return cluster;
   },
@@ -109,7 +120,23 @@ export type EventKind =
   | "operator-failover-to-replica"
   | "operator-failover-to-stranger"
   | "operator-fails-primary"
-  | "operator-fails-replica";
+  | "operator-fails-replica"
+  | "operator-failover-by-force"
+  | "operator-switch"
+  | "operator-switch-to-replica"
+  | "operator-recover"
+  | "operator-recovers-primary"
+  | "operator-recovers-replica"
+  | "operator-shuns-primary"
+  | "operator-shuns-primary-by-force"
+  | "operator-shuns-replica"
+  | "operator-welcomes-replica"
+  | "operator-takes-primary-offline"
+  | "operator-takes-replica-offline"
+  | "operator-brings-primary-online"
+  | "operator-brings-replica-online"
+  | "operator-sets-manual"
+  | "operator-sets-maintenance";
 
 /** Brings an event about; yields its steps, of which the last one's answer counts. */
 export const events: Record<EventKind, (cluster: Cluster) => ClusterStep[]> = {
@@ -148,7 +175,7 @@ export const events: Record<EventKind, (cluster: Cluster) => ClusterStep[]> = {
     const epoch = epochOf(cluster);
     const newest = cluster.state.durable.commands[subjectOf(cluster)];
     const results = newest
-      ? [{ id: newest.id, op: newest.op, outcome: "refused", code: "server-down", detail: "" } as const]
+      ? [{ id: newest.id, op: newest.op, outcome: "refused", code: "server-down", value: "", detail: "" } as const]
       : [];
     return [poll(cluster, subjectOf(cluster), { results, released: epoch, releaseCause: "promotion-failed" })];
   },
@@ -168,11 +195,37 @@ export const events: Record<EventKind, (cluster: Cluster) => ClusterStep[]> = {
   },
   "replica-writable": (cluster) => [poll(cluster, REPLICA, { server: { report: WRITABLE } })],
   "deposed-member-returns": (cluster) => [poll(cluster, "db1", openPatch(1))],
-  "operator-failover": (cluster) => [command(cluster, { kind: "failover", to: null })],
-  "operator-failover-to-replica": (cluster) => [command(cluster, { kind: "failover", to: REPLICA })],
-  "operator-failover-to-stranger": (cluster) => [command(cluster, { kind: "failover", to: "db9" })],
-  "operator-fails-primary": (cluster) => [command(cluster, { kind: "datasource-fail", member: subjectOf(cluster) })],
-  "operator-fails-replica": (cluster) => [command(cluster, { kind: "datasource-fail", member: REPLICA })],
+  "operator-failover": (cluster) => [ask(cluster, { kind: "failover", to: null })],
+  "operator-failover-to-replica": (cluster) => [ask(cluster, { kind: "failover", to: REPLICA })],
+  "operator-failover-to-stranger": (cluster) => [ask(cluster, { kind: "failover", to: "db9" })],
+  "operator-fails-primary": (cluster) => [ask(cluster, { kind: "datasource-fail", member: subjectOf(cluster) })],
+  "operator-fails-replica": (cluster) => [ask(cluster, { kind: "datasource-fail", member: REPLICA })],
+  /** Nobody has heard the primary for a lease. */
+  "operator-failover-by-force": (cluster) => {
+    passWithout(cluster, ttlMs, [subjectOf(cluster), "db1"]);
+    return [ask(cluster, { kind: "failover", to: null }, { force: true })];
+  },
+  "operator-switch": (cluster) => [ask(cluster, { kind: "switch", to: null })],
+  "operator-switch-to-replica": (cluster) => [ask(cluster, { kind: "switch", to: REPLICA })],
+  "operator-recover": (cluster) => [ask(cluster, { kind: "recover" })],
+  "operator-recovers-primary": (cluster) => [ask(cluster, { kind: "datasource-recover", member: subjectOf(cluster) })],
+  "operator-recovers-replica": (cluster) => [ask(cluster, { kind: "datasource-recover", member: REPLICA })],
+  "operator-shuns-primary": (cluster) => [ask(cluster, { kind: "datasource-shun", member: subjectOf(cluster) })],
+  "operator-shuns-primary-by-force": (cluster) => [
+    ask(cluster, { kind: "datasource-shun", member: subjectOf(cluster) }, { force: true }),
+  ],
+  "operator-shuns-replica": (cluster) => [ask(cluster, { kind: "datasource-shun", member: REPLICA })],
+  "operator-welcomes-replica": (cluster) => [ask(cluster, { kind: "datasource-welcome", member: REPLICA })],
+  "operator-takes-primary-offline": (cluster) => [
+    ask(cluster, { kind: "datasource-offline", member: subjectOf(cluster) }),
+  ],
+  "operator-takes-replica-offline": (cluster) => [ask(cluster, { kind: "datasource-offline", member: REPLICA })],
+  "operator-brings-primary-online": (cluster) => [
+    ask(cluster, { kind: "datasource-online", member: subjectOf(cluster) }),
+  ],
+  "operator-brings-replica-online": (cluster) => [ask(cluster, { kind: "datasource-online", member: REPLICA })],
+  "operator-sets-manual": (cluster) => [ask(cluster, { kind: "set-policy", policy: "manual" })],
+  "operator-sets-maintenance": (cluster) => [ask(cluster, { kind: "set-policy", policy: "maintenance" })],
 };
 
 /** What a healthy primary says: before its epoch is minted it merely serves. */
@@ -188,24 +241,20 @@ function begin(cluster: Cluster): void {
   cluster.atMs = 0;
 }
 
-function command(cluster: Cluster, request: OperatorRequest): ClusterStep {
-  return send(cluster, { kind: "command", command: request });
-}
-
 /** What came of an event, in words that are stable: the phase, the reasons' kinds, and what the answer carries. */
 export interface Outcome {
-  phase: PhaseKind;
+  phase: Stand;
   /** Each kind once, in the order in which it first came. */
   reasons: Reason["kind"][];
   answer: Answer;
 }
 
-export type Carried = "lease" | "lease-ended" | "adopt" | "promote" | "follow" | "freeze" | "fence" | "start" | "route";
+export type Carried = "lease" | "lease-ended" | "route" | Command["kind"];
 export type Answer = "none" | "accepted" | Refusal["code"] | Carried[];
 
 export function outcomeOf(cluster: Cluster, steps: readonly ClusterStep[]): Outcome {
   const kinds = steps.flatMap((one) => one.reasons.map((reason) => reason.kind));
-  return { phase: kindOf(cluster.state.durable.phase), reasons: [...new Set(kinds)], answer: answerOf(steps.at(-1)) };
+  return { phase: standOf(cluster.state.durable), reasons: [...new Set(kinds)], answer: answerOf(steps.at(-1)) };
 }
 
 function answerOf(last: ClusterStep | undefined): Answer {
@@ -222,7 +271,7 @@ function answerOf(last: ClusterStep | undefined): Answer {
         ...(lease ? (["lease"] as const) : []),
         ...(leaseEndedEpoch === null ? [] : (["lease-ended"] as const)),
         ...commands.map((one) => one.kind),
-        ...(routes.some((route) => route.target) ? (["route"] as const) : []),
+        ...(routes.some((route) => route.service === "read-write" && route.target) ? (["route"] as const) : []),
       ];
     }
   }

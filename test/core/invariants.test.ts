@@ -79,7 +79,7 @@ const clusterViolations: Record<string, Pair<ClusterState>> = {
   "what was released stays released": changed({
     identities: {
       ...sound.durable.identities,
-      db1: { startCount: 1, incarnation: null, systemId: null, released: -1 },
+      db1: { startCount: 1, incarnation: null, systemId: null, released: -1, policyVersion: 0, rebuildOp: 0 },
     },
   }),
   "an operator's word is undone by no report": changed(
@@ -111,7 +111,7 @@ const memberViolations: Record<string, Pair<MemberState>> = {
   "who is open has attempted that epoch and not released it": moved({ released: attempted }),
   "nobody attempts an epoch it has not seen": moved(
     { attempted: attempted + 1 },
-    { kind: "open", epoch: attempted + 1 },
+    { kind: "open", epoch: attempted + 1, running: null, shut: null },
   ),
   "who opens holds the lease of that epoch": moved(
     { lease: null },

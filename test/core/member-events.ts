@@ -7,17 +7,19 @@ import {
   type MemberEffect,
   type MemberEvent,
   type MemberLive,
-  type MemberPhase,
   type MemberReason,
   type MemberState,
   type MemberStep,
   type ServerView,
 } from "#shared/core/member/state.ts";
 import type { Clocks } from "#shared/domain/clocks.ts";
+import type { Policy } from "#shared/domain/datasource.ts";
 import type { Command, Reply, ServerReport, Upstream } from "#shared/domain/messages.ts";
 import { clocksAt, IN_RECOVERY, position, STOPPED, SYSTEM_ID, WRITABLE } from "./builders.ts";
 
 export const TTL_MS = 5_000;
+/** How long a door that was told to shut stays so by itself: shorter than the lease, so that it opens while open. */
+export const SHUT_FOR_MS = 4_000;
 const UPSTREAM: Upstream = { member: "db2", host: "db2.example", port: 5432 };
 
 /** A member's state, the moment, and the number of the last poll answered. Mutable, like the cluster of the builders. */
@@ -35,6 +37,7 @@ export function viewOf(report: ServerReport): ServerView {
     applied: 50_331_648,
     latencyMs: 0,
     receiver: { streaming: false, configured: null },
+    shutdownLsn: null,
   };
 }
 
@@ -66,6 +69,7 @@ export function closedDurable(seen: Seen): MemberDurable {
     epochSeen: seen.epoch,
     opSeen: seen.op,
     attempted: Math.min(1, seen.epoch),
+    ownEpoch: Math.min(1, seen.epoch),
     released: Math.min(1, seen.epoch),
     releaseCause: "server-died",
   };
@@ -88,12 +92,14 @@ export function replyWith(member: Member, parts: Partial<Reply>, clocks: Clocks 
     version: member.state.durable.version,
     mac: "",
     nextPollMs: 1_000,
-    policy: "automatic",
-    policyVersion: 1,
+    policy: member.state.durable.policy,
+    policyVersion: member.state.durable.policyVersion,
     lease: null,
     leaseEnded: null,
     commands: [],
     routes: [],
+    peers: [],
+    peerKey: "",
     ...parts,
   };
   return { kind: "replied", clocks, sent: clocksAt(member.atMs), reply };
@@ -131,8 +137,17 @@ export function commandOf(
       return { kind, ...head, proof: "released" };
     case "follow":
       return { kind, ...head, upstream: UPSTREAM };
-    case "adopt":
     case "fence":
+      return { kind, ...head, patienceMs: 3_000 };
+    case "shut":
+      return { kind, ...head, drainMs: 5_000, deadlineMs: SHUT_FOR_MS };
+    case "ask-upstream":
+      return { kind, ...head, upstream: UPSTREAM };
+    case "rebuild":
+      return { kind, ...head, upstream: UPSTREAM, fork: { timeline: 1, lsn: "0/2FFFFA0" } };
+    case "adopt":
+    case "prepare":
+    case "reopen":
     case "start":
       return { kind, ...head };
   }
@@ -149,19 +164,45 @@ export function observed(member: Member, report: ServerReport): MemberEvent {
 }
 
 /** The end of the task that the phase waits for. */
-function finished(member: Member, ok: boolean, offset = 0): MemberEvent {
+export function finished(
+  member: Member,
+  ok: boolean,
+  { offset = 0, value = "", code = "engine-failed" }: { offset?: number; value?: string; code?: string } = {},
+): MemberEvent {
   const { phase } = member.state;
-  const running = phase.kind === "observing" || phase.kind === "open" ? null : phase.running;
+  const running = phase.kind === "observing" ? null : phase.running;
   const taskId = (running?.id ?? 0) + offset;
-  const outcome = ok ? ({ ok: true } as const) : ({ ok: false, code: "engine-failed", detail: "" } as const);
+  const outcome = ok ? ({ ok: true, value } as const) : ({ ok: false, code, detail: "" } as const);
   return { kind: "finished", clocks: clocksAt(member.atMs), taskId, outcome };
 }
 
-export type MemberPhaseKind = "observing" | "closed-idle" | "closed-busy" | "opening" | "open" | "fencing";
+export type MemberPhaseKind =
+  | "observing"
+  | "closed-idle"
+  | "closed-busy"
+  | "closed-rebuilding"
+  | "damaged"
+  | "opening"
+  | "open"
+  | "open-busy"
+  | "open-shut"
+  | "fencing"
+  | "fencing-gently";
 
-export function kindOfMember(phase: MemberPhase): MemberPhaseKind {
-  if (phase.kind !== "closed") return phase.kind;
-  return phase.running ? "closed-busy" : "closed-idle";
+export function kindOfMember({ phase, durable }: Pick<MemberState, "phase" | "durable">): MemberPhaseKind {
+  switch (phase.kind) {
+    case "observing":
+    case "opening":
+      return phase.kind;
+    case "closed":
+      if (phase.running) return phase.running.kind === "rebuild" ? "closed-rebuilding" : "closed-busy";
+      return durable.isDamaged ? "damaged" : "closed-idle";
+    case "open":
+      if (phase.running) return "open-busy";
+      return phase.shut ? "open-shut" : "open";
+    case "fencing":
+      return phase.isGentle ? "fencing-gently" : "fencing";
+  }
 }
 
 /** How a member comes into each phase, after it has seen an epoch and an operation. */
@@ -193,13 +234,52 @@ export const memberPhases: Record<MemberPhaseKind, (seen?: Seen) => Member> = {
     give(member, finished(member, true));
     return member;
   },
+  /** Told to lay its data directory out anew. */
+  "closed-rebuilding": (seen) => {
+    const member = memberPhases["closed-idle"](seen);
+    give(member, observed(member, STOPPED));
+    give(member, ordered(member, commandOf(member, "rebuild", { id: "old.rebuild" })));
+    return member;
+  },
+  /** The rebuild has failed half way. */
+  damaged: (seen) => {
+    const member = memberPhases["closed-rebuilding"](seen);
+    give(member, finished(member, false));
+    return member;
+  },
+  /** Writing the checkpoint that comes before a switch. */
+  "open-busy": (seen) => {
+    const member = memberPhases.open(seen);
+    give(member, ordered(member, commandOf(member, "prepare", { id: "old.prepare" })));
+    return member;
+  },
+  /** Its door was shut for a switch, and no session is left. */
+  "open-shut": (seen) => {
+    const member = memberPhases.open(seen);
+    give(member, ordered(member, commandOf(member, "shut", { id: "old.shut" })));
+    give(member, finished(member, true, { value: "2" }));
+    return member;
+  },
   /** Told to fence while it was open. */
   fencing: (seen) => {
     const member = memberPhases.open(seen);
     give(member, ordered(member, commandOf(member, "fence", { id: "old.fence" })));
     return member;
   },
+  /** Its server was stopped in MAINTENANCE, by whoever is about to start it again. */
+  "fencing-gently": (seen) => {
+    const member = memberPhases.open(seen);
+    give(member, underPolicy(member, "maintenance"));
+    give(member, observed(member, STOPPED));
+    return member;
+  },
 };
+
+/** A reply that tells of another policy. */
+export function underPolicy(member: Member, policy: Policy): MemberEvent {
+  const { policyVersion, version } = member.state.durable;
+  return replyWith(member, { policy, policyVersion: policyVersion + 1, version: version + 1 });
+}
 
 export type MemberEventKind =
   | `told-to-${Command["kind"]}`
@@ -209,6 +289,7 @@ export type MemberEventKind =
   | "told-by-a-lower-op"
   | "told-in-a-lower-epoch"
   | "told-again"
+  | "told-of-maintenance"
   | "lease-extended"
   | "lease-of-another-epoch"
   | "lease-ended"
@@ -216,6 +297,8 @@ export type MemberEventKind =
   | "time-is-up-by-the-monotonic-clock"
   | "time-is-up-by-the-boot-clock"
   | "time-is-up-by-the-wall-clock"
+  | "time-is-up-in-maintenance"
+  | "door-has-been-shut-for-its-time"
   | "extension-comes-after-the-end"
   | "server-stopped"
   | "server-in-recovery"
@@ -251,6 +334,11 @@ export const memberEvents: Record<MemberEventKind, (member: Member) => MemberSte
   "told-to-freeze": told("freeze"),
   "told-to-fence": told("fence"),
   "told-to-start": told("start"),
+  "told-to-prepare": told("prepare"),
+  "told-to-shut": told("shut"),
+  "told-to-reopen": told("reopen"),
+  "told-to-ask-upstream": told("ask-upstream"),
+  "told-to-rebuild": told("rebuild"),
   "told-to-promote-without-a-lease": (member) => [
     give(member, replyWith(member, { commands: [commandOf(member, "promote")] })),
   ],
@@ -283,6 +371,7 @@ export const memberEvents: Record<MemberEventKind, (member: Member) => MemberSte
     give(member, ordered(member, command));
     return [give(member, ordered(member, command))];
   },
+  "told-of-maintenance": (member) => [give(member, underPolicy(member, "maintenance"))],
   "lease-extended": (member) => [give(member, replyWith(member, { lease: leaseOf(epochOfMember(member)) }))],
   "lease-of-another-epoch": (member) => [
     give(member, replyWith(member, { lease: leaseOf(epochOfMember(member) + 7) })),
@@ -298,6 +387,14 @@ export const memberEvents: Record<MemberEventKind, (member: Member) => MemberSte
   "time-is-up-by-the-monotonic-clock": late("monoMs"),
   "time-is-up-by-the-boot-clock": late("bootMs"),
   "time-is-up-by-the-wall-clock": late("wallMs"),
+  "time-is-up-in-maintenance": (member) => {
+    give(member, underPolicy(member, "maintenance"));
+    return late("wallMs")(member);
+  },
+  "door-has-been-shut-for-its-time": (member) => {
+    member.atMs += SHUT_FOR_MS;
+    return [give(member, { kind: "tick", clocks: clocksAt(member.atMs) })];
+  },
   "extension-comes-after-the-end": (member) => {
     const event = replyWith(member, { lease: leaseOf(epochOfMember(member)) }, clocksAt(member.atMs + TTL_MS));
     return [give(member, event)];
@@ -317,7 +414,7 @@ export const memberEvents: Record<MemberEventKind, (member: Member) => MemberSte
   },
   "task-ended-well": (member) => [give(member, finished(member, true))],
   "task-failed": (member) => [give(member, finished(member, false))],
-  "stale-task-ended": (member) => [give(member, finished(member, true, -1))],
+  "stale-task-ended": (member) => [give(member, finished(member, true, { offset: -1 }))],
   tick: (member) => [give(member, { kind: "tick", clocks: clocksAt(member.atMs) })],
 };
 
@@ -333,12 +430,12 @@ export function memberOutcomeOf(before: MemberState, after: MemberState, steps: 
   const known = new Set(before.live.results.map((entry) => JSON.stringify(entry)));
   const kinds = steps.flatMap((one) => one.reasons.map((reason) => reason.kind));
   return {
-    phase: kindOfMember(after.phase),
+    phase: kindOfMember(after),
     reasons: [...new Set(kinds)],
     effects: [...new Set(steps.flatMap((one) => one.effects.map(effectWord)))],
     answers: after.live.results
       .filter((entry) => !known.has(JSON.stringify(entry)))
-      .map((entry) => [entry.id, entry.outcome, entry.code].filter(Boolean).join(" ")),
+      .map((entry) => [entry.id, entry.outcome, entry.code, entry.value].filter(Boolean).join(" ")),
   };
 }
 

@@ -10,6 +10,7 @@ import type { MemberEvent, MemberState } from "#shared/core/member/state.ts";
 import type { Clocks } from "#shared/domain/clocks.ts";
 import type { MemberServerReport, ServerReport } from "#shared/domain/messages.ts";
 import {
+  ask,
   clocksAt,
   epochOf,
   kindOf,
@@ -112,6 +113,7 @@ const phaseKinds = Object.keys({
   "reigning-opening": 0,
   "reigning-opened": 0,
   deposing: 0,
+  "collecting-asking": 0,
   "collecting-natural": 0,
   "collecting-explicit": 0,
   vacant: 0,
@@ -137,9 +139,9 @@ function perform(cluster: Cluster, { kind, ...rest }: Act): ClusterStep | null {
       cluster.atMs = 0;
       return null;
     case "failover":
-      return send(cluster, { kind: "command", command: { kind: "failover", to: one.to } });
+      return ask(cluster, { kind: "failover", to: one.to });
     case "fail":
-      return send(cluster, { kind: "command", command: { kind: "datasource-fail", member: one.member } });
+      return ask(cluster, { kind: "datasource-fail", member: one.member });
   }
 }
 
@@ -148,7 +150,8 @@ function speak(cluster: Cluster, said: Extract<Act, { kind: "poll" }>["said"]): 
   const epoch = epochOf(cluster);
   const last = cluster.polls[said.host];
   const command = cluster.state.durable.commands[said.host];
-  const results = command && said.outcome ? [{ id: command.id, op, outcome: said.outcome, code: "", detail: "" }] : [];
+  const results =
+    command && said.outcome ? [{ id: command.id, op, outcome: said.outcome, code: "", value: "", detail: "" }] : [];
   return poll(cluster, said.host, {
     startCount: (last?.startCount ?? 1) + Number(said.startsAgain),
     attempted: Math.max(0, epoch - said.attemptedAgo),
@@ -298,9 +301,14 @@ const memberKinds = Object.keys({
   observing: 0,
   "closed-idle": 0,
   "closed-busy": 0,
+  "closed-rebuilding": 0,
+  damaged: 0,
   opening: 0,
   open: 0,
+  "open-busy": 0,
+  "open-shut": 0,
   fencing: 0,
+  "fencing-gently": 0,
 } satisfies Record<MemberPhaseKind, 0>) as MemberPhaseKind[];
 
 type MemberAct =
@@ -375,7 +383,7 @@ function eventOf(member: Member, now: Clocks, one: MemberAct): MemberEvent {
     case "ended":
       return replied(member, now, { leaseEnded: { epoch: durable.attempted + one.epochOff, mac: "" } });
     case "finished": {
-      const running = phase.kind === "observing" || phase.kind === "open" ? null : phase.running;
+      const running = phase.kind === "observing" ? null : phase.running;
       const taskId = (running?.id ?? live.nextTaskId) - one.off;
       return {
         kind: "finished",
@@ -465,7 +473,7 @@ describe("a member's machine", () => {
   test("leaves no command waiting for a task that was overtaken", () => {
     expect(
       memberAlways((_, __, { state: { phase, live } }) => {
-        const running = phase.kind === "observing" || phase.kind === "open" ? null : phase.running;
+        const running = phase.kind === "observing" ? null : phase.running;
         const waiting = live.results.filter(({ outcome }) => outcome === "accepted");
         return { "what is accepted is under way": waiting.every(({ id }) => running?.command?.id === id) };
       }),

@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 import { freshLive } from "#shared/core/cluster/state.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import {
+  answerInquiry,
+  ask,
   createdCluster,
   epochOf,
   frozenPatch,
@@ -33,6 +35,7 @@ describe("an expired lease", () => {
 
   test("the promoted member is given its lease though the old one has run out", () => {
     const cluster = silencedCluster();
+    answerInquiry(cluster, ["db2", "db3", "db4"], "read-only");
     for (const host of ["db2", "db3", "db4"]) poll(cluster, host);
     pass(cluster, 50);
     for (const host of ["db3", "db4", "db2"]) poll(cluster, host, frozenPatch(cluster));
@@ -108,7 +111,7 @@ describe("a name that every object inherits", () => {
   ])("names no member: $kind", (command) => {
     const cluster = phases.vacant();
     const before = cluster.state;
-    expect(send(cluster, { kind: "command", command }).answer).toMatchObject({ refusal: { code: "unknown-member" } });
+    expect(ask(cluster, command).answer).toMatchObject({ refusal: { code: "unknown-member" } });
     expect(cluster.state).toBe(before);
   });
 
@@ -138,7 +141,7 @@ describe("a primary that comes back read-only before it was adopted", () => {
 describe("an operation that ends one reign and begins another", () => {
   test("has succeeded when the operator's primary is fenced; the failover that follows is the operator's too", () => {
     const cluster = runningCluster();
-    const asked = send(cluster, { kind: "command", command: { kind: "datasource-fail", member: "db1" } });
+    const asked = ask(cluster, { kind: "datasource-fail", member: "db1" });
     pass(cluster, 50);
     const ended = poll(cluster, "db1", releasedPatch(1));
     const records = [...asked.effects, ...ended.effects].flatMap((effect) =>

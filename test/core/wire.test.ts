@@ -13,7 +13,7 @@ describe.each(Object.keys(memberPhases) as MemberPhaseKind[])("a member that was
       const member = memberPhases[phase]();
       memberEvents[order](member);
       memberEvents[event](member);
-      const sent = pollOf(member.state, { seq: 1_000, clocks: clocksAt(member.atMs), connector: null });
+      const sent = pollOf(member.state, { seq: 1_000, clocks: clocksAt(member.atMs), connector: null, peer: null });
       const { error } = zPoll.safeParse(sent);
       expect([event, error?.issues ?? []]).toEqual([event, []]);
     }

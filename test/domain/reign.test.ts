@@ -38,16 +38,16 @@ describe("two promotions from one position", () => {
   const position = at(2, "0/3000100", AFTER);
 
   test("the one that reigns is on the line", () => {
-    expect(onLineage(reigns, 3, { attempted: 3, position })).toBe(true);
+    expect(onLineage(reigns, 3, { ownEpoch: 3, position })).toBe(true);
   });
   test("the other one is not, though its position looks the same", () => {
-    expect(onLineage(reigns, 3, { attempted: 2, position })).toBe(false);
+    expect(onLineage(reigns, 3, { ownEpoch: 2, position })).toBe(false);
   });
   test("a replica that never opened is told by its timeline", () => {
-    expect(onLineage(reigns, 3, { attempted: 0, position })).toBe(false);
-    expect(onLineage(reigns, 3, { attempted: 0, position: at(3, "0/3000100", AFTER) })).toBe(true);
-    expect(onLineage(reigns, 3, { attempted: 0, position: at(1, "0/3000000") })).toBe(true);
-    expect(onLineage(reigns, 3, { attempted: 0, position: at(1, "0/3000001") })).toBe(false);
+    expect(onLineage(reigns, 3, { ownEpoch: 0, position })).toBe(false);
+    expect(onLineage(reigns, 3, { ownEpoch: 0, position: at(3, "0/3000100", AFTER) })).toBe(true);
+    expect(onLineage(reigns, 3, { ownEpoch: 0, position: at(1, "0/3000000") })).toBe(true);
+    expect(onLineage(reigns, 3, { ownEpoch: 0, position: at(1, "0/3000001") })).toBe(false);
   });
 });
 
@@ -60,14 +60,14 @@ describe("a former primary", () => {
     ["wrote past the fork", at(1, "0/3000001"), false],
     ["has followed its successor since", at(2, "0/3000100", AFTER), true],
   ])("that %s", (_, position, expected) => {
-    expect(onLineage(reigns, 2, { attempted: 1, position })).toBe(expected);
+    expect(onLineage(reigns, 2, { ownEpoch: 1, position })).toBe(expected);
   });
 
   test("of an epoch that nobody remembers is on no line", () => {
-    expect(onLineage(reigns, 2, { attempted: 7, position: FORK })).toBe(false);
+    expect(onLineage(reigns, 2, { ownEpoch: 7, position: FORK })).toBe(false);
   });
   test("whose successor was adopted has no fork to be measured against", () => {
-    expect(onLineage([reign(1, "db1", 0, null), reign(2, "db2", 1, null)], 2, { attempted: 1, position: FORK })).toBe(
+    expect(onLineage([reign(1, "db1", 0, null), reign(2, "db2", 1, null)], 2, { ownEpoch: 1, position: FORK })).toBe(
       true,
     );
   });
@@ -136,7 +136,7 @@ describe("the exact fork", () => {
     expect(exactFork(at(1, "0/3000000"), primary)).toEqual(at(1, "0/2FFFFA0"));
     const follower = at(2, "0/3000080", [[1, "0/2FFFFA0"]]);
     const reigns = [reign(1, "db1", 0, null), reign(2, "db2", 1, exactFork(at(1, "0/3000000"), primary))];
-    expect(onLineage(reigns, 2, { attempted: 1, position: follower })).toBe(true);
+    expect(onLineage(reigns, 2, { ownEpoch: 1, position: follower })).toBe(true);
   });
   test("stays as reported while that history is not known", () => {
     expect(exactFork(FORK, at(2, "0/3000100"))).toEqual(FORK);

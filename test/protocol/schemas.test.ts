@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { zCreate, zOperatorCommand, zStatus } from "#shared/protocol/api.ts";
 import { zCommand, zPoll, zReply } from "#shared/protocol/wire.ts";
-import type { Command, Poll, Reply } from "#shared/domain/messages.ts";
+import type { Command, Poll, Reply, Upstream } from "#shared/domain/messages.ts";
 
 /** One value for every shape that the types allow at each place of a poll. */
 const CLOCKS = { monoMs: 1.5, bootMs: 2, wallMs: 3 };
@@ -19,6 +19,7 @@ const POLL: Poll = {
   epochSeen: 2,
   opSeen: 5,
   attempted: 2,
+  ownEpoch: 2,
   released: 1,
   releaseCause: "server-died",
   version: 9,
@@ -45,11 +46,17 @@ const POLL: Poll = {
     applied: 50_331_744,
     latencyMs: 0,
     receiver: { state: "none" },
+    shutdownLsn: "0/3000028",
+    door: "shut",
+    isDamaged: false,
   },
   connector: { pid: 7, state: "on-hold", created: 4, active: 0, targets: [{ member: "db1", created: 4, active: 0 }] },
-  results: [{ id: "9.db1.promote", op: 5, outcome: "done", code: "", detail: "" }],
+  peer: { host: "db1.example", port: 7432 },
+  results: [{ id: "9.db1.promote", op: 5, outcome: "done", code: "", value: "7", detail: "" }],
   promises: [{ holder: "db1", epoch: 2, remainingMs: 100 }],
 };
+
+const UPSTREAM: Upstream = { member: "db1", host: "db1.example", port: 5432 };
 
 const REPLY: Reply = {
   protocol: 1,
@@ -70,17 +77,25 @@ const REPLY: Reply = {
   leaseEnded: { epoch: 1, mac: "b".repeat(64) },
   commands: [],
   routes: [
-    { service: "read-write", epoch: 2, target: { member: "db1", host: "db1.example", port: 5432 }, validMs: 4_000 },
+    { service: "read-write", epoch: 2, target: { ...UPSTREAM }, hold: true, validMs: 4_000 },
+    { service: "read-only", epoch: 2, targets: [{ ...UPSTREAM }], validMs: 4_000 },
   ],
+  peers: [{ host: "db2", endpoint: { host: "db2.example", port: 7432 } }],
+  peerKey: "c".repeat(64),
 };
 
 const HEAD = { id: "9.db1.x", op: 5, epoch: 2, deadlineMs: 5_000 };
 const COMMANDS: Record<Command["kind"], Command> = {
   adopt: { kind: "adopt", ...HEAD },
   promote: { kind: "promote", proof: "released", timeline: 3, ...HEAD },
-  follow: { kind: "follow", upstream: { member: "db1", host: "db1.example", port: 5432 }, ...HEAD },
+  follow: { kind: "follow", upstream: UPSTREAM, ...HEAD },
   freeze: { kind: "freeze", proof: "expired", ...HEAD },
-  fence: { kind: "fence", ...HEAD },
+  fence: { kind: "fence", patienceMs: 3_000, ...HEAD },
+  prepare: { kind: "prepare", ...HEAD },
+  shut: { kind: "shut", drainMs: 5_000, ...HEAD },
+  reopen: { kind: "reopen", ...HEAD },
+  "ask-upstream": { kind: "ask-upstream", upstream: UPSTREAM, ...HEAD },
+  rebuild: { kind: "rebuild", upstream: UPSTREAM, fork: { timeline: 1, lsn: "0/3000000" }, ...HEAD },
   start: { kind: "start", ...HEAD },
 };
 
@@ -119,13 +134,14 @@ describe("a poll", () => {
         applied: null,
         latencyMs: null,
         systemId: null,
+        shutdownLsn: null,
       },
       server && { ...server, report: { state: "unresponsive" }, receiver: { state: "streaming", upstream: null } },
       server && { ...server, report: { state: "starting" }, receiver: { state: "ended", upstream: "db2" } },
-      server && { ...server, receiver: { state: "frozen", op: 5 } },
+      server && { ...server, receiver: { state: "frozen", op: 5 }, door: "open", isDamaged: true },
     ];
     for (const variant of servers) {
-      const poll = { ...POLL, server: variant, nonce: null, nonceClocks: null, connector: null };
+      const poll = { ...POLL, server: variant, nonce: null, nonceClocks: null, connector: null, peer: null };
       expect(zPoll.parse(poll)).toEqual(poll);
     }
     expect(zPoll.parse(POLL)).toEqual(POLL);
@@ -165,9 +181,9 @@ describe("a poll", () => {
 describe("a reply", () => {
   it("of every shape that the types allow is accepted and comes out as it went in", () => {
     expect(zReply.parse(REPLY)).toEqual(REPLY);
-    const empty = { ...REPLY, lease: null, leaseEnded: null, routes: [] };
+    const empty = { ...REPLY, lease: null, leaseEnded: null, routes: [], peers: [] };
     expect(zReply.parse(empty)).toEqual(empty);
-    const closed = { ...REPLY, routes: [{ service: "read-write", epoch: 2, target: null, validMs: 0 }] };
+    const closed = { ...REPLY, routes: [{ service: "read-write", epoch: 2, target: null, hold: false, validMs: 0 }] };
     expect(zReply.parse(closed)).toEqual(closed);
     const commands = Object.values(COMMANDS);
     expect(zReply.parse({ ...REPLY, commands }).commands).toEqual(commands);
