@@ -202,8 +202,8 @@ export const events: Record<EventKind, (cluster: Cluster) => ClusterStep[]> = {
   "operator-fails-replica": (cluster) => [ask(cluster, { kind: "datasource-fail", member: REPLICA })],
   /** Nobody has heard the primary for a lease. */
   "operator-failover-by-force": (cluster) => {
-    passWithout(cluster, ttlMs, [subjectOf(cluster), "db1"]);
-    return [ask(cluster, { kind: "failover", to: null }, { force: true })];
+    const steps = passWithout(cluster, ttlMs, [subjectOf(cluster), "db1"]);
+    return [...steps, ask(cluster, { kind: "failover", to: null }, { force: true })];
   },
   "operator-switch": (cluster) => [ask(cluster, { kind: "switch", to: null })],
   "operator-switch-to-replica": (cluster) => [ask(cluster, { kind: "switch", to: REPLICA })],

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { assertClusterInvariants } from "#shared/core/cluster/invariants.ts";
-import type { ClusterState, DurableState, LeaseRecord } from "#shared/core/cluster/state.ts";
+import type { ClusterState, DurableState, LeaseRecord, OperationRecord, Plan } from "#shared/core/cluster/state.ts";
 import { assertMemberInvariants } from "#shared/core/member/invariants.ts";
 import type { MemberDurable, MemberPhase, MemberState } from "#shared/core/member/state.ts";
 import { phases } from "./cluster-events.ts";
@@ -54,6 +54,12 @@ const follow = {
   upstream: { member: "db2", host: "h", port: 1 },
 } as const;
 
+const switching: Plan = { kind: "switch", op, primary: "db2", target: "db3", step: { kind: "preparing" } };
+
+function operationOf(kind: OperationRecord["kind"]): OperationRecord {
+  return { op, kind, requestedBy: "operator", state: "running", code: "", startedWallMs: 0, endedWallMs: null };
+}
+
 const clusterViolations: Record<string, Pair<ClusterState>> = {
   "epochs only grow, by one": changed({ epoch: epoch + 2 }),
   "operation numbers only grow": changed({ op: op - 1 }),
@@ -87,6 +93,27 @@ const clusterViolations: Record<string, Pair<ClusterState>> = {
     failedByOperator,
   ),
   "an online primary is the one that reigns": changed({ members: withMember("db3", { role: "primary" }) }),
+  "a plan is part of the operation under way": changed({ plan: switching }),
+  "a switch stops nobody before its step": changed({
+    operation: operationOf("switch"),
+    plan: { ...switching, step: { kind: "stopping" } },
+    phase: {
+      kind: "vacant",
+      epoch,
+      deposed: "db2",
+      op,
+      proof: "released",
+      cause: "switch",
+      code: "no-candidate",
+      welcomed: null,
+    },
+  }),
+  "confirmed policies only grow": changed({
+    identities: {
+      ...sound.durable.identities,
+      db1: { startCount: 1, incarnation: null, systemId: null, released: 1, policyVersion: -1, rebuildOp: 0 },
+    },
+  }),
   "commands carry no epoch or operation ahead of the state": changed({ commands: { db3: follow } }),
 };
 
@@ -117,6 +144,11 @@ const memberViolations: Record<string, Pair<MemberState>> = {
     { lease: null },
     { kind: "opening", epoch: attempted, running: { id: 1, kind: "promote", command: null } },
   ),
+  "whoever opens has its whole data directory": moved(
+    { isDamaged: true },
+    { kind: "opening", epoch: attempted, running: { id: 1, kind: "promote", command: null } },
+  ),
+  "the log of its own epoch is never of one it did not attempt": moved({ ownEpoch: attempted + 1 }),
   "the identity of a server never changes": moved({ systemId: "7300000000000000002" }),
   "released is said only out of a finished fence or a refusal": moved({ released: attempted }, closed),
 };

@@ -220,8 +220,8 @@ const commonEvents: Record<CommonEventKind, (cluster: Cluster) => ClusterStep[]>
   "operator-failover": (cluster) => [ask(cluster, { kind: "failover", to: null })],
   /** Nobody has heard the one who reigns for a lease. */
   "operator-failover-by-force": (cluster) => {
-    passWithout(cluster, ttlMs, [reigning(cluster)]);
-    return [ask(cluster, { kind: "failover", to: null }, { force: true })];
+    const steps = passWithout(cluster, ttlMs, [reigning(cluster)]);
+    return [...steps, ask(cluster, { kind: "failover", to: null }, { force: true })];
   },
   "operator-fails-primary": (cluster) => [ask(cluster, { kind: "datasource-fail", member: reigning(cluster) })],
   "operator-recover": (cluster) => [ask(cluster, { kind: "recover" })],

@@ -181,6 +181,9 @@ const switchTable: Record<SwitchRow, Record<SwitchEventKind, Outcome>> = {
     "operator-failover-by-force": to(
       "collecting-explicit",
       "accepted",
+      "connectors-holding",
+      "switch-rolled-back",
+      "operation-unlocked",
       "operator-command",
       "operation-locked",
       "candidate-position",
@@ -299,6 +302,7 @@ const switchTable: Record<SwitchRow, Record<SwitchEventKind, Outcome>> = {
     "operator-failover-by-force": to(
       "collecting-explicit",
       "accepted",
+      "sessions-purging",
       "operator-command",
       "operation-locked",
       "candidate-position",
@@ -532,6 +536,7 @@ const switchTable: Record<SwitchRow, Record<SwitchEventKind, Outcome>> = {
     "operator-failover-by-force": to(
       "collecting-explicit",
       "accepted",
+      "switch-rolled-back",
       "operator-command",
       "operation-locked",
       "candidate-position",
@@ -748,7 +753,12 @@ const switchTable: Record<SwitchRow, Record<SwitchEventKind, Outcome>> = {
     ),
     "operator-switch": to("collecting-natural switch-stopping", "operation-under-way"),
     "operator-failover": to("collecting-natural switch-stopping", "operation-under-way"),
-    "operator-failover-by-force": to("collecting-natural switch-undoing", "operation-under-way"),
+    "operator-failover-by-force": to(
+      "collecting-natural switch-undoing",
+      "operation-under-way",
+      "switch-rolled-back",
+      "command-issued",
+    ),
     "operator-fails-primary": to("collecting-natural switch-stopping", "operation-under-way"),
     "operator-recover": to("collecting-natural switch-stopping", "operation-under-way"),
     "operator-sets-maintenance": to(
@@ -934,6 +944,7 @@ const switchTable: Record<SwitchRow, Record<SwitchEventKind, Outcome>> = {
     "operator-failover-by-force": to(
       "collecting-explicit",
       "accepted",
+      "command-issued",
       "operator-command",
       "operation-locked",
       "candidate-position",
@@ -1025,7 +1036,17 @@ const switchTable: Record<SwitchRow, Record<SwitchEventKind, Outcome>> = {
     "step-takes-long": to("reigning-opened", ["route"], "command-issued", "operation-unlocked"),
     "operator-switch": to("reigning-opened switch-undoing", "operation-under-way"),
     "operator-failover": to("reigning-opened switch-undoing", "operation-under-way"),
-    "operator-failover-by-force": to("collecting-explicit", "operation-under-way"),
+    "operator-failover-by-force": to(
+      "collecting-explicit",
+      "operation-under-way",
+      "reign-ended",
+      "datasource-changed",
+      "failover-started",
+      "positions-collecting",
+      "candidate-passed-over",
+      "command-issued",
+      "upstream-asked",
+    ),
     "operator-fails-primary": to("reigning-opened switch-undoing", "operation-under-way"),
     "operator-recover": to("reigning-opened switch-undoing", "operation-under-way"),
     "operator-sets-maintenance": to("reigning-opened switch-undoing", "accepted", "operator-command", "policy-changed"),
@@ -1098,7 +1119,7 @@ const switchTable: Record<SwitchRow, Record<SwitchEventKind, Outcome>> = {
     ),
     "operator-switch": to("collecting-natural switch-undoing", "operation-under-way"),
     "operator-failover": to("collecting-natural switch-undoing", "operation-under-way"),
-    "operator-failover-by-force": to("collecting-natural switch-undoing", "operation-under-way"),
+    "operator-failover-by-force": to("collecting-natural switch-undoing", "operation-under-way", "command-issued"),
     "operator-fails-primary": to("collecting-natural switch-undoing", "operation-under-way"),
     "operator-recover": to("collecting-natural switch-undoing", "operation-under-way"),
     "operator-sets-maintenance": to(
@@ -1165,6 +1186,7 @@ const recoverTable: Record<RecoverRow, Record<RecoverEventKind, Outcome>> = {
     "operator-failover-by-force": to(
       "collecting-explicit",
       "accepted",
+      "command-issued",
       "operator-command",
       "operation-locked",
       "candidate-position",
