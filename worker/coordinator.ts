@@ -47,7 +47,7 @@ import { isForced, requestOf } from "./operator-request.ts";
 import type { Deletion } from "./registry.ts";
 import { StaleIncarnation, Store, type StoredEvent, type StoredToken } from "./store.ts";
 import { createToken, revokeToken, tokenLine } from "./tokens.ts";
-import { createWebhook, deleteWebhook, deliveriesOf, retryDelivery, webhookLine } from "./webhooks.ts";
+import { createWebhook, deleteWebhook, deliveriesOf, retryDelivery, webhookLine, webhookOutline } from "./webhooks.ts";
 
 const OPERATIONS_LISTED = 100;
 /** What one token is refused is told this often. */
@@ -179,7 +179,12 @@ export class Coordinator extends DurableObject<Env> {
 
   webhooks(caller: Caller): Answer<WebhookLine[]> {
     const refused = this.#refuse(caller, "read");
-    return refused ?? { ok: true, value: this.#store.outbox.webhooks().map(webhookLine) };
+    return (
+      refused ?? {
+        ok: true,
+        value: this.#store.outbox.webhooks().map(mayManage(caller) ? webhookLine : webhookOutline),
+      }
+    );
   }
 
   createWebhook(caller: Caller, spec: WebhookSpec): Answer<WebhookCreated> {
@@ -433,6 +438,11 @@ export class Coordinator extends DurableObject<Env> {
     this.#wallMs = wallMs;
     return wallMs;
   }
+}
+
+/** Whether whoever asks may see what only those need who change it. */
+function mayManage(caller: Caller): boolean {
+  return caller.kind === "admin" || hasRight(caller.token.kind, "manage");
 }
 
 /** A step that failed has changed nothing: the last persisted state stands. */

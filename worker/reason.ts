@@ -56,6 +56,7 @@ const KINDS: Record<StoredReason["kind"], true> = {
   "command-result": true,
   "unexpectedly-writable": true,
   "operator-command": true,
+  "lease-without-end": true,
   "policy-changed": true,
   "datasource-set": true,
   "operation-locked": true,

@@ -71,6 +71,11 @@ export function webhookLine({ id, url, events, createdWallMs }: StoredWebhook): 
   return { id, url, events, createdWallMs };
 }
 
+/** What may be shown of it to those who only look: for many receivers the path of the address is the secret. */
+export function webhookOutline(webhook: StoredWebhook): WebhookLine {
+  return { ...webhookLine(webhook), url: originOf(webhook) };
+}
+
 function known(store: Store, id: string): StoredWebhook | Refused {
   const webhook = store.outbox.webhooks().find((each) => each.id === id);
   return webhook ?? refuse("unknown-webhook", `webhook: '${id}' does not exist: list the webhooks`);

@@ -45,6 +45,8 @@ export function reasonRow(datasource: DatasourceStatus, dataservice: string): st
 function componentDown(datasource: DatasourceStatus, dataservice: string): string | null {
   if (datasource.manager.state === "stopped") return "MANAGER STOPPED";
   if (datasource.dataserver.state === "stopped") return dataserverStopped(datasource.member, dataservice);
+  if (datasource.dataserver.state === "unknown")
+    return `DATASERVER '${datasource.member}@${dataservice}' DOES NOT ANSWER`;
   if (datasource.replicator.state === "offline") return "REPLICATOR STOPPED";
   return reasonText(datasource, dataservice);
 }

@@ -1,10 +1,13 @@
 /** Ends a server for certain. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { EngineOutcome } from "../engine.ts";
+import { readControlFile } from "./control-file.ts";
 import { Deadline } from "./deadline.ts";
 import { CannotSeeProcesses, livingPostmaster, processState, serverProcesses, signal } from "./processes.ts";
 
 const LOOK_EVERY_MS = 3;
+/** How long the streams may go on once the server has written its last record: a replica that hangs holds up nobody. */
+const STREAMS_GRACE_MS = 200;
 
 export interface FenceLimits {
   /** From here on an immediate stop. */
@@ -25,6 +28,7 @@ export async function fenceServer(dataDirectory: string, limits: FenceLimits): P
   let told: Stage | null = null;
   let emptyScans = 0;
   let pids: number[] = [];
+  let streamsUntilMs: number | null = null;
   do {
     try {
       pids = serverProcesses(dataDirectory);
@@ -36,12 +40,22 @@ export async function fenceServer(dataDirectory: string, limits: FenceLimits): P
     emptyScans = pids.length === 0 ? emptyScans + 1 : 0;
     if (emptyScans === 2) return { ok: true };
     if (emptyScans === 0) {
-      const stage = stageAt(limits.deadlineMs - deadline.remainingMs, limits);
+      const elapsedMs = limits.deadlineMs - deadline.remainingMs;
+      if (told === "fast" && streamsUntilMs === null && hasWrittenItsLast(dataDirectory)) {
+        streamsUntilMs = elapsedMs + STREAMS_GRACE_MS;
+      }
+      const fastMs = Math.min(limits.fastMs, streamsUntilMs ?? limits.fastMs);
+      const stage = stageAt(elapsedMs, { ...limits, fastMs });
       told = press(dataDirectory, { pids, stage, told });
       await pause(LOOK_EVERY_MS);
     }
   } while (!deadline.isOver);
   return { ok: false, code: "processes-left", detail: `still there after ${limits.deadlineMs} ms: ${pids.join(", ")}` };
+}
+
+/** Whether the shutdown checkpoint is written: what is left then only sends it on. */
+function hasWrittenItsLast(dataDirectory: string): boolean {
+  return readControlFile(dataDirectory)?.state === "stopped";
 }
 
 /** Ends what the lock file names, and vouches for nothing: whether more of the server is left cannot be seen. */

@@ -215,7 +215,8 @@ function crown(work: Work, phase: PhaseOf<"collecting">, best: Candidate, candid
   }
   const { lsn, timeline } = winner.position;
   because(work, { kind: "candidate-chosen", op, member: winner.member, lsn, timeline }, op);
-  if (phase.byOperator && phase.cause !== "switch-undone") tellHandwork(work, phase, winner.member, candidates);
+  if (phase.byOperator && work.durable.operation?.kind === "failover")
+    tellHandwork(work, phase, winner.member, candidates);
   succeed(work, phase, winner.member);
 }
 

@@ -1,12 +1,13 @@
 /** What operators ask for. A refusal says why, and nothing has changed then. */
 import { type Policy, isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
-import { type Answer, type Told, noPrimary, refused, setAtOnce } from "./answers.ts";
+import { type Answer, type Told, noPrimary, refused, setAtOnce, withoutEnd } from "./answers.ts";
 import { candidatesOf, choose, ineligible } from "./choose.ts";
 import { tellPositions } from "./collecting.ts";
 import { datasource } from "./datasource-commands.ts";
-import { livingPrimary, streamsFrom } from "./datasources.ts";
+import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { endReign } from "./ending.ts";
+import { isEndless } from "./lease.ts";
 import { recoverAll } from "./recover-commands.ts";
 import type { OperatorRequest, Phase } from "./state.ts";
 import { retrySuccession } from "./vacancy.ts";
@@ -96,7 +97,7 @@ function failover(work: Work, to: MemberName | null, { force, tell }: Told): Ans
       tell();
       const op = nextOp(work);
       beginOperation(work, op, "failover", true);
-      tellPreview(work, op, deposed);
+      tellPreview(work, op, { deposed, to });
       const proof = force && phase.proof === "expired" ? "asserted" : phase.proof;
       const attempt = { kind: "failover", cause: "retry", target: to, byOperator: true, isForced: false } as const;
       retrySuccession(work, { ...phase, proof }, attempt);
@@ -112,6 +113,7 @@ function failover(work: Work, to: MemberName | null, { force, tell }: Told): Ans
 function assertDead(work: Work, phase: PhaseOf<"reigning" | "deposing">, { force, tell }: Told): Answer {
   const { dataservice } = work.durable;
   const { primary } = phase;
+  if (!force && isEndless(work) && !isHeard(work, primary)) return withoutEnd(work, primary);
   if (!force && phase.kind === "reigning") {
     return refused(
       "primary-is-healthy",
@@ -133,23 +135,26 @@ function assertDead(work: Work, phase: PhaseOf<"reigning" | "deposing">, { force
   if (work.durable.plan) endPlan(work, "primary-lost");
   else if (work.durable.operation) endOperation(work, "promotion-failed");
   beginOperation(work, op, "failover", true);
-  tellPreview(work, op, primary);
+  tellPreview(work, op, { deposed: primary, to: null });
   endReign(work, { ...phase, op }, "asserted", "operator-asserted");
   return { kind: "accepted", op };
 }
 
 /** What is known of the candidates when the operator asks; what they hold in the end is told again. */
-function tellPreview(work: Work, op: number, deposed: MemberName): void {
+function tellPreview(work: Work, op: number, { deposed, to }: { deposed: MemberName; to: MemberName | null }): void {
   const { policy, members } = work.durable;
   because(work, { kind: "operation-locked", op, policy }, op);
   const names = Object.values(members)
     .filter(({ name, state, reason }) => name !== deposed && state === "online" && !isOperatorsWord(reason))
     .map(({ name }) => name);
   tellPositions(work, op, names);
-  const choice = choose(candidatesOf(work, names, null));
-  if (choice.kind !== "chosen") return;
-  const { lsn, timeline } = choice.winner.position;
-  because(work, { kind: "candidate-chosen", op, member: choice.winner.member, lsn, timeline }, op);
+  const candidates = candidatesOf(work, names, null);
+  const choice = choose(candidates);
+  const best = choice.kind === "chosen" ? choice.winner : undefined;
+  const likely = to === null ? best : candidates.find(({ member: name }) => name === to);
+  if (!likely) return;
+  const { lsn, timeline } = likely.position;
+  because(work, { kind: "candidate-chosen", op, member: likely.member, lsn, timeline }, op);
 }
 
 function beginSwitch(work: Work, to: MemberName | null, tell: () => void): Answer {
@@ -164,7 +169,7 @@ function beginSwitch(work: Work, to: MemberName | null, tell: () => void): Answe
     const detail =
       to === null
         ? `no replica of '${dataservice}' is ONLINE and streams from '${primary}'`
-        : `'${to}@${dataservice}' is ${members[to]?.state.toUpperCase()} or does not stream from '${primary}': it can take over nothing`;
+        : whyNoTarget(work, to, primary);
     return refused("target-not-eligible", detail);
   }
   tell();
@@ -176,6 +181,12 @@ function beginSwitch(work: Work, to: MemberName | null, tell: () => void): Answe
   because(work, { kind: "candidate-chosen", op, member: target, lsn: position.lsn, timeline: position.timeline }, op);
   setPlan(work, { kind: "switch", op, primary, target, step: { kind: "preparing" } });
   return { kind: "accepted", op };
+}
+
+function whyNoTarget({ durable: { dataservice, members } }: Work, to: MemberName, primary: MemberName): string {
+  const state = members[to]?.state ?? "failed";
+  if (state !== "online") return `'${to}@${dataservice}' is ${state.toUpperCase()}: only an ONLINE replica takes over`;
+  return `'${to}@${dataservice}' does not stream from '${primary}': it could take over nothing`;
 }
 
 /** Those that have applied the most: with them the switch is over soonest. */

@@ -1,7 +1,8 @@
 /** What operators ask of one datasource. */
 import type { MemberName } from "../../domain/names.ts";
-import { type Answer, type Told, noPrimary, refused, setAtOnce } from "./answers.ts";
-import { livingPrimary, streamsFrom } from "./datasources.ts";
+import { type Answer, type Told, noPrimary, refused, setAtOnce, withoutEnd } from "./answers.ts";
+import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
+import { isEndless } from "./lease.ts";
 import type { FailoverCause } from "./reason.ts";
 import { recoverOne, reopen } from "./recover-commands.ts";
 import type { DatasourceRequest, EndProof, MemberRecord, OperationRecord, Phase } from "./state.ts";
@@ -39,6 +40,7 @@ function failDatasource(work: Work, record: MemberRecord, { tell }: Told): Answe
   }
   tell();
   const told = (op: number) => because(work, { kind: "datasource-set", op, member: name, to: "failed" }, op);
+  if (livingPrimary(work) === name && isEndless(work) && !isHeard(work, name)) return withoutEnd(work, name);
   if (livingPrimary(work) === name)
     return depose(work, name, { kind: "datasource-fail", cause: "operator-failed", told });
   return setAtOnce(work, "datasource-fail", (op) => {

@@ -3,6 +3,7 @@
  * the last state that held stays.
  */
 import { isOperatorsWord } from "../../domain/datasource.ts";
+import { isEndless } from "./lease.ts";
 import type { ClusterState, DurableState } from "./state.ts";
 
 /** Throws when `after` may not follow `before`. */
@@ -39,7 +40,10 @@ const clusterInvariants: Record<string, Rule> = {
     !lease || durable.reigns.some((reign) => reign.epoch === lease.epoch && reign.member === lease.member),
   "the lease's serial only grows": ({ lease: a }, { lease: b }) => !a || (b !== null && b.serial >= a.serial),
   "no lease is granted while its reign is being ended": (before, after) =>
-    after.lease?.serial === before.lease?.serial || after.durable.phase.kind === "reigning",
+    after.lease?.serial === before.lease?.serial ||
+    after.durable.phase.kind === "reigning" ||
+    // One that had no end begins to be counted: nothing is granted by that.
+    (isEndless(before) && !isEndless(after)),
   "what was released stays released": ({ durable: a }, { durable: b }) =>
     Object.entries(a.identities).every(([host, was]) => (b.identities[host]?.released ?? 0) >= was.released),
   "an operator's word is undone by no report": ({ durable: a }, { durable: b }) =>

@@ -54,7 +54,12 @@ export function isExpired(work: Work, epoch: Epoch): boolean {
 
 /** A grant or an extension, by a reply that is about to leave. */
 export function grant(work: Work, lease: Omit<LeaseRecord, "serial">): void {
-  work.lease = { ...lease, serial: (work.lease?.serial ?? 0) + 1 };
+  countAnew(work, { ...lease, serial: work.lease?.serial ?? 0 });
+}
+
+/** The wait for a lease's end begins now, by every clock: nonces of before are no witness of it. */
+export function countAnew(work: Work, lease: LeaseRecord): void {
+  work.lease = { ...lease, serial: lease.serial + 1 };
   work.live = { ...work.live, leaseAt: work.live.at };
   work.confirm = true;
 }

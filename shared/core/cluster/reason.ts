@@ -94,6 +94,8 @@ export type Reason =
   | { kind: "command-result"; member: MemberName; id: string; outcome: string; code: string; detail: string }
   | { kind: "unexpectedly-writable"; member: MemberName; epoch: Epoch }
   | { kind: "operator-command"; command: string; member: MemberName | null; by: string; force: boolean }
+  /** The primary is silent, and no time ends its lease: only an operator's assertion does. */
+  | { kind: "lease-without-end"; member: MemberName; epoch: Epoch }
   | { kind: "policy-changed"; from: Policy; to: Policy; policyVersion: number }
   /** What a `datasource` command did; for the transcript, in the words its operators wait for. */
   | { kind: "datasource-set"; op: number; member: MemberName; to: State }

@@ -26,7 +26,8 @@ export function recoverAll(work: Work, tell: () => void): Answer {
     endOperation(work, "no-active-primary");
     return { kind: "accepted", op };
   }
-  const isOut = ({ name, state }: MemberRecord) => name !== primary && (state === "failed" || state === "shunned");
+  const isOut = ({ name, state }: MemberRecord) =>
+    name !== primary && (state === "failed" || state === "shunned" || isStopped(work, name));
   const out = Object.values(members).filter(isOut);
   const merely = out.filter((record) => isMerelyShunned(work, record, primary));
   for (const { name } of merely) letBackIn(work, name, op);
@@ -44,7 +45,7 @@ export function recoverAll(work: Work, tell: () => void): Answer {
 export function recoverOne(work: Work, record: MemberRecord, { tell }: Told): Answer {
   const { name, state } = record;
   const primary = livingPrimary(work);
-  if (state === "online")
+  if (state === "online" && !isStopped(work, name))
     return refused("wrong-state", `'${name}@${work.durable.dataservice}' is ONLINE: nothing is to be recovered`);
   tell();
   const { phase } = work.durable;
@@ -63,12 +64,18 @@ export function recoverOne(work: Work, record: MemberRecord, { tell }: Told): An
   return { kind: "accepted", op };
 }
 
+/** In MAINTENANCE a datasource may be ONLINE though its server is stopped. */
+function isStopped(work: Work, name: MemberName): boolean {
+  return work.live.hosts[name]?.poll.server?.report.state === "stopped";
+}
+
 /** The last primary, which nobody has succeeded: its server is started and opened again, in a new epoch. */
 function reopenLast(work: Work, phase: Extract<Phase, { kind: "vacant" }>): Answer {
   const { deposed } = phase;
   setState(work, deposed, "offline", { kind: "none" });
   const attempt = { kind: "datasource-recover", cause: "operator-restart", byOperator: true, isForced: false } as const;
   const op = reopen(work, phase, { ...attempt, target: deposed });
+  because(work, { kind: "recovery-started", op, member: deposed }, op);
   return { kind: "accepted", op };
 }
 

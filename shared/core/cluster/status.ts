@@ -77,6 +77,7 @@ function datasourceView(state: ClusterState, record: MemberRecord): DatasourceVi
   const host = state.live.hosts[record.name];
   const server = host?.poll.server ?? null;
   const isHeard = host !== undefined && !hasManagerStopped(state, record);
+  const isMaintained = state.durable.policy === "maintenance";
   const report = isHeard && server?.report.state === "running" ? server.report : null;
   const replicator = replicatorView(record, isHeard ? server : null, isDeposed(state, record));
   const dataserver = isHeard && server ? dataserverState(server) : "unknown";
@@ -85,7 +86,7 @@ function datasourceView(state: ClusterState, record: MemberRecord): DatasourceVi
     role: record.role,
     state: record.state,
     reason: record.reason,
-    status: statusWord(record, isHeard, replicator.state),
+    status: statusWord(record, isMaintained || (isHeard && replicator.state !== "offline" && dataserver === "online")),
     sinceWallMs: record.sinceWallMs,
     position: server?.position ?? null,
     progress: server?.applied ?? (server?.position ? positionNumber(server.position) : null),
@@ -111,8 +112,10 @@ function hasManagerStopped(state: ClusterState, record: MemberRecord): boolean {
 function isDeposed(state: ClusterState, record: MemberRecord): boolean {
   const { phase } = state.durable;
   const reigns = phase.kind === "reigning" && phase.primary === record.name;
-  // In MAINTENANCE a primary whose server is stopped is not marked, and is shown as what it still is.
-  return record.role === "primary" && !reigns && phase.kind !== "founding" && record.state !== "online";
+  // In MAINTENANCE a primary whose server is stopped is not marked, and is shown as what it still is; one that its
+  // operator has failed is until somebody takes over.
+  const isStillIts = record.state === "online" || record.reason.kind === "manually-failed";
+  return record.role === "primary" && !reigns && phase.kind !== "founding" && !isStillIts;
 }
 
 function replicatorView(
@@ -123,7 +126,8 @@ function replicatorView(
   const { role } = record;
   if (!server) return { role, state: "unknown", upstream: null };
   if (role === "primary") return { role, state: deposed ? "degraded" : "online", upstream: null };
-  const { receiver } = server;
+  const { receiver, report } = server;
+  if (report.state === "stopped") return { role, state: "offline", upstream: upstreamOf(receiver) };
   switch (receiver.state) {
     case "streaming":
       return { role, state: "online", upstream: receiver.upstream };
@@ -133,6 +137,10 @@ function replicatorView(
     case "none":
       return { role, state: "offline", upstream: null };
   }
+}
+
+function upstreamOf(receiver: MemberServerReport["receiver"]): MemberName | null {
+  return receiver.state === "streaming" || receiver.state === "ended" ? receiver.upstream : null;
 }
 
 function dataserverState(server: MemberServerReport): DataserverState {
@@ -147,10 +155,11 @@ function dataserverState(server: MemberServerReport): DataserverState {
   }
 }
 
-function statusWord(record: MemberRecord, isHeard: boolean, replicator: ReplicatorState): StatusWord {
+/** `isWhole`: no component is down, or the operator is at work on them. */
+function statusWord(record: MemberRecord, isWhole: boolean): StatusWord {
   switch (record.state) {
     case "online":
-      return isHeard && replicator !== "offline" ? "ok" : "diminished";
+      return isWhole ? "ok" : "diminished";
     case "offline":
       return "warn";
     case "failed":

@@ -10,7 +10,7 @@ import { handleRequest } from "./commands.ts";
 import { observeDatasources } from "./datasources.ts";
 import { nextDeadlineAt } from "./deadline.ts";
 import { assertClusterInvariants } from "./invariants.ts";
-import { witnessAfter } from "./lease.ts";
+import { countAnew, isEndless, witnessAfter } from "./lease.ts";
 import { replyTo } from "./reply.ts";
 import type { ClusterEvent, ClusterState, ClusterStep } from "./state.ts";
 import { advance } from "./succession.ts";
@@ -106,8 +106,15 @@ function enrol(work: Work, poll: Poll): void {
   if (poll.incarnation !== before.incarnation) {
     setIdentity(work, poll.host, { incarnation: poll.incarnation, rebuildOp: 0 });
   }
-  if (poll.policyVersion > before.policyVersion) setIdentity(work, poll.host, { policyVersion: poll.policyVersion });
+  if (poll.policyVersion > before.policyVersion) confirmPolicy(work, poll);
   if (poll.released > before.released) setIdentity(work, poll.host, { released: poll.released });
+}
+
+/** A lease without an end begins to end when its holder has learnt that it does: no wait of before counts for it. */
+function confirmPolicy(work: Work, { host, policyVersion }: Poll): void {
+  const wasEndless = isEndless(work);
+  setIdentity(work, host, { policyVersion });
+  if (work.lease && wasEndless && !isEndless(work)) countAnew(work, work.lease);
 }
 
 /** Members that remember more than we do: this state is of the past. Then nobody is promoted and nothing commanded. */

@@ -11,9 +11,10 @@ import type { MemberName } from "../../domain/names.ts";
 import type { Position } from "../../domain/position.ts";
 import { type Reign, exactFork } from "../../domain/reign.ts";
 import { collect, inquiryMs, patienceMs } from "./collecting.ts";
+import { isSilent } from "./datasources.ts";
 import { endReign } from "./ending.ts";
 import { judgeFounding } from "./founding.ts";
-import { expiryAt, isExpired } from "./lease.ts";
+import { expiryAt, isEndless, isExpired } from "./lease.ts";
 import { mint } from "./minting.ts";
 import type { FailoverCause } from "./reason.ts";
 import { advanceRecovery } from "./recover.ts";
@@ -94,6 +95,9 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
   // A server that serves already was writable before its lease and stays so until its agent has taken it over: no time
   // that passes ends that.
   const mayTimeOut = phase.opened || phase.how === "promote";
+  if (phase.opened && work.durable.policy !== "maintenance" && isEndless(work) && isSilent(work, phase.primary)) {
+    becauseOnce(work, { kind: "lease-without-end", member: phase.primary, epoch: phase.epoch });
+  }
   if (mayTimeOut && isExpired(work, phase.epoch)) return endReign(work, phase, "expired", causeOfExpiry(work, phase));
   if (phase.opened) return;
   const server = host?.poll.server;
@@ -166,7 +170,9 @@ function bringPriorBack(work: Work, plan: SwitchPlan): void {
 
 /** `datasource M online` of a primary that an operator had taken offline is done when it is open again. */
 function tellOfCommand(work: Work, primary: MemberName, op: number): void {
-  if (work.durable.operation?.kind !== "datasource-online") return;
+  const kind = work.durable.operation?.kind;
+  if (kind === "datasource-recover") because(work, { kind: "recovery-completed", op, member: primary }, op);
+  if (kind !== "datasource-online") return;
   because(work, { kind: "datasource-set", op, member: primary, to: "online" }, op);
 }
 

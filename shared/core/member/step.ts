@@ -114,7 +114,9 @@ function resume(work: Work): void {
     }
     // Covered and stopped: the server died while nobody watched, and the replicas have what it had. Not covered: the
     // host was away; its server comes back read-only and may be the best that is left.
-    const cause = isCovered ? (report.state === "running" ? "found-in-recovery" : "server-died") : "lease-lost";
+    // In MAINTENANCE a server that runs read-only was started by its operator.
+    const isRestarted = report.state === "running" && report.inRecovery && (isCovered || policy === "maintenance");
+    const cause = isRestarted ? "found-in-recovery" : isCovered ? "server-died" : "lease-lost";
     // In MAINTENANCE the operator starts servers.
     const restart = !isCovered && policy !== "maintenance";
     return fence(work, { releases: attempted, cause, restart, command: null });
