@@ -61,9 +61,11 @@ export function onLineage(
 ): boolean {
   const { ownEpoch, position } = member;
   const chain = ancestry(reigns, epoch);
-  if (ownEpoch !== 0 && !chain.some((reign) => reign.epoch === ownEpoch)) return false;
   const [newest] = chain;
-  if (!newest?.fork || ownEpoch === newest.epoch || goesOnIn(newest, position)) return true;
+  // A log that went through the newest reign's own timeline is that reign's, whatever lay in its place before.
+  if (newest?.fork && goesOnIn(newest, position)) return true;
+  if (ownEpoch !== 0 && !chain.some((reign) => reign.epoch === ownEpoch)) return false;
+  if (!newest?.fork || ownEpoch === newest.epoch) return true;
   const coverage = comparePositions(position, newest.fork);
   return coverage === "equal" || coverage === "behind";
 }
