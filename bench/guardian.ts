@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { enableCompileCache } from "node:module";
-import { availableParallelism, setPriority } from "node:os";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -15,6 +15,7 @@ import { largestElapsedMs } from "#shared/domain/clocks.ts";
 import { freshDurable, type HeldLease } from "#shared/core/member/state.ts";
 import { readBootId, readClocks } from "../agent/clocks.ts";
 import { serverProcesses } from "../agent/engine/postgres/processes.ts";
+import { hurry } from "../agent/guardian/hurry.ts";
 import { GuardianLink } from "../agent/guardian/link.ts";
 import { StateFile } from "../agent/state-file.ts";
 import { joinSharedMemory, clearDirectory, makeWorkshop } from "../demo/workshop.ts";
@@ -28,8 +29,6 @@ const WRITERS = 4;
 const TTL_MS = 500;
 const FENCE_MS = 1_500;
 const DEADLINE_MS = 10_000;
-/** So that the bench sees what happens when it happens, and does not measure its own turn on the processor. */
-const OBSERVER_PRIORITY = -20;
 
 const workshop = makeWorkshop();
 let memory: SharedMemory = { files: [], segments: [] };
@@ -51,7 +50,8 @@ const spinners = Array.from({ length: availableParallelism() }, () =>
 const delaysMs: number[] = [];
 let residents: string[] = [];
 try {
-  setPriority(OBSERVER_PRIORITY);
+  // So that the bench sees what happens when it happens, and does not measure its own turn on the processor.
+  hurry(process.pid);
   for (let epoch = 1; epoch <= kills; epoch += 1) delaysMs.push(await killOnce(member, epoch));
   residents = memoryOfGuardian();
 } finally {

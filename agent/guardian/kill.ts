@@ -1,6 +1,7 @@
 /** How the guardian ends a server: SIGKILL to all of it, at once. */
-import { livingPostmaster, serverProcesses, signal } from "../engine/postgres/processes.ts";
 import { setImmediate as turn, setTimeout as pause } from "node:timers/promises";
+import { livingPostmaster, serverProcesses, signal } from "../engine/postgres/processes.ts";
+import { hurry } from "./hurry.ts";
 
 const LOOK_EVERY_MS = 2;
 
@@ -34,4 +35,14 @@ function killThese(pids: number[], postmaster: number | null): void {
   if (isKnown) signal(postmaster, "SIGSTOP");
   for (const pid of pids) if (pid !== postmaster) signal(pid, "SIGKILL");
   if (isKnown) signal(postmaster, "SIGKILL");
+  for (const pid of pids) hurryAlong(pid);
+}
+
+/** What is killed must have its turn on the processor to end. */
+function hurryAlong(pid: number): void {
+  try {
+    hurry(pid);
+  } catch {
+    // It has ended already, or the guardian's account may not.
+  }
 }

@@ -4,14 +4,13 @@
  */
 import { writeFileSync, writeSync } from "node:fs";
 import { flushCompileCache } from "node:module";
-import { setPriority } from "node:os";
 import { join } from "node:path";
 import { lockDirectory } from "../lock.ts";
 import { Guardian } from "./guardian.ts";
+import { hurry } from "./hurry.ts";
 import { GUARDIAN_VERSION, type Told } from "./lines.ts";
 import { succeed } from "./succession.ts";
 
-const HIGHEST_PRIORITY = -20;
 /** A host that runs out of memory should end others first. */
 const OOM_SCORE = "-900";
 const STDOUT = 1;
@@ -28,7 +27,7 @@ function nothingTold(): Told {
 }
 
 async function guard(known: Told): Promise<void> {
-  attempt("priority", () => setPriority(HIGHEST_PRIORITY));
+  attempt("priority", () => hurry(process.pid));
   attempt("memory", () => writeFileSync("/proc/self/oom_score_adj", OOM_SCORE));
   attempt("pid-file", () => writeFileSync(join(stateDirectory, "guardian.pid"), `${process.pid}\n`, { mode: 0o600 }));
   const guardian = new Guardian({ stateDirectory, told: known, log, onEnd: () => process.exit(0) });
