@@ -277,6 +277,17 @@ describe("an endless lease", () => {
     expect(standing(cluster, "db1")).toBe("db2 in 2; db1 primary shunned(failed-over-to)");
   });
 
+  test("is counted from when its holder has learnt of the end, not from its last extension", () => {
+    const cluster = unheard();
+    ask(cluster, { kind: "set-policy", policy: "automatic" });
+    live(cluster, 1_000, { silent: ["db1"] });
+    live(cluster, 500);
+    live(cluster, WAIT_MS - 1_000, { silent: ["db1"] });
+    expect(standing(cluster, "db1")).toBe("db1 in 1; db1 primary online");
+    live(cluster, LONG_MS, { silent: ["db1"] });
+    expect(standing(cluster, "db1")).toBe("db2 in 2; db1 primary shunned(failed-over-to)");
+  });
+
   test("is not one yet for a holder that has never heard of MAINTENANCE, though the coordinator counts as if it were", () => {
     const cluster = runningCluster();
     ask(cluster, { kind: "set-policy", policy: "maintenance" });
