@@ -742,6 +742,7 @@ const table: Record<PhaseKind, Record<EventKind, Outcome>> = {
       "failover-started",
       "positions-collecting",
       "candidate-passed-over",
+      "recovery-started",
     ),
     "operator-recovers-replica": to("vacant", "accepted", "operator-command", "no-active-primary"),
     "operator-shuns-primary": to("vacant", "accepted", "operator-command", "datasource-changed", "datasource-set"),

@@ -900,7 +900,7 @@ const restarts: Record<MemberPhaseKind, Record<RestartedUnder, Record<RestartedB
     },
     "another-kernel-boot": {
       writable: "fencing lease-lost",
-      "in-recovery": "fencing lease-lost",
+      "in-recovery": "fencing found-in-recovery",
       stopped: "fencing lease-lost",
       unresponsive: "fencing lease-lost",
     },
