@@ -15,7 +15,7 @@ import { GUARDIAN_VERSION, LineReader, lineOf, type Line, type Told } from "./li
 import { listenAsGuardian } from "./socket.ts";
 
 /** While a lease runs the clocks are looked at this often: a timer's own clock stands still in a machine that sleeps. */
-const LOOK_EVERY_MS = 100;
+const LOOK_EVERY_MS = 250;
 /** After its own start: an agent that connects knows of renewals that a full disk has refused. */
 const START_PATIENCE_MS = 500;
 const RETRY_KILL_MS = 20;
