@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { enableCompileCache } from "node:module";
-import { availableParallelism } from "node:os";
+import { availableParallelism, constants, setPriority } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -15,7 +15,6 @@ import { largestElapsedMs } from "#shared/domain/clocks.ts";
 import { freshDurable, type HeldLease } from "#shared/core/member/state.ts";
 import { readBootId, readClocks } from "../agent/clocks.ts";
 import { serverProcesses } from "../agent/engine/postgres/processes.ts";
-import { hurry } from "../agent/guardian/hurry.ts";
 import { GuardianLink } from "../agent/guardian/link.ts";
 import { StateFile } from "../agent/state-file.ts";
 import { joinSharedMemory, clearDirectory, makeWorkshop } from "../demo/workshop.ts";
@@ -51,7 +50,7 @@ const delaysMs: number[] = [];
 let residents: string[] = [];
 try {
   // So that the bench sees what happens when it happens, and does not measure its own turn on the processor.
-  hurry(process.pid);
+  setPriority(constants.priority.PRIORITY_HIGHEST);
   for (let epoch = 1; epoch <= kills; epoch += 1) delaysMs.push(await killOnce(member, epoch));
   residents = memoryOfGuardian();
 } finally {
