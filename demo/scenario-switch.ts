@@ -11,12 +11,14 @@ import {
   type Measured,
 } from "./actors.ts";
 import { DATASERVICE, type DemoCluster } from "./cluster.ts";
-import { cutsSince, errorsOpened } from "./figures.ts";
+import { cutsSince, errorsOpened, outageMs, tenths } from "./figures.ts";
 import { timelineOf } from "./timeline.ts";
 import { until } from "./until.ts";
 
 export interface SwitchExtras {
   /** Errors on connections opened while the command was under way. */
+  /** How long new connections waited: from the hold, while the primary still serves, to the successor. */
+  heldMs: number;
   openedErrors: number;
   /** How often the connection that is kept open was cut. */
   keptDisconnects: number;
@@ -38,7 +40,8 @@ export async function measureSwitch(actors: Actors): Promise<Measured<SwitchExtr
   const all = [...clients.perWrite.errors, ...clients.kept.errors];
   return {
     figures: {
-      outageMs: movedOutageMs(actors, quiet.server),
+      outageMs: tenths(outageMs([...clients.perWrite.acks, ...clients.kept.acks], quiet.server) ?? Number.NaN),
+      heldMs: movedOutageMs(actors, quiet.server),
       ...figures,
       openedErrors: errorsOpened(all, { sinceMs: began.atMs, untilMs: ended.atMs }).length,
       keptDisconnects: cutsSince(clients.kept.errors, began.atMs),

@@ -19,7 +19,7 @@ import { because, endPlan, setPhase, setState, setStep, type Work } from "./work
 /** A target this near has the rest within moments: then the clients are asked to wait. */
 const NEAR_BYTES = 1_048_576;
 /** How long connections that were let in right before the hold have for their first words. */
-const SETTLE_MS = 60;
+const SETTLE_MS = 30;
 /** How long the prior primary is waited for, before the switch is called done without it. */
 const RETURN_MS = 30_000;
 /** How long an orderly stop may take beyond the flush: after it the stop is hurried, and the switch undone. */
