@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
-const UNIT_ROOMS = ["domain", "core", "protocol", "connector", "cli", "agent", "sim", "house"];
+const UNIT_ROOMS = ["domain", "core", "protocol", "connector", "cli", "agent", "sim", "trace", "house"];
 
 export default defineConfig({
   test: {

@@ -1,5 +1,6 @@
 /** Machines with one rule less. What they break, the checkers must see. */
-import type { ClusterState } from "#shared/core/cluster/state.ts";
+import type { ClusterState, ClusterStep, DurableState } from "#shared/core/cluster/state.ts";
+import type { MemberServerReport, Poll } from "#shared/domain/messages.ts";
 import type { MemberDurable, MemberState } from "#shared/core/member/state.ts";
 import { REAL_MACHINES, type Machines } from "../../sim/machines.ts";
 
@@ -7,6 +8,24 @@ const { cluster, member } = REAL_MACHINES;
 
 function withCluster(alter: (state: ClusterState) => ClusterState): Machines {
   return { member, cluster: { ...cluster, step: (state, event) => cluster.step(alter(state), event) } };
+}
+
+/** A server of which everything is heard but what `alter` makes otherwise. */
+function withServer(poll: Poll, alter: (server: MemberServerReport) => Partial<MemberServerReport>): Poll {
+  return { ...poll, server: poll.server && { ...poll.server, ...alter(poll.server) } };
+}
+
+/** The cluster's machine steps from durable state that is other than what is kept, which is kept as it is. */
+function stepWith<K extends keyof DurableState>(
+  state: ClusterState,
+  event: Parameters<typeof cluster.step>[1],
+  altered: Pick<DurableState, K>,
+): ClusterStep {
+  const durable = { ...state.durable, ...altered };
+  const result = cluster.step({ ...state, durable }, event);
+  if (result.state.durable === durable) return { ...result, state: { ...result.state, durable: state.durable } };
+  const kept = Object.fromEntries(Object.keys(altered).map((key) => [key, state.durable[key as K]]));
+  return { ...result, state: { ...result.state, durable: { ...result.state.durable, ...kept } } };
 }
 
 /** Every host has been a witness for ever: the coordinator's own clock alone decides what has expired. */
@@ -119,6 +138,63 @@ export const MUTANTS: Record<string, Machines> = {
           ...result,
           fsync: true,
           state: { ...result.state, durable: { ...durable, released: phase.releases } },
+        };
+      },
+    },
+  },
+
+  "a switch crowns its target without a look at what the old primary wrote last": withCluster((state) => {
+    const { plan, phase } = state.durable;
+    if (plan?.kind !== "switch" || phase.kind !== "collecting" || phase.cause !== "switch") return state;
+    const host = state.live.hosts[plan.primary];
+    if (!host) return state;
+    const poll = withServer(host.poll, () => ({ shutdownLsn: "0/0" }));
+    return { ...state, live: { ...state.live, hosts: { ...state.live.hosts, [plan.primary]: { ...host, poll } } } };
+  }),
+
+  "a lease without an end has one as soon as MAINTENANCE is over": {
+    member,
+    cluster: {
+      ...cluster,
+      step: (state, event) =>
+        state.durable.endlessBelow > 0 ? stepWith(state, event, { endlessBelow: 0 }) : cluster.step(state, event),
+    },
+  },
+
+  "a reopening in MAINTENANCE that fails hands over": {
+    member,
+    cluster: {
+      ...cluster,
+      step: (state, event) => {
+        const { policy, phase } = state.durable;
+        const isReopening = phase.kind === "collecting" || (phase.kind === "reigning" && !phase.opened);
+        if (policy !== "maintenance" || !isReopening || event.kind === "command") return cluster.step(state, event);
+        const result = stepWith(state, event, { policy: "automatic" });
+        const { answer } = result;
+        if (answer.kind !== "reply") return result;
+        return { ...result, answer: { ...answer, reply: { ...answer.reply, policy } } };
+      },
+    },
+  },
+
+  "nobody's log is compared with the line that reigns": {
+    member,
+    cluster: {
+      ...cluster,
+      step: (state, event) => {
+        const heard = event.kind === "poll" ? { ...event, poll: { ...event.poll, ownEpoch: 0 } } : event;
+        const newest = state.durable.reigns.at(-1);
+        if (!newest?.fork) return cluster.step(state, heard);
+        const reigns = state.durable.reigns.map((reign) => (reign === newest ? { ...reign, fork: null } : reign));
+        const result = cluster.step({ ...state, durable: { ...state.durable, reigns } }, heard);
+        const { durable } = result.state;
+        const restored = durable.reigns.map((reign) =>
+          reign.epoch === newest.epoch && reign.fork === null ? { ...reign, fork: newest.fork } : reign,
+        );
+        const isUnchanged = durable.version === state.durable.version;
+        return {
+          ...result,
+          state: { ...result.state, durable: isUnchanged ? state.durable : { ...durable, reigns: restored } },
         };
       },
     },

@@ -1,0 +1,22 @@
+/**
+ * Stories that were once wrong. Each runs the whole of its seed again, and nothing may be broken in it.
+ */
+import { expect, test } from "vitest";
+import { faultsOfSeed } from "../sim/sound.ts";
+
+const STORIES: [seed: number, story: string][] = [
+  [179, "what MAINTENANCE left unmarked is not still called ONLINE after somebody else was crowned"],
+  [211, "what MAINTENANCE left unmarked is not still called ONLINE after somebody else was crowned"],
+  [314, "a search that AUTOMATIC had begun stands down when the operator takes the decision away"],
+  [356, "a search that AUTOMATIC had begun stands down when the operator takes the decision away"],
+  [390, "what MAINTENANCE left unmarked is not still called ONLINE after somebody else was crowned"],
+  [644, "a reopening in MAINTENANCE that fails hands the reign to nobody"],
+  [707, "a search that AUTOMATIC had begun stands down when the operator takes the decision away"],
+  [10363, "the recovery of several members in one step undoes no operator's word"],
+  [10807, "the recovery of several members in one step undoes no operator's word"],
+  [10986, "a recovery among many misfortunes, once broken like the two before"],
+];
+
+test.each(STORIES)("seed %i: %s", { timeout: 30_000 }, (seed) => {
+  expect(faultsOfSeed(seed)).toEqual([]);
+});
