@@ -728,13 +728,8 @@ const switchTable: Record<SwitchRow, Record<SwitchEventKind, Outcome>> = {
   },
   "switch-stopping, handing over": {
     tick: to("collecting-natural switch-stopping", "none"),
-    "fresh-incarnation": to("collecting-natural switch-undoing", "none", "switch-rolled-back"),
-    "fresh-incarnation-hears-everybody": to(
-      "collecting-natural switch-undoing",
-      [],
-      "switch-rolled-back",
-      "command-issued",
-    ),
+    "fresh-incarnation": to("collecting-natural switch-stopping", "none"),
+    "fresh-incarnation-hears-everybody": to("collecting-natural switch-stopping", [], "command-issued"),
     "primary-healthy": to("collecting-natural switch-stopping", []),
     "primary-server-died": to("collecting-natural switch-stopping", []),
     "primary-silent-until-expired": to("collecting-natural switch-undoing", [], "switch-rolled-back", "command-issued"),

@@ -38,7 +38,7 @@ export function ineligible(
   const record = durable.members[name];
   if (!record || !durable.electorate.members.includes(name)) return "not-in-electorate";
   // In AUTOMATIC it is on its way back by itself; elsewhere an operator keeps it out, unless it is the one that is wanted.
-  if (record.state === "offline" && durable.policy !== "automatic" && phase.target !== name) return "offline";
+  if (record.state === "offline" && durable.policy !== "automatic" && !isWanted(state, phase, name)) return "offline";
   if (isOperatorsWord(record.reason)) return record.state === "shunned" ? "shunned" : "failed-by-operator";
   const lastOpened = lastOpenedEpoch(durable.reigns, phase.epoch);
   const isLastHolder = durable.reigns.some(
@@ -60,6 +60,15 @@ export function ineligible(
   // The operator has chosen this one as it is.
   if (phase.isForced && phase.target === name) return null;
   return onLineage(durable.reigns, lastOpened, { ownEpoch, position: server.position }) ? null : "not-on-lineage";
+}
+
+/** Whether an operator named it, or a switch has taken it offline itself and may have to bring it back. */
+function isWanted(
+  { durable: { plan } }: ClusterState,
+  { target }: { target?: MemberName | null },
+  name: MemberName,
+): boolean {
+  return target === name || (plan?.kind === "switch" && plan.primary === name);
 }
 
 /** Why an eligible member's position is not final yet; null when it is. */

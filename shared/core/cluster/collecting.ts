@@ -39,7 +39,9 @@ export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   const waited = work.live.at - work.live.phaseAt;
   const { failsafeReturnMs, failoverMs } = work.durable.settings;
   const holder = returningHolder(work, phase);
-  if (holder !== null && !ready.includes(holder) && waited < failsafeReturnMs) return;
+  // What a switch has stopped holds everything: nobody else is worth the writes that he lacks.
+  const returnMs = phase.cause === "switch-undone" ? failoverMs : failsafeReturnMs;
+  if (holder !== null && !ready.includes(holder) && waited < returnMs) return;
   const complete = ready.length > 0 && ready.length === eligible.length && !isUnheardAwaited(work, phase);
   const mayDecide = complete || (ready.length > 0 && waited >= patienceMs(work, phase));
   const isAwaitingTarget = phase.target !== null && (!ready.includes(phase.target) || isCatchingUp(work, phase));

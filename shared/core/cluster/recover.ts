@@ -18,6 +18,9 @@ import { because, endPlan, member, setMember, setState, setStep, type Work } fro
 /** How long an agent may be silent, and a follower without its stream, before the recovery says so. */
 const PATIENCE_MS = 30_000;
 
+/** A server that was started is seen to run within this. */
+const STARTED_MS = 2_000;
+
 /** Moves a recovery on as far as what is known allows. */
 export function advanceRecovery(work: Work, plan: RecoverPlan): void {
   const primary = livingPrimary(work);
@@ -36,7 +39,7 @@ export function advanceRecovery(work: Work, plan: RecoverPlan): void {
 
 /** When a recovery must be looked at again though nobody speaks, in `at`. */
 export function recoveryDeadlines({ durable, live }: ClusterState): number[] {
-  return [live.stepAt + PATIENCE_MS, live.stepAt + durable.settings.recoverMs];
+  return [live.stepAt + STARTED_MS, live.stepAt + PATIENCE_MS, live.stepAt + durable.settings.recoverMs];
 }
 
 /** The first words about a member, and its first step. */
@@ -71,7 +74,10 @@ function verify(
       : fail(work, plan, { code: "manager-stopped", detail: "its agent is silent" });
   }
   const started = resultOf(work, name, { kind: "start", op });
-  if (server.report.state !== "running" && isOver(started) && started.outcome !== "done") {
+  // One that was started and is stopped again will not be better for being started again.
+  const hasStoppedAgain = server.report.state === "stopped" && waited >= STARTED_MS;
+  const isGivenUp = isOver(started) && (started.outcome !== "done" || hasStoppedAgain);
+  if (server.report.state !== "running" && isGivenUp) {
     return fail(work, plan, { code: "server-does-not-start", detail: `${started.code} ${started.detail}`.trim() });
   }
   // Damaged, it is laid out anew as it lies; there is no server to be asked.

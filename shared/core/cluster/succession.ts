@@ -248,6 +248,9 @@ export function phaseDeadline(state: ClusterState): number | null {
       return null;
     case "reigning": {
       const expiry = expiryAt(state);
+      if (phase.opened && expiry === null && isEndless(state)) {
+        return (state.live.hosts[phase.primary]?.handledAt ?? 0) + settings.silentMs;
+      }
       if (phase.opened) return expiry;
       const opening = since + settings.promoteMs;
       // An expiry that is past waits for a witness's poll and must not hide the moment at which the opening is given up.

@@ -134,7 +134,7 @@ function isNear(work: Work, { primary, target }: SwitchPlan): boolean {
   return Number(lsnDistance(source.position.lsn, server.position.lsn)) <= NEAR_BYTES && appliedBehind <= NEAR_BYTES;
 }
 
-/** Connectors that are not heard any more let nobody in either: their proof runs out, and none is given. */
+/** Connectors that are not heard any more are not waited for: their proof runs out, and none is given. */
 function hold(work: Work, plan: SwitchPlan, waited: number): void {
   const open = Object.entries(work.live.hosts)
     .filter(([name, { poll }]) => poll.connector?.state === "online" && isHeard(work, name))
@@ -201,6 +201,8 @@ export function judgeHandover(
 ): "complete" | "waiting" | SwitchFailure {
   const stopped = state.live.hosts[primary]?.poll.server;
   const heir = state.live.hosts[target]?.poll.server;
+  // A fresh incarnation hears everybody first.
+  if (!state.live.hosts[primary]) return "waiting";
   if (!stopped?.position || stopped.shutdownLsn === null) return "stop-not-clean";
   if (!heir?.position) return "waiting";
   const end: Position = { ...stopped.position, lsn: stopped.shutdownLsn };

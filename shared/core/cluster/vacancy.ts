@@ -1,4 +1,5 @@
 /** Nobody reigns: why not, who may come back, and what begins the search again. */
+import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { ineligible } from "./choose.ts";
 import { isBudgetSpent, tellCandidates } from "./collecting.ts";
@@ -31,7 +32,7 @@ function nextAttempt(
 ): (Pick<Attempt, "target" | "cause"> & Partial<Attempt>) | null {
   const { policy, electorate } = work.durable;
   const { deposed, welcomed } = phase;
-  if (welcomed !== null) {
+  if (welcomed !== null && !isOperatorsWord(member(work, welcomed).reason)) {
     const isReady = ineligible(work, { ...phase, target: welcomed, isForced: true }, welcomed) === null;
     const byForce = { target: welcomed, cause: "retry", byOperator: true, isForced: true } as const;
     return policy === "automatic" && isReady ? byForce : null;
