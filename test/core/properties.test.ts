@@ -528,9 +528,9 @@ describe("a member's machine", () => {
       memberAlways((_, { clocks }, { state }) => {
         const { phase } = state;
         const isShut = phase.kind === "open" && phase.shut !== null;
-        const { server } = pollOf(state, { seq: 1, clocks, connector: null, peer: null });
+        const said = pollOf(state, { seq: 1, clocks, connector: null, peer: null }).server;
         return {
-          "it says so": server?.door === (isShut ? "shut" : "open"),
+          "it says so": said?.door === (isShut ? "shut" : "open"),
           "it opens by itself": !isShut || nextDeadlineMs(state, clocks) !== null,
         };
       }),
