@@ -1,5 +1,5 @@
 /** Turns on the processor when it counts: a busy host's other work waits meanwhile. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 
 /**
@@ -8,8 +8,19 @@ import { constants, setPriority } from "node:os";
  */
 export function hurry(pid: number): void {
   setPriority(pid, constants.priority.PRIORITY_HIGHEST);
+  // Somebody else's session is left as it is: it goes on when this process has ended.
+  if (sessionOf(pid) === pid) raiseSession(pid);
+}
+
+function sessionOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  // The name in parentheses may itself hold spaces and parentheses.
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3]);
+}
+
+function raiseSession(leader: number): void {
   try {
-    writeFileSync(`/proc/${pid}/autogroup`, `${constants.priority.PRIORITY_HIGHEST}`);
+    writeFileSync(`/proc/${leader}/autogroup`, `${constants.priority.PRIORITY_HIGHEST}`);
   } catch (error) {
     // A kernel that does not share by session has no such file.
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
