@@ -54,6 +54,8 @@ function holdersReturn(work: Work, phase: PhaseOf<"vacant">): Pick<Attempt, "tar
   const isRestart = work.durable.policy === "maintenance" && state === "online" && code !== "operators-word";
   const isReturn = work.durable.policy === "manual" && reason.kind === "failsafe-shun";
   if (!isRestart && !isReturn) return null;
+  // What stood in its way at once would do so again; one that was only not there in time may come.
+  if (code !== "target-not-eligible" && needsPerson(work, phase)) return null;
   if (ineligible(work, { ...phase, target: deposed }, deposed) !== null) return null;
   return { kind: "reopening", target: deposed, cause: isRestart ? "operator-restart" : "lease-lost" };
 }
