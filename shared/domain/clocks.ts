@@ -4,7 +4,7 @@
  * on the safe side.
  */
 export interface Clocks {
-  /** Monotonic, of the process; stands still while the machine sleeps. */
+  /** Monotonic, the same for all processes of the host; stands still while the machine sleeps. */
   monoMs: number;
   /** Since the kernel booted, sleep included. */
   bootMs: number;
