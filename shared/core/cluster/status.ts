@@ -126,8 +126,7 @@ function replicatorView(
   const { role } = record;
   if (!server) return { role, state: "unknown", upstream: null };
   if (role === "primary") return { role, state: deposed ? "degraded" : "online", upstream: null };
-  const { receiver, report } = server;
-  if (report.state === "stopped") return { role, state: "offline", upstream: upstreamOf(receiver) };
+  const { receiver } = server;
   switch (receiver.state) {
     case "streaming":
       return { role, state: "online", upstream: receiver.upstream };
@@ -137,10 +136,6 @@ function replicatorView(
     case "none":
       return { role, state: "offline", upstream: null };
   }
-}
-
-function upstreamOf(receiver: MemberServerReport["receiver"]): MemberName | null {
-  return receiver.state === "streaming" || receiver.state === "ended" ? receiver.upstream : null;
 }
 
 function dataserverState(server: MemberServerReport): DataserverState {
