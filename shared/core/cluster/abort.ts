@@ -2,10 +2,8 @@
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import type { AbortCode } from "./reason.ts";
-import type { Phase } from "./state.ts";
+import type { PhaseOf } from "./state.ts";
 import { type Work, because, endOperation, endPlan, member, setPhase, setState } from "./work.ts";
-
-type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 export function abort(work: Work, phase: PhaseOf<"collecting">, code: AbortCode, members: MemberName[]): void {
   const { op, epoch, deposed, proof, cause } = phase;

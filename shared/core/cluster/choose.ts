@@ -5,12 +5,12 @@
  */
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
-import { comparePositions, coversPosition, type Position } from "../../domain/position.ts";
+import { type Position, comparePositions, coversPosition } from "../../domain/position.ts";
 import { lastOpenedEpoch, onLineage, unseenEpochs } from "../../domain/reign.ts";
 import type { Ineligible } from "./reason.ts";
-import type { ClusterState, Phase } from "./state.ts";
+import type { ClusterState, PhaseOf } from "./state.ts";
 
-type Collecting = Extract<Phase, { kind: "collecting" }>;
+type Collecting = PhaseOf<"collecting">;
 
 export interface Candidate {
   member: MemberName;
@@ -62,6 +62,11 @@ export function ineligible(
   return onLineage(durable.reigns, lastOpened, { ownEpoch, position: server.position }) ? null : "not-on-lineage";
 }
 
+/** Everybody who may succeed. */
+export function eligibleMembers(state: ClusterState, phase: Parameters<typeof ineligible>[1]): MemberName[] {
+  return state.durable.electorate.members.filter((name) => ineligible(state, phase, name) === null);
+}
+
 /** Whether an operator named it, or a switch has taken it offline itself and may have to bring it back. */
 function isWanted(
   { durable: { plan } }: ClusterState,
@@ -92,8 +97,8 @@ export function catchUpFrom(state: ClusterState, phase: Collecting): MemberName 
   const { target, isForced } = phase;
   if (target === null || isForced || ineligible(state, phase, target) !== null) return null;
   const own = state.live.hosts[target]?.poll.server?.position;
-  const others = state.durable.electorate.members.filter(
-    (name) => name !== target && ineligible(state, phase, name) === null && notFinal(state, phase, name) === null,
+  const others = eligibleMembers(state, phase).filter(
+    (name) => name !== target && notFinal(state, phase, name) === null,
   );
   const choice = choose(candidatesOf(state, others, null));
   if (!own || choice.kind !== "chosen") return null;

@@ -6,17 +6,24 @@ import type { MemberName } from "../../domain/names.ts";
 import { comparePositions, coversPosition, lsnDistance } from "../../domain/position.ts";
 import { lastOpenedEpoch, unseenEpochs } from "../../domain/reign.ts";
 import { abort } from "./abort.ts";
-import { type Candidate, candidatesOf, catchUpFrom, choose, freezeMode, ineligible, notFinal } from "./choose.ts";
+import {
+  type Candidate,
+  candidatesOf,
+  catchUpFrom,
+  choose,
+  eligibleMembers,
+  freezeMode,
+  ineligible,
+  notFinal,
+} from "./choose.ts";
 import { isHeard } from "./datasources.ts";
 import { setFallen } from "./deposed.ts";
 import { ASK_UPSTREAM_MS } from "./goals.ts";
 import { mint } from "./minting.ts";
 import { whyNobodySucceeds } from "./policy.ts";
-import type { ClusterState, Phase } from "./state.ts";
+import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
 import { type Work, because, becauseOnce, member, setPhase, setStep } from "./work.ts";
-
-type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 export function tellCandidates(work: Work): void {
   const { phase } = work.durable;
@@ -34,7 +41,7 @@ export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   if (isOverBudget(work, phase)) return abort(work, phase, "failover-budget-spent", []);
   if (phase.inquiry.kind === "asking") return inquire(work, phase);
   if (phase.cause === "switch") return handOver(work, phase);
-  const eligible = work.durable.electorate.members.filter((name) => ineligible(work, phase, name) === null);
+  const eligible = eligibleMembers(work, phase);
   const ready = eligible.filter((name) => notFinal(work, phase, name) === null);
   const waited = work.live.at - work.live.phaseAt;
   const { failsafeReturnMs, failoverMs } = work.durable.settings;
@@ -72,9 +79,7 @@ function isCatchingUp(work: Work, phase: PhaseOf<"collecting">): boolean {
  */
 function inquire(work: Work, phase: PhaseOf<"collecting">): void {
   const { op } = phase;
-  const asked = work.durable.electorate.members.filter(
-    (name) => name !== phase.deposed && ineligible(work, phase, name) === null,
-  );
+  const asked = eligibleMembers(work, phase).filter((name) => name !== phase.deposed);
   const answers = asked.map((name) => ({ name, result: resultOf(work, name, { kind: "ask-upstream", op }) }));
   const alarmed = answers.filter(({ result }) => result?.outcome === "done" && result.value === "writable");
   if (alarmed.length > 0) {

@@ -9,7 +9,7 @@ import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { endReign } from "./ending.ts";
 import { isEndless } from "./lease.ts";
 import { recoverAll } from "./recover-commands.ts";
-import type { OperatorRequest, Phase } from "./state.ts";
+import type { OperatorRequest, PhaseOf } from "./state.ts";
 import { retrySuccession } from "./vacancy.ts";
 import { type Work, because, beginOperation, endOperation, endPlan, member, nextOp, setPlan } from "./work.ts";
 
@@ -18,8 +18,6 @@ export interface Asking {
   by: string;
   force: boolean;
 }
-
-type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 /** Carries an operator's request out, or refuses it. */
 export function handleRequest(work: Work, request: OperatorRequest, { by, force }: Asking): Answer {

@@ -2,13 +2,11 @@
 import type { MemberName } from "../../domain/names.ts";
 import { type Answer, type Told, noPrimary, refused, setAtOnce, withoutEnd } from "./answers.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
+import { setAside } from "./deposed.ts";
 import { isEndless } from "./lease.ts";
-import type { FailoverCause } from "./reason.ts";
-import { recoverOne, reopen } from "./recover-commands.ts";
-import type { DatasourceRequest, EndProof, MemberRecord, OperationRecord, Phase } from "./state.ts";
+import { letBackIn, recoverOne, reopen } from "./recover-commands.ts";
+import type { DatasourceRequest, EndProof, MemberRecord, OperationRecord, PhaseOf } from "./state.ts";
 import { type Work, because, beginOperation, member, nextOp, setPhase, setState } from "./work.ts";
-
-type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 export function datasource(
   work: Work,
@@ -38,15 +36,9 @@ function failDatasource(work: Work, record: MemberRecord, { tell }: Told): Answe
   if (state === "shunned" || reason.kind === "manually-failed") {
     return refused("wrong-state", `'${name}@${dataservice}' is ${state.toUpperCase()} already`);
   }
-  tell();
-  const told = (op: number) => because(work, { kind: "datasource-set", op, member: name, to: "failed" }, op);
   if (livingPrimary(work) === name && isEndless(work) && !isHeard(work, name)) return withoutEnd(work, name);
-  if (livingPrimary(work) === name)
-    return depose(work, name, { kind: "datasource-fail", cause: "operator-failed", told });
-  return setAtOnce(work, "datasource-fail", (op) => {
-    setState(work, name, "failed", { kind: "manually-failed" });
-    told(op);
-  });
+  tell();
+  return putAside(work, name, { kind: "datasource-fail", word: "operator-failed" });
 }
 
 function shun(work: Work, { name, state, reason }: MemberRecord, { force, tell }: Told): Answer {
@@ -54,17 +46,9 @@ function shun(work: Work, { name, state, reason }: MemberRecord, { force, tell }
   if (state === "shunned" && reason.kind === "manually-shunned") {
     return refused("wrong-state", `'${name}@${dataservice}' is SHUNNED already`);
   }
-  const told = (op: number) => because(work, { kind: "datasource-set", op, member: name, to: "shunned" }, op);
-  if (livingPrimary(work) === name) {
-    if (!force) return primaryIsLive(work, name, "shunning");
-    tell();
-    return depose(work, name, { kind: "datasource-shun", cause: "operator-shunned", told });
-  }
+  if (livingPrimary(work) === name && !force) return primaryIsLive(work, name, "shunning");
   tell();
-  return setAtOnce(work, "datasource-shun", (op) => {
-    setState(work, name, "shunned", { kind: "manually-shunned" });
-    told(op);
-  });
+  return putAside(work, name, { kind: "datasource-shun", word: "operator-shunned" });
 }
 
 function takeOffline(work: Work, { name, state }: MemberRecord, { force, tell }: Told): Answer {
@@ -75,36 +59,35 @@ function takeOffline(work: Work, { name, state }: MemberRecord, { force, tell }:
       `'${name}@${dataservice}' is ${state.toUpperCase()}: only an ONLINE datasource is taken offline`,
     );
   }
-  const told = (op: number) => because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
-  if (livingPrimary(work) === name) {
-    if (!force) return primaryIsLive(work, name, "taking it offline");
-    tell();
-    return depose(work, name, { kind: "datasource-offline", cause: "operator-offline", told });
-  }
+  if (livingPrimary(work) === name && !force) return primaryIsLive(work, name, "taking it offline");
   tell();
-  return setAtOnce(work, "datasource-offline", (op) => {
-    setState(work, name, "offline", { kind: "none" });
-    told(op);
-  });
+  return putAside(work, name, { kind: "datasource-offline", word: "operator-offline" });
 }
 
-/** Ends the living primary's reign on an operator's word. */
-function depose(
+const STATES = { "operator-failed": "failed", "operator-shunned": "shunned", "operator-offline": "offline" } as const;
+
+/** An operator puts a datasource aside: anybody at once, the living primary by the end of its reign. */
+function putAside(
   work: Work,
-  primary: MemberName,
-  { kind, cause, told }: { kind: OperationRecord["kind"]; cause: FailoverCause; told: (op: number) => void },
+  name: MemberName,
+  { kind, word }: { kind: OperationRecord["kind"]; word: Parameters<typeof setAside>[2] },
 ): Answer {
   const { phase } = work.durable;
-  if (phase.kind !== "reigning") return noPrimary(work);
+  const told = (op: number) => because(work, { kind: "datasource-set", op, member: name, to: STATES[word] }, op);
+  const isLiving = phase.kind === "reigning" && livingPrimary(work) === name;
+  if (!isLiving) {
+    return setAtOnce(work, kind, (op) => {
+      setAside(work, name, word);
+      told(op);
+    });
+  }
   const op = nextOp(work);
   beginOperation(work, op, kind, true);
   told(op);
   const { epoch } = phase;
-  because(work, { kind: "primary-fencing", op, epoch, member: primary, cause }, op);
-  if (cause === "operator-failed") setState(work, primary, "failed", { kind: "manually-failed" });
-  else if (cause === "operator-shunned") setState(work, primary, "shunned", { kind: "manually-shunned" });
-  else setState(work, primary, "offline", { kind: "none" });
-  setPhase(work, { kind: "deposing", epoch, primary, op, cause });
+  because(work, { kind: "primary-fencing", op, epoch, member: name, cause: word }, op);
+  setAside(work, name, word);
+  setPhase(work, { kind: "deposing", epoch, primary: name, op, cause: word });
   return { kind: "accepted", op };
 }
 
@@ -123,8 +106,7 @@ function welcome(work: Work, { name, role, state }: MemberRecord, { force, tell 
     }
     tell();
     return setAtOnce(work, "datasource-welcome", (op) => {
-      setState(work, name, "offline", { kind: "none" });
-      because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
+      letBackIn(work, name, op);
       setPhase(work, { ...phase, welcomed: name, proof: vouchedProof(work, phase) });
     });
   }
@@ -135,10 +117,7 @@ function welcome(work: Work, { name, role, state }: MemberRecord, { force, tell 
     );
   }
   tell();
-  return setAtOnce(work, "datasource-welcome", (op) => {
-    setState(work, name, "offline", { kind: "none" });
-    because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
-  });
+  return setAtOnce(work, "datasource-welcome", (op) => letBackIn(work, name, op));
 }
 
 function warningOf({ code, deposed }: PhaseOf<"vacant">): string {

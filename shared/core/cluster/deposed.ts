@@ -11,12 +11,11 @@ export function markDeposed(work: Work, primary: MemberName, cause: FailoverCaus
   switch (cause) {
     case "switch":
     case "switch-undone":
-    case "operator-offline":
       return setState(work, primary, "offline", { kind: "none" });
+    case "operator-offline":
     case "operator-failed":
-      return setState(work, primary, "failed", { kind: "manually-failed" });
     case "operator-shunned":
-      return setState(work, primary, "shunned", { kind: "manually-shunned" });
+      return setAside(work, primary, cause);
     case "operator-asserted":
       return setState(work, primary, "failed", { kind: "manager-stopped" });
     case "lease-lost":
@@ -28,6 +27,22 @@ export function markDeposed(work: Work, primary: MemberName, cause: FailoverCaus
     case "release-unexplained":
     case "retry":
       return markFallen(work, primary, { cause, proof });
+  }
+}
+
+/** Where an operator's word puts a datasource. */
+export function setAside(
+  work: Work,
+  name: MemberName,
+  word: Extract<FailoverCause, "operator-failed" | "operator-shunned" | "operator-offline">,
+): void {
+  switch (word) {
+    case "operator-failed":
+      return setState(work, name, "failed", { kind: "manually-failed" });
+    case "operator-shunned":
+      return setState(work, name, "shunned", { kind: "manually-shunned" });
+    case "operator-offline":
+      return setState(work, name, "offline", { kind: "none" });
   }
 }
 

@@ -6,9 +6,9 @@ import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { Command, Endpoint, LogPoint, MemberServerReport, Poll, Upstream } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
 import type { ProofKind } from "../../domain/reign.ts";
-import { catchUpFrom, freezeMode, ineligible } from "./choose.ts";
+import { catchUpFrom, eligibleMembers, freezeMode, ineligible } from "./choose.ts";
 import { hasDiverged, livingPrimary } from "./datasources.ts";
-import type { Phase, RecoverPlan, SwitchPlan } from "./state.ts";
+import type { PhaseOf, RecoverPlan, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
 import { type Work, because, becauseOnce, member, setHost, setIdentity } from "./work.ts";
 
@@ -30,8 +30,6 @@ const DEADLINES_MS = {
   start: 60_000,
   reopen: 2_000,
 } as const;
-
-type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 type Goal =
   | { kind: "adopt" | "prepare" | "reopen" | "start" }
@@ -130,8 +128,13 @@ function recoveryGoal(work: Work, plan: RecoverPlan, name: MemberName, server: M
 /** Where the living primary is streamed from. */
 function livingUpstream(work: Work): Upstream | null {
   const primary = livingPrimary(work);
-  const endpoint = primary === null ? null : member(work, primary).endpoint;
-  return primary !== null && endpoint ? { member: primary, ...endpoint } : null;
+  return primary === null ? null : upstreamAt(work, primary);
+}
+
+/** Where a member's server is reached; null while it has not said. */
+function upstreamAt(work: Work, name: MemberName): Upstream | null {
+  const { endpoint } = member(work, name);
+  return endpoint && { member: name, ...endpoint };
 }
 
 function openingGoal(phase: PhaseOf<"reigning">): Goal | null {
@@ -161,10 +164,8 @@ function replicaGoal(
     return null;
   if (server.report.state === "stopped") return mayRestart(work, name) ? restartGoal(work, name) : null;
   if (server.report.state !== "running" || !server.report.inRecovery) return null;
-  const primary = member(work, phase.primary);
-  if (!primary.endpoint || followsAlready(server, primary.name)) return null;
-  if (hasDiverged(work, name)) return null;
-  const upstream = { member: primary.name, ...primary.endpoint };
+  const upstream = upstreamAt(work, phase.primary);
+  if (!upstream || followsAlready(server, upstream.member) || hasDiverged(work, name)) return null;
   return wasToldOnce(work, name, upstream) ? null : { kind: "follow", upstream };
 }
 
@@ -199,15 +200,14 @@ function collectingGoal(
 
 /** The evidence of a writable upstream is gathered before anybody is frozen. */
 function askingGoal(work: Work, { deposed, op }: PhaseOf<"collecting">, name: MemberName): Goal | null {
-  const { endpoint } = member(work, deposed);
-  if (!endpoint || name === deposed || isOver(resultOf(work, name, { kind: "ask-upstream", op }))) return null;
-  return { kind: "ask-upstream", upstream: { member: deposed, ...endpoint } };
+  const upstream = upstreamAt(work, deposed);
+  if (!upstream || name === deposed || isOver(resultOf(work, name, { kind: "ask-upstream", op }))) return null;
+  return { kind: "ask-upstream", upstream };
 }
 
 function catchUpGoal(work: Work, source: MemberName, server: MemberServerReport): Goal | null {
-  const { endpoint } = member(work, source);
-  if (!endpoint || followsAlready(server, source)) return null;
-  return { kind: "follow", upstream: { member: source, ...endpoint } };
+  const upstream = upstreamAt(work, source);
+  return upstream && !followsAlready(server, source) ? { kind: "follow", upstream } : null;
 }
 
 /** Without a primary, stopped servers are started: replicas always, the crashed last primary only when nobody else can. */
@@ -222,8 +222,7 @@ function startingGoal(
   if (isWanted(work, phase, name)) return { kind: "start" };
   if (record.reason.kind === "failed-over-to" || !mayRestart(work, name)) return null;
   if (name === phase.deposed || record.role === "primary") {
-    const someoneElse = work.durable.electorate.members.some((other) => ineligible(work, phase, other) === null);
-    if (someoneElse) return null;
+    if (eligibleMembers(work, phase).length > 0) return null;
   }
   return restartGoal(work, name);
 }
@@ -268,8 +267,7 @@ function commandOf(work: Work, name: MemberName, goal: Goal): Command | null {
   const known = work.durable.commands[name];
   const host = work.live.hosts[name];
   if (known && carries(known, goal, work, name)) {
-    const result = host?.poll.results.find((entry) => entry.id === known.id);
-    const isEnded = isOver(result ?? null);
+    const isEnded = isOver(resultOf(work, name, known));
     const sentAt = host?.sent?.id === known.id ? host.sent.at : work.live.phaseAt;
     // A promotion is never given twice: its epoch was attempted, and the next attempt needs the next epoch. A member that
     // refused to be adopted attempted nothing.

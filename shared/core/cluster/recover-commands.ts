@@ -3,7 +3,7 @@ import type { MemberName } from "../../domain/names.ts";
 import { type Answer, type Told, refused } from "./answers.ts";
 import { livingPrimary, streamsFrom } from "./datasources.ts";
 import { beginMember } from "./recover.ts";
-import type { MemberRecord, Phase, RecoverPlan } from "./state.ts";
+import type { MemberRecord, PhaseOf, RecoverPlan } from "./state.ts";
 import { retrySuccession } from "./vacancy.ts";
 import { type Work, because, beginOperation, endOperation, nextOp, setPlan, setState } from "./work.ts";
 
@@ -70,7 +70,7 @@ function isStopped(work: Work, name: MemberName): boolean {
 }
 
 /** The last primary, which nobody has succeeded: its server is started and opened again, in a new epoch. */
-function reopenLast(work: Work, phase: Extract<Phase, { kind: "vacant" }>): Answer {
+function reopenLast(work: Work, phase: PhaseOf<"vacant">): Answer {
   const { deposed } = phase;
   setState(work, deposed, "offline", { kind: "none" });
   const attempt = { kind: "datasource-recover", cause: "operator-restart", byOperator: true, isForced: false } as const;
@@ -84,7 +84,8 @@ function isMerelyShunned(work: Work, { name, role, reason }: MemberRecord, prima
   return role === "replica" && reason.kind === "manually-shunned" && streamsFrom(work, name, primary);
 }
 
-function letBackIn(work: Work, name: MemberName, op: number): void {
+/** No longer kept out, and not ONLINE yet. */
+export function letBackIn(work: Work, name: MemberName, op: number): void {
   setState(work, name, "offline", { kind: "none" });
   because(work, { kind: "datasource-set", op, member: name, to: "offline" }, op);
 }
@@ -106,11 +107,7 @@ function beginRecovery(
 }
 
 /** The operation has the number of the first attempt. */
-export function reopen(
-  work: Work,
-  phase: Extract<Phase, { kind: "vacant" }>,
-  attempt: Parameters<typeof retrySuccession>[2],
-): number {
+export function reopen(work: Work, phase: PhaseOf<"vacant">, attempt: Parameters<typeof retrySuccession>[2]): number {
   const op = nextOp(work);
   beginOperation(work, op, attempt.kind, true);
   retrySuccession(work, phase, attempt);

@@ -121,6 +121,8 @@ export type RecoverStep =
   /** It follows, and streams. */
   | { kind: "following" };
 
+export type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
+
 /** What is known of whoever speaks for a host; binds its token to one agent and one server. */
 export interface Identity {
   /** The highest start count seen; 0 before the first poll. */

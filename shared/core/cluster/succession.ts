@@ -18,7 +18,7 @@ import { expiryAt, isEndless, isExpired } from "./lease.ts";
 import { mint } from "./minting.ts";
 import type { FailoverCause } from "./reason.ts";
 import { advanceRecovery } from "./recover.ts";
-import type { ClusterState, Phase, SwitchPlan } from "./state.ts";
+import type { ClusterState, PhaseOf, SwitchPlan } from "./state.ts";
 import { advanceSwitch } from "./switch.ts";
 import { watchVacancy } from "./vacancy.ts";
 import {
@@ -35,8 +35,6 @@ import {
   setState,
   setStep,
 } from "./work.ts";
-
-type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 /** Moves the phase, and the plan that goes with it, on as far as what is known allows. */
 export function advance(work: Work): void {

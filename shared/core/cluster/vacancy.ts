@@ -1,14 +1,12 @@
 /** Nobody reigns: why not, who may come back, and what begins the search again. */
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
-import { ineligible } from "./choose.ts";
+import { eligibleMembers, ineligible } from "./choose.ts";
 import { isBudgetSpent, tellCandidates } from "./collecting.ts";
 import { markFallen } from "./deposed.ts";
 import type { FailoverCause } from "./reason.ts";
-import type { OperationRecord, Phase } from "./state.ts";
+import type { OperationRecord, PhaseOf } from "./state.ts";
 import { type Work, because, beginOperation, identity, member, nextOp, setPhase } from "./work.ts";
-
-type PhaseOf<K extends Phase["kind"]> = Extract<Phase, { kind: K }>;
 
 /** Nobody has succeeded. As soon as somebody can, and no person needs to decide first, the search begins again. */
 export function watchVacancy(work: Work, phase: PhaseOf<"vacant">): void {
@@ -30,7 +28,7 @@ function nextAttempt(
   work: Work,
   phase: PhaseOf<"vacant">,
 ): (Pick<Attempt, "target" | "cause"> & Partial<Attempt>) | null {
-  const { policy, electorate } = work.durable;
+  const { policy } = work.durable;
   const { deposed, welcomed } = phase;
   if (welcomed !== null && !isOperatorsWord(member(work, welcomed).reason)) {
     const isReady = ineligible(work, { ...phase, target: welcomed, isForced: true }, welcomed) === null;
@@ -40,8 +38,7 @@ function nextAttempt(
   if (policy !== "automatic") return holdersReturn(work, phase);
   const nowReleased = identity(work, deposed).released >= phase.epoch && phase.proof !== "released";
   if (needsPerson(work, phase) && !(phase.code === "upstream-writable" && nowReleased)) return null;
-  const someone = electorate.members.some((name) => ineligible(work, phase, name) === null);
-  return someone ? { target: null, cause: "retry" } : null;
+  return eligibleMembers(work, phase).length > 0 ? { target: null, cause: "retry" } : null;
 }
 
 /**
