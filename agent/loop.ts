@@ -3,6 +3,7 @@
  * effects out. It decides nothing about the cluster.
  */
 import { performance } from "node:perf_hooks";
+import { setImmediate as oneTurn } from "node:timers/promises";
 import type { ConnectorReport, Endpoint, Poll, Reply } from "#shared/domain/messages.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
@@ -73,7 +74,10 @@ export class AgentLoop {
   #observedAtMs = Number.NEGATIVE_INFINITY;
   /** Until when a connector may let clients through, on the clock that goes on in a machine that sleeps. */
   #provedUntilBootMs = Number.NEGATIVE_INFINITY;
-  #nudgeAfterPoll = false;
+  /** There is news that the coordinator has not heard. */
+  #hasNews = false;
+  /** A peer has hinted, and no poll has been sent since. */
+  #isHinted = false;
 
   /** `first` is what the machine's `begin` yielded; its durable part has been kept already. */
   constructor(ports: LoopPorts, first: MemberStep) {
@@ -92,6 +96,19 @@ export class AgentLoop {
 
   /** Polls at once, or right after the poll that is under way. */
   pollSoon(): void {
+    this.#beginPoll(OBSERVE_PATIENCE_MS);
+  }
+
+  /**
+   * Polls because a peer has hinted to: the coordinator may have something for this host. What the server is doing goes
+   * with the next poll if it is not known now; were it news, this host would have come by itself.
+   */
+  pollForPeer(): void {
+    this.#isHinted = true;
+    this.#beginPoll(0);
+  }
+
+  #beginPoll(patienceMs: number): void {
     if (this.#stopped) return;
     if (this.#polling) {
       this.#pollAgain = true;
@@ -99,7 +116,7 @@ export class AgentLoop {
     }
     this.#polling = true;
     if (this.#pollTimer) clearTimeout(this.#pollTimer);
-    void this.#pollOnce();
+    void this.#pollOnce(patienceMs);
   }
 
   /** Looks at the time now, whatever the timers say. */
@@ -162,10 +179,9 @@ export class AgentLoop {
     }
   }
 
-  /** What is news to the coordinator is as a rule news for the others too: at once, and again when it has heard it. */
+  /** What is news to the coordinator is as a rule news for the others too: they are told when it has heard it. */
   #pollOutOfTurn(): void {
-    this.#ports.peers?.nudge();
-    this.#nudgeAfterPoll = true;
+    this.#hasNews = true;
     this.pollSoon();
   }
 
@@ -204,29 +220,34 @@ export class AgentLoop {
     this.#observing = null;
   }
 
-  async #pollOnce(): Promise<void> {
+  async #pollOnce(patienceMs: number): Promise<void> {
     this.#pollAgain = false;
-    await this.#observeBriefly();
+    // What comes with the event that made us poll, the end of a task after its observation, goes along.
+    await oneTurn();
+    if (patienceMs > 0) await this.#observeBriefly(patienceMs);
     if (this.#stopped) return;
     const sent = readClocks();
+    const [carriesNews, isHinted] = [this.#hasNews, this.#isHinted];
+    this.#hasNews = false;
+    this.#isHinted = false;
     this.#seq += 1;
     const outcome = await this.#ports.poll(this.#pollAt(sent));
     this.#polling = false;
     if (this.#stopped) return;
     this.#ports.onPollOutcome(outcome);
-    if (outcome.kind === "reply") this.#hear(outcome.reply, sent);
+    if (outcome.kind === "reply") this.#hear(outcome.reply, sent, { carriesNews, isHinted });
+    else this.#hasNews ||= carriesNews;
     this.#schedulePoll(outcome.kind === "reply");
   }
 
-  #hear(reply: Reply, sent: ReturnType<typeof readClocks>): void {
+  #hear(reply: Reply, sent: ReturnType<typeof readClocks>, of: { carriesNews: boolean; isHinted: boolean }): void {
     const { routes, nextPollMs } = reply;
     this.#ports.onRoutes(routes, sent.bootMs);
     this.#provedUntilBootMs = Math.max(this.#provedUntilBootMs, ...routes.map(({ validMs }) => sent.bootMs + validMs));
-    // A pace that quickens says that an operation has begun, in which the others have a part.
-    const hasQuickened = nextPollMs < this.#state.live.nextPollMs / 2;
+    // A pace that quickens says that an operation has begun, in which the others have a part. A hint is not passed on.
+    const hasQuickened = nextPollMs < this.#state.live.nextPollMs / 2 && !of.isHinted;
     this.#ports.peers?.learn(reply);
-    if (hasQuickened || this.#nudgeAfterPoll) this.#ports.peers?.nudge();
-    this.#nudgeAfterPoll = false;
+    if (hasQuickened || of.carriesNews) this.#ports.peers?.nudge();
     this.#handle({ kind: "replied", clocks: readClocks(), sent, reply });
   }
 
@@ -237,11 +258,11 @@ export class AgentLoop {
   }
 
   /** A fresh observation goes with each poll, unless the server takes its time: the lease cannot wait for it. */
-  async #observeBriefly(): Promise<void> {
+  async #observeBriefly(patienceMs: number): Promise<void> {
     if (!this.#ports.engine || performance.now() - this.#observedAtMs < FRESH_MS) return;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, OBSERVE_PATIENCE_MS);
+      timer = setTimeout(resolve, patienceMs);
     });
     await Promise.race([this.#observe(), patience]);
     clearTimeout(timer);

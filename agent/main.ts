@@ -23,6 +23,7 @@ import { GuardianLink } from "./guardian/link.ts";
 import { lockDirectory } from "./lock.ts";
 import { AgentLoop } from "./loop.ts";
 import { PeerChannel } from "./peer/channel.ts";
+import { goAhead } from "./priority.ts";
 import { StateFile, StateFileError } from "./state-file.ts";
 
 const DIAL_TIMEOUT_MS = 1_000;
@@ -57,6 +58,7 @@ async function runAgent(config: AgentConfig): Promise<number> {
     ]);
   }
   const file = new StateFile(config.state_directory);
+  if (!goAhead()) log.info("this account may not put the agent before other processes: CAP_SYS_NICE would let it");
   const durable = countStart(file, config);
   const engine = config.server ? makeEngine(config.server, config.host, log) : null;
   const view = engine ? await engine.observe() : UNSEEN;
@@ -113,7 +115,7 @@ async function serve(parts: {
   let loop: AgentLoop | null = null;
   const pollSoon = () => loop?.pollSoon();
   const connector = await startConnector(config, log, pollSoon);
-  const peers = await openPeerChannel(config, log, pollSoon);
+  const peers = await openPeerChannel(config, log, () => loop?.pollForPeer());
   // A server that must be fenced waits for nobody.
   const patienceMs = first.state.phase.kind === "fencing" ? 0 : GUARDIAN_PATIENCE_MS;
   const guardian = await meetGuardian(config, log, { patienceMs, onLook: () => loop?.lookAtTheTime() });

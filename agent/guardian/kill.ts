@@ -1,7 +1,7 @@
 /** How the guardian ends a server: SIGKILL to all of it, at once. */
 import { setImmediate as turn, setTimeout as pause } from "node:timers/promises";
 import { livingPostmaster, serverProcesses, signal } from "../engine/postgres/processes.ts";
-import { hurry } from "./hurry.ts";
+import { hurry } from "../priority.ts";
 
 const LOOK_EVERY_MS = 2;
 

@@ -7,7 +7,7 @@ import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import { lockDirectory } from "../lock.ts";
 import { Guardian } from "./guardian.ts";
-import { hurry } from "./hurry.ts";
+import { hurry } from "../priority.ts";
 import { GUARDIAN_VERSION, type Told } from "./lines.ts";
 import { succeed } from "./succession.ts";
 

@@ -5,7 +5,7 @@ import { PeerSender } from "./sender.ts";
 import { listenToPeers } from "./server.ts";
 
 /** However many nudges come, the coordinator is not asked more often for them. */
-const NUDGE_SPACING_MS = 50;
+const NUDGE_SPACING_MS = 20;
 
 export interface PeerChannelOptions {
   /** This host's name. */

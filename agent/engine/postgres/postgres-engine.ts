@@ -24,6 +24,8 @@ const END_LOOK_MS = 10;
 const POSITION_PATIENCE_MS = 1_000;
 /** What one question about the receiver may take while the loss of the upstream is settled. */
 const RECEIVER_QUESTION_MS = 300;
+/** The clients that waited for a promotion have the disk for themselves for so long. */
+const CHECKPOINT_AFTER_MS = 1_000;
 const CHECKPOINT_DEADLINE_MS = 600_000;
 
 export class PostgresEngine implements Engine {
@@ -41,6 +43,7 @@ export class PostgresEngine implements Engine {
   #fences = 0;
   #task: Promise<unknown> = Promise.resolve();
   #isAwaitingEnd = false;
+  #checkpointTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
   /** Throws a RangeError on options that cannot work; touches nothing. */
@@ -101,7 +104,6 @@ export class PostgresEngine implements Engine {
 
   promote(timeline: number, deadlineMs: number): Promise<EngineOutcome> {
     return this.#exclusively(deadlineMs, async (control) => {
-      await untilAnswering(control);
       await promote(control, timeline);
       this.#watchUpstream(null);
       this.#checkpointSoon();
@@ -214,6 +216,7 @@ export class PostgresEngine implements Engine {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    clearTimeout(this.#checkpointTimer);
     this.#listeners.clear();
     this.#watch.close();
     this.#probe.close();
@@ -232,6 +235,7 @@ export class PostgresEngine implements Engine {
   /** What is under way ends before its next step, and no client is sent home any more. */
   #callOff(): void {
     this.#fences += 1;
+    clearTimeout(this.#checkpointTimer);
     this.#door.abandon();
   }
 
@@ -284,8 +288,12 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  /** pg_rewind and a quick next start need the checkpoint; nobody waits for it. */
+  /** pg_rewind and a quick next start need the checkpoint; nobody waits for it, least of all the first clients. */
   #checkpointSoon(): void {
+    this.#checkpointTimer = setTimeout(() => this.#checkpointNow(), CHECKPOINT_AFTER_MS);
+  }
+
+  #checkpointNow(): void {
     this.#checkpoint
       .askWithin("CHECKPOINT", CHECKPOINT_DEADLINE_MS)
       .catch((error: unknown) => this.#options.log.warn({ code: codeOf(error) }, "no checkpoint after the promotion"))

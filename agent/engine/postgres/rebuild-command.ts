@@ -1,5 +1,6 @@
 /** Runs a program of the server's, or a command of the operator's, to its end or to a deadline. */
 import { spawn, type ChildProcess, type StdioOptions } from "node:child_process";
+import { stepBack } from "../../priority.ts";
 import type { Deadline } from "./deadline.ts";
 import type { PostgresOptions } from "./options.ts";
 
@@ -74,7 +75,7 @@ function start({ path, args, account, workingDirectory, environment, stdout }: P
     process.env[name] === undefined ? [] : [[name, process.env[name]] as const],
   );
   const stdio: StdioOptions = ["ignore", stdout ?? "pipe", "pipe"];
-  return spawn(path, args, {
+  const child = spawn(path, args, {
     cwd: workingDirectory,
     env: { ...Object.fromEntries(inherited), LC_ALL: "C", ...environment },
     // A process group of its own, which can be ended as a whole.
@@ -82,6 +83,8 @@ function start({ path, args, account, workingDirectory, environment, stdout }: P
     stdio,
     ...account,
   });
+  stepBack(child.pid);
+  return child;
 }
 
 function killGroup({ pid }: ChildProcess): void {

@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, existsSync, openSync, readSync, fstatSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { stepBack } from "../../priority.ts";
 import type { EngineOutcome } from "../engine.ts";
 import { writeConfiguration } from "./configuration.ts";
 import type { Deadline } from "./deadline.ts";
@@ -102,6 +103,7 @@ function spawnServer(options: PostgresOptions, log: number): ChildProcess {
     ),
     ...runAs,
   });
+  stepBack(child.pid);
   child.unref();
   return child;
 }

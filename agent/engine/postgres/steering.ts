@@ -34,37 +34,35 @@ export interface Control {
   isCalledOff: () => boolean;
 }
 
+/** One question for all that a promotion must know: while clients wait, each one costs. */
+const PROMOTABLE_SQL = `
+  SELECT pg_is_in_recovery() AS in_recovery,
+    CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END AS paused,
+    greatest((SELECT timeline_id FROM pg_control_checkpoint()),
+             (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS timeline`;
+
 /** Opens a standby. Fails with `not-in-recovery`, `not-a-standby`, `replay-paused`, `promotion-not-triggered`, `not-in-time`. */
 export async function promote(control: Control, timeline: number): Promise<void> {
   const { dataDirectory } = control.options;
-  await mustBeInRecovery(control, "the server is a primary already");
+  const standby = await askOne(control, PROMOTABLE_SQL);
+  if (standby["in_recovery"] !== true) throw new Refusal("not-in-recovery", "the server is a primary already");
   if (!hasStandbySignal(dataDirectory)) {
     throw new Refusal(
       "not-a-standby",
       "the server recovers without standby.signal: let the recovery end, then start it anew",
     );
   }
-  const replay = await askOne(control, "SELECT pg_is_wal_replay_paused() AS paused");
-  if (replay["paused"] === true)
+  if (standby["paused"] === true)
     throw new Refusal("replay-paused", "run pg_wal_replay_resume() first: the log is not applied");
   const changed = writeConfiguration(dataDirectory, { kind: "none" });
-  await reserveTimelinesBelow(control, timeline);
+  // The server takes the first number that has no history file: those that another epoch may have used get one.
+  reserveTimelines(dataDirectory, { above: Number(standby["timeline"]), below: timeline });
   if (control.isCalledOff()) throw new Refusal("called-off", "the server is being fenced");
   const sent = await askOne(control, "SELECT pg_promote(false) AS sent");
   if (sent["sent"] !== true) throw new Refusal("promotion-not-triggered", "the server did not take the promotion");
   await untilOpen(control);
   // The file is what counts at the next start; the running primary has no use for the setting that it reads anew.
   if (changed) ask(control, "SELECT pg_reload_conf()").catch(() => {});
-}
-
-/** The server takes the first number that has no history file: those that another epoch may have used get one. */
-async function reserveTimelinesBelow(control: Control, timeline: number): Promise<void> {
-  const { own } = await askOne(
-    control,
-    `SELECT greatest((SELECT timeline_id FROM pg_control_checkpoint()),
-                     (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS own`,
-  );
-  reserveTimelines(control.options.dataDirectory, { above: Number(own), below: timeline });
 }
 
 /** The promotion removes standby.signal right before it opens; here it is back before a client could notice. */

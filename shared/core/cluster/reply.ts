@@ -3,18 +3,12 @@ import { PROTOCOL_VERSION } from "../../domain/version.ts";
 import type { Lease, Peer, Poll, Route, Upstream } from "../../domain/messages.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
 import { commandsFor, isPromotion } from "./goals.ts";
-import { expiryAt, grant, isEndless, isThirdUsed, issueNonce } from "./lease.ts";
-import { nextDeadlineAt } from "./deadline.ts";
+import { grant, isEndless, isThirdUsed, issueNonce } from "./lease.ts";
+import { paceOf } from "./pace.ts";
 import type { LeaseRecord, ReplyBody } from "./state.ts";
 import { isHolding } from "./switch.ts";
 import { isSilent } from "./datasources.ts";
 import { member, type Work } from "./work.ts";
-
-/** After its stream broke, a replica is kept at the operation's pace for this long: a failover may be near. */
-const STALL_WATCH_MS = 10_000;
-
-/** A dataservice that was just created is likely to be founded soon: for this long its agents come often. */
-const FOUNDING_WATCH_MS = 30_000;
 
 /** Builds the reply; a lease or a command in it makes the step one that must be confirmed by a write. */
 export function replyTo(work: Work, poll: Poll): ReplyBody {
@@ -137,32 +131,4 @@ function peersOf(work: Work, name: HostName): Peer[] {
   return Object.entries(work.live.hosts).flatMap(([host, { poll }]) =>
     host !== name && poll.peer && !isSilent(work, host) ? [{ host, endpoint: poll.peer }] : [],
   );
-}
-
-function paceOf(work: Work, poll: Poll): number {
-  const { pollMs, pollInOperationMs } = work.durable.settings;
-  if (isBusy(work, poll)) return pollInOperationMs;
-  const deadline = nextDeadlineAt(work);
-  const untilThen = deadline === null ? pollMs : deadline - work.live.at;
-  return Math.max(pollInOperationMs, Math.min(pollMs, Math.ceil(untilThen)));
-}
-
-function isBusy(work: Work, poll: Poll): boolean {
-  const { phase, plan } = work.durable;
-  if (plan?.kind === "switch") return true;
-  if (plan?.kind === "recover" && plan.member === poll.host) return plan.step.kind !== "rebuilding";
-  const isOpen = phase.kind === "reigning" && phase.opened;
-  if (phase.kind === "founding") return work.live.at - work.live.phaseAt < FOUNDING_WATCH_MS;
-  if (!isOpen) return phase.kind !== "vacant";
-  // The whole wait is over by our clock: the witness's next word decides.
-  const expiry = expiryAt(work);
-  if (expiry !== null && work.live.at >= expiry) return true;
-  const command = work.durable.commands[poll.host];
-  const isRunning = poll.results.some((result) => result.id === command?.id && result.outcome === "accepted");
-  const isSent = work.live.hosts[poll.host]?.sent?.at === work.live.at;
-  if (isRunning || isSent) return true;
-  const stalledAt = work.live.hosts[poll.host]?.stalledAt ?? null;
-  const role = work.durable.members[poll.host];
-  const isWatched = role?.role === "replica" && (role.state === "online" || role.state === "offline");
-  return isWatched && stalledAt !== null && work.live.at - stalledAt < STALL_WATCH_MS;
 }
