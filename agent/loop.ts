@@ -174,14 +174,14 @@ export class AgentLoop {
 
   #perform(effects: MemberStep["effects"]): void {
     for (const effect of effects) {
-      if (effect.kind === "poll") this.#pollOutOfTurn();
+      if (effect.kind === "poll") this.#pollOutOfTurn(effect.concernsOthers);
       else void this.#run(effect.task);
     }
   }
 
-  /** What is news to the coordinator is as a rule news for the others too: they are told when it has heard it. */
-  #pollOutOfTurn(): void {
-    this.#hasNews = true;
+  /** What is news for the others too they are told when the coordinator has heard it. */
+  #pollOutOfTurn(concernsOthers: boolean): void {
+    this.#hasNews ||= concernsOthers;
     this.pollSoon();
   }
 

@@ -1,7 +1,9 @@
 /** workerd as a child process that holds the data folder's lock for as long as it lives. */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { setPriority } from "node:os";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { CannotStart } from "./cannot-start.ts";
@@ -35,6 +37,9 @@ export function isLocked(lock: string): boolean {
   return status === LOCK_HELD;
 }
 
+/** Where the agents put themselves, too. */
+const AHEAD = -10;
+
 export interface Serving {
   child: ChildProcess;
   /** The port that workerd listens on. */
@@ -55,6 +60,7 @@ export async function serve(
     stdio: ["ignore", "inherit", "inherit", "pipe"],
     env: { ...process.env, ...options.secrets },
   });
+  goAhead(child);
   const deadline = AbortSignal.timeout(options.deadlineMs);
   try {
     return { child, port: await listeningPort(child, deadline) };
@@ -62,6 +68,20 @@ export async function serve(
     await stop(child);
     if (error instanceof CannotStart) throw error;
     throw new CannotStart(`workerd did not listen within ${options.deadlineMs} ms: its own words are above`);
+  }
+}
+
+/**
+ * Puts the coordinator before the other processes of its host, as far as the account may: every member waits for it.
+ * Where the kernel shares the processor out by session, it is the session's place that counts.
+ */
+function goAhead({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    setPriority(pid, AHEAD);
+    writeFileSync(`/proc/${pid}/autogroup`, String(AHEAD));
+  } catch {
+    // It may not, or this kernel shares otherwise: the ordinary place does, too.
   }
 }
 

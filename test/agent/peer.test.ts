@@ -7,7 +7,7 @@ import { PeerChannel } from "../../agent/peer/channel.ts";
 import { isSigned, isTimely, readClaim, sign, SIGNATURE_HEADER, TOLERANCE_MS } from "../../agent/peer/signature.ts";
 
 const KEY = "the key of alpha";
-const SPACING_MS = 50;
+const SPACING_MS = 20;
 const DEADLINE_MS = 5_000;
 
 interface Heard {

@@ -10,6 +10,8 @@ import { nextDeadlineAt } from "./deadline.ts";
 import { expiryAt } from "./lease.ts";
 import type { ClusterState, SwitchPlan } from "./state.ts";
 
+/** A command that no poll has listed for this long is not under way: it was lost, or its agent has started anew. */
+const ANSWER_MS = 1_000;
 /** How many times the operation's pace those wait who are not waited for. */
 const ALERT_PACES = 5;
 /** After its stream broke, a replica is kept on the alert for this long: a failover may be near. */
@@ -77,7 +79,9 @@ function hasCommandUnderWay({ durable, live }: ClusterState, { host, results }: 
   const command = durable.commands[host];
   if (!command) return false;
   const result = results.find(({ id }) => id === command.id);
-  return result ? result.outcome === "accepted" : live.hosts[host]?.sent?.id === command.id;
+  if (result) return result.outcome === "accepted";
+  const sent = live.hosts[host]?.sent;
+  return sent?.id === command.id && live.at - sent.at < ANSWER_MS;
 }
 
 /** Whether an operation is under way, or may be near, in which this host has a part. */

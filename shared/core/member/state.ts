@@ -169,7 +169,10 @@ export type MemberEvent =
   | { kind: "replied"; clocks: Clocks; sent: Clocks; reply: Reply }
   | { kind: "tick"; clocks: Clocks };
 
-export type MemberEffect = { kind: "run"; task: Task } | { kind: "poll" };
+export type MemberEffect =
+  | { kind: "run"; task: Task }
+  /** `concernsOthers`: once the coordinator has heard it, there may be something for the other hosts to fetch. */
+  | { kind: "poll"; concernsOthers: boolean };
 
 /** Why something changed on the host: for its log and for tests. */
 export type MemberReason =

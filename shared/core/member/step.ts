@@ -136,7 +136,8 @@ function observe(work: Work, view: ServerView): void {
   const since = view.report.state === "unresponsive" ? (work.live.unresponsiveSince ?? work.clocks) : null;
   work.live = { ...work.live, view, unresponsiveSince: since };
   noteSystem(work);
-  if (isNews(before, view)) pollNow(work);
+  const isOtherReport = JSON.stringify(before.report) !== JSON.stringify(view.report);
+  if (isOtherReport || before.receiver.streaming !== view.receiver.streaming) pollNow(work, isOtherReport);
   judge(work);
 }
 
@@ -144,14 +145,6 @@ function observe(work: Work, view: ServerView): void {
 function noteSystem(work: Work): void {
   const { systemId } = work.live.view;
   if (work.durable.systemId === null && systemId !== null) setDurable(work, { systemId });
-}
-
-/** What the coordinator should hear at once rather than with the next poll. */
-function isNews(before: ServerView, after: ServerView): boolean {
-  return (
-    JSON.stringify(before.report) !== JSON.stringify(after.report) ||
-    before.receiver.streaming !== after.receiver.streaming
-  );
 }
 
 /** What an observation means in the phase it meets. */

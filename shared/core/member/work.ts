@@ -33,8 +33,11 @@ export function setDurable(work: Work, patch: Partial<MemberDurable>): void {
   work.durable = { ...work.durable, ...patch };
 }
 
-export function pollNow(work: Work): void {
-  if (!work.effects.some((effect) => effect.kind === "poll")) work.effects.push({ kind: "poll" });
+/** Has the coordinator hear of this at once; the others too, unless it is about this host alone. */
+export function pollNow(work: Work, concernsOthers = true): void {
+  const known = work.effects.find((effect) => effect.kind === "poll");
+  if (known && (known.concernsOthers || !concernsOthers)) return;
+  work.effects = [...work.effects.filter((effect) => effect !== known), { kind: "poll", concernsOthers }];
 }
 
 /**
