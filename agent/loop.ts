@@ -25,6 +25,8 @@ import { StateFileError } from "./state-file.ts";
 const FRESH_MS = 20;
 /** How long a poll waits for the observation that is to go with it. */
 const OBSERVE_PATIENCE_MS = 50;
+/** The same when a peer has hinted: were there news, this host would have come by itself. */
+const OBSERVE_PATIENCE_HINTED_MS = 20;
 /** After an unanswered poll: while a lease runs, or clients are let through on a proof, there is no time to lose. */
 const RETRY_IN_NEED_MS = 100;
 const RETRY_AT_REST_MS = 1_000;
@@ -99,13 +101,10 @@ export class AgentLoop {
     this.#beginPoll(OBSERVE_PATIENCE_MS);
   }
 
-  /**
-   * Polls because a peer has hinted to: the coordinator may have something for this host. What the server is doing goes
-   * with the next poll if it is not known now; were it news, this host would have come by itself.
-   */
+  /** Polls because a peer has hinted to: the coordinator may have something for this host, and somebody waits for it. */
   pollForPeer(): void {
     this.#isHinted = true;
-    this.#beginPoll(0);
+    this.#beginPoll(OBSERVE_PATIENCE_HINTED_MS);
   }
 
   #beginPoll(patienceMs: number): void {
@@ -224,7 +223,7 @@ export class AgentLoop {
     this.#pollAgain = false;
     // What comes with the event that made us poll, the end of a task after its observation, goes along.
     await oneTurn();
-    if (patienceMs > 0) await this.#observeBriefly(patienceMs);
+    await this.#observeBriefly(patienceMs);
     if (this.#stopped) return;
     const sent = readClocks();
     const [carriesNews, isHinted] = [this.#hasNews, this.#isHinted];

@@ -3,9 +3,17 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { EngineOutcome } from "../engine.ts";
 import { readControlFile } from "./control-file.ts";
 import { Deadline } from "./deadline.ts";
-import { CannotSeeProcesses, livingPostmaster, processState, serverProcesses, signal } from "./processes.ts";
+import {
+  CannotSeeProcesses,
+  isServerOf,
+  livingPostmaster,
+  processState,
+  serverProcesses,
+  signal,
+} from "./processes.ts";
 
 const LOOK_EVERY_MS = 3;
+const LOOK_AT_ALL_EVERY_MS = 30;
 /** How long the streams may go on once the server has written its last record: a replica that hangs holds up nobody. */
 const STREAMS_GRACE_MS = 200;
 
@@ -31,6 +39,8 @@ export async function fenceServer(dataDirectory: string, limits: FenceLimits): P
   let streamsUntilMs: number | null = null;
   do {
     try {
+      // A stop in good order ends with the postmaster: until then a look at all processes would only take time from it.
+      if (told === "fast") await untilPostmasterEnds(dataDirectory, LOOK_AT_ALL_EVERY_MS);
       pids = serverProcesses(dataDirectory);
     } catch (error) {
       if (error instanceof CannotSeeProcesses) return stopUnseen(dataDirectory, error);
@@ -51,6 +61,12 @@ export async function fenceServer(dataDirectory: string, limits: FenceLimits): P
     }
   } while (!deadline.isOver);
   return { ok: false, code: "processes-left", detail: `still there after ${limits.deadlineMs} ms: ${pids.join(", ")}` };
+}
+
+async function untilPostmasterEnds(dataDirectory: string, patienceMs: number): Promise<void> {
+  const postmaster = livingPostmaster(dataDirectory);
+  const deadline = new Deadline(patienceMs);
+  while (postmaster && isServerOf(postmaster.pid, dataDirectory) && !deadline.isOver) await pause(LOOK_EVERY_MS);
 }
 
 /** Whether the shutdown checkpoint is written: what is left then only sends it on. */

@@ -10,7 +10,7 @@ import { reserveTimelines } from "./history.ts";
 import type { PostgresOptions } from "./options.ts";
 import { isAlive, livingPostmaster } from "./processes.ts";
 
-const LOOK_EVERY_MS = 2;
+const LOOK_EVERY_MS = 4;
 /** A receiver that has not heard of its end by then is ended. */
 const RECEIVER_PATIENCE_MS = 30;
 /** Without the startup process's own word, a receiver must be seen absent for this long. */

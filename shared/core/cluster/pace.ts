@@ -43,7 +43,7 @@ function isAwaited(state: ClusterState, poll: Poll): boolean {
     case "deposing":
       // The whole wait is over by our clock: the witness's next word decides.
       if (expiry !== null && state.live.at >= expiry) return true;
-      return phase.primary === poll.host || isTargetOf(plan, poll);
+      return phase.primary === poll.host;
     case "collecting":
       return phase.deposed !== poll.host;
     case "reigning":
@@ -57,22 +57,16 @@ function isAwaited(state: ClusterState, poll: Poll): boolean {
 function isAwaitedBySwitch({ step, primary, target }: SwitchPlan, { host }: Poll): boolean {
   switch (step.kind) {
     case "preparing":
-    case "draining":
-    case "undoing":
-      return host === primary;
     case "holding":
     case "settling":
-      return host === primary || host === target;
-    case "flushing":
+    case "draining":
     case "stopping":
-      return host === primary || host === target;
     case "returning":
+    case "undoing":
       return host === primary;
+    case "flushing":
+      return host === primary || host === target;
   }
-}
-
-function isTargetOf(plan: ClusterState["durable"]["plan"], { host }: Poll): boolean {
-  return plan?.kind === "switch" && plan.target === host;
 }
 
 function hasCommandUnderWay({ durable, live }: ClusterState, { host, results }: Poll): boolean {
