@@ -106,6 +106,8 @@ const OPERATION_REMEDIES: Record<string, string> = {
   "target-behind": "leave out the target: the most advanced member is then chosen",
   "upstream-writable":
     "the old primary's server still accepts writes: end it by hand, then `rex failover`; with --force your word is enough",
+  "read-quorum-missing":
+    "bring back the members it names: one of them may hold the last acknowledged writes; to go on without them, `set force true` and `datasource MEMBER welcome`",
   "not-automatic": "the policy leaves it to you: `rex failover`, or `rex set policy automatic`",
   "operators-word": "an operator took the primary out: `rex datasource MEMBER online`, or `rex failover`",
   "catch-up-timed-out": `${BACK_AS_BEFORE}; switch again when less is written, or raise catchUpMs`,

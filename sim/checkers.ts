@@ -6,14 +6,14 @@ import { remainingMs } from "#shared/core/member/lease.ts";
 import type { ClusterStep, DurableState, LeaseRecord, ReplyBody } from "#shared/core/cluster/state.ts";
 import type { MemberStep, Task } from "#shared/core/member/state.ts";
 import type { Reason } from "#shared/core/cluster/reason.ts";
-import { isOperatorsWord } from "#shared/domain/datasource.ts";
+import { type Durability, isOperatorsWord } from "#shared/domain/datasource.ts";
 import type { Command, Poll, Reply } from "#shared/domain/messages.ts";
 import type { Host } from "./host.ts";
-import type { Server } from "./server.ts";
+import type { Server, Write } from "./server.ts";
 import type { World } from "./world.ts";
 
 export interface Violation {
-  rule: "policy" | "switch" | "G1" | "G3" | "G4" | "G5" | "G6" | "L1" | "invariant";
+  rule: "policy" | "switch" | "G1" | "G2" | "G3" | "G4" | "G5" | "G6" | "L1" | "invariant";
   what: string;
   timeMs: number;
 }
@@ -40,8 +40,36 @@ export class Checkers {
   #commands = new Map<string, Command>();
   #servers = new Map<string, Server>();
 
-  constructor(world: World) {
+  readonly #durability: Durability;
+  /** The highest epoch in which a client was told that its write is done, others having it. */
+  #acknowledgedEpoch = 0;
+  /** What no later primary may lack. An operator who takes a member as it is answers for what that one lacks. */
+  #kept: Write[] = [];
+
+  constructor(world: World, durability: Durability) {
     this.#world = world;
+    this.#durability = durability;
+  }
+
+  /** G1 where writes are acknowledged synchronously: once one primary has, none of an earlier epoch does any more. */
+  acknowledged(host: Host, write: Write): void {
+    if (!write.isGuarded || !host.isManaged) return;
+    this.#kept.push(write);
+    const { attempted } = host.disk.synced;
+    if (attempted < this.#acknowledgedEpoch && !this.#asserted.has(host.name)) {
+      this.fail("G1", `${host.name} acknowledges in epoch ${attempted}, after epoch ${this.#acknowledgedEpoch} did`);
+    }
+    this.#acknowledgedEpoch = Math.max(this.#acknowledgedEpoch, attempted);
+  }
+
+  /** G2: whoever begins to write holds everything that was acknowledged with the others' word. */
+  #judgeHoldings({ name, server }: Host): void {
+    const lost = this.#kept.find(({ lsn, branch }) => lsn > server.endLsn || server.branchAt(lsn) !== branch);
+    if (lost)
+      this.fail(
+        "G2",
+        `${name} becomes the primary and lacks the acknowledged write at ${lost.lsn} of branch ${lost.branch}`,
+      );
   }
 
   /** Whose logs are compared. */
@@ -71,8 +99,11 @@ export class Checkers {
     }
     this.#accepting.add(name);
     const writers = [...this.#accepting].filter((writer) => !this.#asserted.has(writer));
-    if (writers.length > 1) this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
+    // In synchronous mode a second one may be open that can finish no write.
+    if (writers.length > 1 && this.#durability === "async")
+      this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
     if (host.isManaged) this.#judgeWriter(host);
+    this.#judgeHoldings(host);
   }
 
   #judgeWriter(host: Host): void {
@@ -167,6 +198,7 @@ export class Checkers {
         this.fail("G4", `${member.name} was ${member.state} by an operator and is ${now.state} now`);
       }
     }
+    if (result.reasons.some(({ kind }) => kind === "read-quorum-overridden")) this.#kept = [];
     for (const reason of result.reasons) this.#judgeSuccession(before, reason);
     for (const reason of result.reasons) this.#judgePolicy(before, after, reason);
   }

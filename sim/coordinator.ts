@@ -51,13 +51,15 @@ export class Coordinator {
   constructor(ports: CoordinatorPorts) {
     this.#ports = ports;
     this.clock = new WallClock(ports.world, ports.random.fork("clock of the coordinator"));
-    const { members, settings } = ports.scenario;
+    const { members, settings, durability, syncPolicy } = ports.scenario;
     const durable = foundingState({
       dataservice: "alpha",
       members,
       primary: members[0]?.name ?? "",
       routers: [],
       settings,
+      durability,
+      syncPolicy: { ...syncPolicy, k: Math.min(syncPolicy.k, members.length - 1) },
       wallMs: this.clock.read(),
     });
     this.stored = { durable, lease: null, generation: 0 };

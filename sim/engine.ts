@@ -144,6 +144,12 @@ export class Engine {
         });
         return { takesMs, outcome: () => (fails ? failed : { ok: true, value: answer }) };
       }
+      case "sync": {
+        const takesMs = random.between(5, world.chaos && random.chance(0.2) ? 2_000 : 100);
+        // It is in force some time before that is certain.
+        if (isDeed) this.#later(running, random.between(0, takesMs), () => server.waitFor(task.set));
+        return fixed(takesMs + 1);
+      }
       case "rebuild":
         return this.#rebuild(running, fails, task);
     }

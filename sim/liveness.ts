@@ -15,6 +15,7 @@ const NEEDS_A_PERSON: ReadonlySet<AbortCode> = new Set([
   "failover-budget-spent",
   "operators-word",
   "upstream-writable",
+  "read-quorum-missing",
 ]);
 
 export type Rest =

@@ -10,7 +10,7 @@ import { REAL_MACHINES, type Machines } from "./machines.ts";
 import { Network } from "./network.ts";
 import { seededRandom } from "./random.ts";
 import { scenarioOf, type Scenario } from "./scenario.ts";
-import { FIRST_BRANCH, Server } from "./server.ts";
+import { FIRST_BRANCH, Server, type Write } from "./server.ts";
 import { World } from "./world.ts";
 
 /** How long the world may take to come to rest after the last fault. */
@@ -67,7 +67,7 @@ export function runSeed(seed: number, { machines = REAL_MACHINES, scenario: alte
 function setStage(scenario: Scenario, machines: Machines): Stage {
   const random = seededRandom(scenario.seed);
   const world = new World();
-  const checkers = new Checkers(world);
+  const checkers = new Checkers(world, scenario.durability);
   const network = new Network(world, random.fork("network"), scenario.weather);
   const coordinator = new Coordinator({ world, random: random.fork("coordinator"), checkers, machines, scenario });
   const hosts: Host[] = [];
@@ -78,6 +78,10 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
     network,
     nextBranch: () => (branch += 1),
     serverAt: (endpoint: Endpoint) => hosts.find((host) => host.server.endpoint.host === endpoint.host)?.server ?? null,
+    onAcknowledge: (server: Server, write: Write) => {
+      const host = hostAt(server);
+      if (host) checkers.acknowledged(host, write);
+    },
     onConnect: (replica: Server, upstream: Server) => checkers.connected(replica, upstream),
     onChange: (server: Server) => {
       const host = hostAt(server);

@@ -2,6 +2,8 @@
  * What one seed stands for: how big the dataservice is, how bad its world, and which kinds of misfortune happen. Each
  * seed leaves some kinds out altogether: a fault that never stops masks the ones that need a quiet moment.
  */
+import type { SyncPolicy } from "#shared/core/cluster/state.ts";
+import type { Durability } from "#shared/domain/datasource.ts";
 import { DEFAULT_SETTINGS, type Settings } from "#shared/domain/settings.ts";
 import { FAIR_WEATHER, type Weather } from "./network.ts";
 import { seededRandom, type Random } from "./random.ts";
@@ -38,6 +40,8 @@ export interface Scenario {
   /** Whether the first primary serves already, or is read-only like the others. */
   primaryServes: boolean;
   settings: Settings;
+  durability: Durability;
+  syncPolicy: SyncPolicy;
   weather: Weather;
   chaosFromMs: number;
   chaosUntilMs: number;
@@ -66,9 +70,19 @@ export interface Scenario {
  */
 export function scenarioOf(seed: number): Scenario {
   const random = seededRandom(seed).fork("scenario");
-  const any = anyScenario(seed, random);
+  const any = { ...anyScenario(seed, random), ...durabilityOf(seed) };
   if (random.chance(1 / 6)) return { ...any, ...leaseHunt(random) };
   return random.chance(1 / 4) ? { ...any, ...busyOperators(random) } : any;
+}
+
+/** One world in three is synchronous. Drawn apart, so that everything else about a seed stays as it was. */
+function durabilityOf(seed: number): Pick<Scenario, "durability" | "syncPolicy"> {
+  const random = seededRandom(seed).fork("durability");
+  const durability = random.chance(1 / 3) ? "sync" : "async";
+  return {
+    durability,
+    syncPolicy: { k: random.chance(0.8) ? 1 : 2, onLoss: random.chance(0.7) ? "block" : "degrade" },
+  };
 }
 
 function busyOperators(random: Random): Partial<Scenario> {
@@ -116,7 +130,7 @@ function leaseHunt(random: Random): Partial<Scenario> {
   };
 }
 
-function anyScenario(seed: number, random: Random): Scenario {
+function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" | "syncPolicy"> {
   const chaosFromMs = random.chance(0.25) ? 0 : random.between(1_000, 4_000);
   return {
     seed,

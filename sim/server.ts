@@ -21,6 +21,13 @@ const RECONNECT_MS = 200;
 const RECEIVER_TIMEOUT_MS = 2_500;
 const KEEPALIVE_MS = 500;
 
+/** A client's write. `isGuarded`: others had to have it before its client heard of it. */
+export interface Write {
+  branch: number;
+  lsn: number;
+  isGuarded: boolean;
+}
+
 /** A stretch of log. `branch` is what the numbers cannot say: which promotion wrote it. */
 interface Segment {
   branch: number;
@@ -49,6 +56,8 @@ export interface ServerPorts {
   onChange: (server: Server) => void;
   /** A stream begins. */
   onConnect: (replica: Server, upstream: Server) => void;
+  /** A client hears that its write is done. */
+  onAcknowledge: (server: Server, write: Write) => void;
 }
 
 export class Server {
@@ -66,11 +75,16 @@ export class Server {
   isDoorShut = false;
   /** Where the shutdown checkpoint of the last orderly stop begins; null after any other end, and while it runs. */
   shutdownLsn: number | null = null;
+  /** Whom a commit waits for; kept in the data directory. */
+  syncNames: { k: number; members: readonly string[] } = { k: 0, members: [] };
   /** The numbers of the acknowledged writes and where each ended; of this server's own clients. */
-  readonly acknowledged: { branch: number; lsn: number }[] = [];
+  readonly acknowledged: Write[] = [];
   stream: Stream | null = null;
   readonly #ports: ServerPorts;
   readonly #followers = new Set<Server>();
+  /** Writes whose clients wait for others, and how far those others have said to have come. */
+  #waiting: Write[] = [];
+  #flushed = new Map<string, number>();
   #lives = 1;
   #position: Position | null = null;
   #lastView: ServerView | null = null;
@@ -173,6 +187,7 @@ export class Server {
   becomeCopyOf(source: Server): void {
     this.kill();
     this.segments = source.segments;
+    this.syncNames = source.syncNames;
     this.shutdownLsn = null;
     this.conninfo = null;
     this.standbySignal = true;
@@ -188,6 +203,8 @@ export class Server {
     this.isDoorShut = false;
     this.isHung = false;
     this.stream = null;
+    this.#waiting = [];
+    this.#flushed = new Map();
     this.#dropFollowers();
     this.#changed();
   }
@@ -275,7 +292,8 @@ export class Server {
     world.after(random.between(20, 200), () => {
       if (this.accepts && (!this.isDoorShut || random.chance(0.05))) {
         this.#advance(this.endLsn + random.whole(0x40, 0x400));
-        this.acknowledged.push({ branch: this.#newest.branch, lsn: this.endLsn });
+        this.#waiting.push({ branch: this.#newest.branch, lsn: this.endLsn, isGuarded: false });
+        this.#release();
         this.#feed();
       }
       this.#writeSoon();
@@ -301,7 +319,39 @@ export class Server {
     if (sent.endLsn <= this.endLsn) return;
     this.segments = sent.segments;
     this.#advance(sent.endLsn);
+    this.#confirm(stream);
     this.#feed();
+  }
+
+  /** Says how far this replica has flushed. What is under way when its receiver is stopped may still arrive. */
+  #confirm({ upstream }: Stream): void {
+    const { world, network, random } = this.#ports;
+    const { endLsn } = this;
+    const { life } = upstream;
+    if (!network.reaches(this.name, upstream.name)) return;
+    world.after(random.between(0.5, 8), () => {
+      if (life === null || upstream.life !== life || upstream.isHung || upstream.isAsleep) return;
+      upstream.#flushed.set(this.name, Math.max(endLsn, upstream.#flushed.get(this.name) ?? 0));
+      upstream.#release();
+    });
+  }
+
+  /** Lets the clients go whose writes enough others have. */
+  #release(): void {
+    const { k, members } = this.syncNames;
+    const isDone = ({ lsn }: Write): boolean =>
+      members.filter((name) => (this.#flushed.get(name) ?? 0) >= lsn).length >= k;
+    while (this.#waiting[0] && isDone(this.#waiting[0])) {
+      const write = { ...(this.#waiting.shift() as Write), isGuarded: k > 0 };
+      this.acknowledged.push(write);
+      this.#ports.onAcknowledge(this, write);
+    }
+  }
+
+  /** What `synchronous_standby_names` says from now on. */
+  waitFor(syncNames: { k: number; members: readonly string[] }): void {
+    this.syncNames = syncNames;
+    if (this.accepts) this.#release();
   }
 
   #connectSoon(): void {
@@ -326,6 +376,7 @@ export class Server {
     upstream.#followers.add(this);
     this.#ports.onConnect(this, upstream);
     upstream.#send(this);
+    this.#confirm(this.stream);
     this.#ports.onChange(this);
     this.#watch(this.stream);
   }

@@ -2,7 +2,7 @@
  * The stored state of an earlier version, made whole. Fields are only ever added to it: what an older Worker did not
  * know takes the value that means what that Worker did.
  */
-import type { DurableState, Identity, Phase } from "#shared/core/cluster/state.ts";
+import { DEFAULT_SYNC_POLICY, type DurableState, type Identity, type Phase } from "#shared/core/cluster/state.ts";
 import type { Command } from "#shared/domain/messages.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 
@@ -18,6 +18,10 @@ export function upgraded(stored: StoredState): StoredState {
     commands: mapped(stored.commands, upgradedCommand),
     plan: stored.plan ?? null,
     endlessBelow: stored.endlessBelow ?? 0,
+    syncPolicy: stored.syncPolicy ?? DEFAULT_SYNC_POLICY,
+    syncVersion: stored.syncVersion ?? 0,
+    syncTold: stored.syncTold ?? {},
+    syncSets: stored.syncSets ?? [],
   };
 }
 
@@ -29,13 +33,15 @@ function upgradedPhase(phase: Phase): Phase {
       return { ...WITHOUT_INQUIRY, ...phase };
     case "vacant":
       return { ...WITHOUT_WELCOME, ...phase };
-    case "founding":
     case "reigning":
+      return { ...WITHOUT_SUSPICION, ...phase };
+    case "founding":
     case "deposing":
       return phase;
   }
 }
 
+const WITHOUT_SUSPICION = { isSuspected: false } as const;
 const WITHOUT_INQUIRY = { inquiry: { kind: "clear" }, isForced: false } as const;
 const WITHOUT_WELCOME = { cause: "retry", welcomed: null } as const;
 

@@ -28,6 +28,8 @@ export async function carryOut(engine: Engine, task: Task): Promise<EngineOutcom
       return engine.reopen(task.deadlineMs);
     case "ask-upstream":
       return engine.askUpstream(task.upstream, task.deadlineMs);
+    case "sync":
+      return engine.sync(task.set, task.deadlineMs);
     case "rebuild": {
       const outcome = await engine.rebuild(task.upstream, task.fork, task.deadlineMs);
       return outcome.ok ? { ...outcome, value: randomUUID() } : outcome;

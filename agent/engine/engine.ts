@@ -3,7 +3,7 @@
  * Every method settles within its deadline and none rejects: an expected failure is a value with a stable code.
  */
 import type { ServerView } from "#shared/core/member/state.ts";
-import type { Endpoint, LogPoint } from "#shared/domain/messages.ts";
+import type { Endpoint, LogPoint, SyncSet } from "#shared/domain/messages.ts";
 
 /** What the engine can see of its server at one moment: the member's machine takes it in as it is. */
 export type Observation = ServerView;
@@ -80,6 +80,12 @@ export interface Engine {
    * `log-not-kept`, `clone-stuck` (the clone was put in place, does not serve, and could not be taken out again); nothing was changed when it was not allowed or the log could not be kept.
    */
   rebuild(upstream: Endpoint, fork: LogPoint, deadlineMs: number): Promise<EngineOutcome>;
+  /**
+   * Has every part of the running server wait for `set.k` of `set.members` before it acknowledges a commit, durably; ok
+   * when no part of it goes by another set any more. Goes on beside whatever else is under way; a newer call overtakes an
+   * older one, which then fails with `superseded`.
+   */
+  sync(set: SyncSet, deadlineMs: number): Promise<EngineOutcome>;
   /** Looks at the server and its configuration without changing anything. */
   check(): Promise<EngineCheck[]>;
   /** Lets go of connections, watches and timers. The server goes on. */

@@ -86,6 +86,16 @@ export interface PromiseReport {
   remainingMs: number;
 }
 
+/**
+ * Who must acknowledge a commit before its client hears of it: `k` of `members`. Versions of a dataservice only grow, and
+ * none is used twice. `k` 0 asks nobody: asynchronous.
+ */
+export interface SyncSet {
+  version: number;
+  k: number;
+  members: MemberName[];
+}
+
 export interface MemberServerReport {
   phase: MemberPhase;
   endpoint: Endpoint;
@@ -109,6 +119,8 @@ export interface MemberServerReport {
   door: "open" | "shut";
   /** A rebuild of the data directory was begun and not finished: nothing in it can be trusted. */
   isDamaged: boolean;
+  /** The set that every part of the running server goes by, seen to be so in this life of it; null when none was. */
+  sync: SyncSet | null;
 }
 
 export interface Poll {
@@ -140,6 +152,8 @@ export interface Poll {
   fenceMs: number;
   electorateVersion: number;
   policyVersion: number;
+  /** The version of the newest sync set that this member was told. */
+  syncSeen: number;
   /** What is left of the lease; null when none is held. */
   leaseRemainingMs: number | null;
   /** The member's server; null on a host that carries only a connector. */
@@ -203,8 +217,6 @@ export interface Lease {
   /** Who may be promoted; versioned. */
   electorateVersion: number;
   electorate: MemberName[];
-  /** Who must acknowledge a commit before its client hears of it; empty in asynchronous mode. */
-  syncSet: { version: number; k: number; members: MemberName[] };
 }
 
 /** A place in a log. */
@@ -241,6 +253,8 @@ export interface Reply {
   /** The one authoritative refusal: this epoch is over for its holder. */
   leaseEnded: { epoch: Epoch; mac: string } | null;
   commands: Command[];
+  /** What this member's server is to go by, now or once it is the primary; null where nothing is asked of it. */
+  sync: SyncSet | null;
   routes: Route[];
   /** The other agents that can be spoken to, and the key that all of them share for it. */
   peers: Peer[];

@@ -12,6 +12,8 @@ export interface Settings {
   pollTimeoutMs: number;
   /** A replica whose agent is silent for this long is FAILED(MANAGER STOPPED). */
   silentMs: number;
+  /** In synchronous mode the replicas stop acknowledging to a primary whose agent is silent for this long. */
+  suspicionMs: number;
   /** How long a failover waits for the positions of the candidates. */
   collectMs: number;
   /** How long a primary that gave up its lease by itself is waited for before another takes over. */
@@ -47,6 +49,7 @@ export const DEFAULT_SETTINGS: Settings = {
   pollInOperationMs: 20,
   pollTimeoutMs: 500,
   silentMs: 10_000,
+  suspicionMs: 2_000,
   collectMs: 300,
   failsafeReturnMs: 2_000,
   failoverMs: 30_000,
@@ -70,6 +73,7 @@ const LEAST: Partial<Settings> = {
   pollInOperationMs: 10,
   pollTimeoutMs: 50,
   silentMs: 1_000,
+  suspicionMs: 500,
   collectMs: 50,
   failoverMs: 1_000,
   promoteMs: 1_000,

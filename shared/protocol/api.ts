@@ -14,6 +14,7 @@ export const zSettings = z.strictObject({
   pollInOperationMs: zMs.optional(),
   pollTimeoutMs: zMs.optional(),
   silentMs: zMs.optional(),
+  suspicionMs: zMs.optional(),
   collectMs: zMs.optional(),
   failsafeReturnMs: zMs.optional(),
   failoverMs: zMs.optional(),
@@ -43,7 +44,11 @@ export const zCreate = z.strictObject({
   primary: zName,
   /** Hosts that carry only a connector. */
   routers: z.array(zName).max(100).default([]),
-  durability: z.enum(["async"]).default("async"),
+  durability: z.enum(["async", "sync"]).default("async"),
+  /** Synchronous mode only: how many replicas must acknowledge a commit, and what happens when there are fewer. */
+  sync: z
+    .strictObject({ k: z.int().min(1).max(14).default(1), onLoss: z.enum(["block", "degrade"]).default("block") })
+    .optional(),
   settings: zSettings.default({}),
 });
 

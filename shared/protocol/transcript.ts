@@ -21,6 +21,8 @@ export type ToldReason =
   | { kind: "candidate-passed-over"; member: MemberName; why: string }
   | { kind: "candidate-chosen" | "replicator-frozen" | "most-advanced"; member: MemberName }
   | { kind: "possible-loss"; member: MemberName; bytes: number }
+  | { kind: "read-quorum-awaited"; missing: MemberName[] }
+  | { kind: "read-quorum-overridden"; member: MemberName; missing: MemberName[] }
   | { kind: "catching-up"; member: MemberName; upstream: MemberName }
   | { kind: "connectors-holding"; waitedFor: HostName[] }
   | { kind: "sessions-purging" | "transactions-flushing"; member: MemberName }
@@ -98,6 +100,12 @@ const WORDS: Words = {
   "most-advanced": () => ["THIS IS THE MOST UPTODATE SLAVE. NO ACTION IS NEEDED."],
   "possible-loss": ({ member, bytes }, { dataservice: s }) => [
     `'${member}@${s}' LACKS ${bytes} BYTES OF THE PREVIOUS MASTER'S LOG`,
+  ],
+  "read-quorum-awaited": ({ missing }) => [
+    `WAITING FOR WHO MAY HAVE ACKNOWLEDGED THE LAST WRITES: ${missing.join(", ")}`,
+  ],
+  "read-quorum-overridden": ({ member, missing }, { dataservice: s }) => [
+    `'${member}@${s}' IS TAKEN AS IT IS. WRITES ACKNOWLEDGED BY ${missing.join(", ")} MAY BE LOST`,
   ],
   "catching-up": ({ member, upstream }, { dataservice: s }) => [
     `'${member}@${s}' FIRST CATCHES UP FROM '${upstream}@${s}', WHICH IS MORE ADVANCED`,

@@ -25,6 +25,9 @@ export const zPosition = z.strictObject({
   history: z.array(z.strictObject({ timeline: z.int().min(1), endLsn: zLsn })).max(1_000),
 });
 
+/** Who must acknowledge a commit before its client hears of it. */
+export const zSyncSet = z.strictObject({ version: zCount, k: zCount, members: z.array(zName).max(100) });
+
 /** The server as its agent sees it. */
 export const zServerReport = z.discriminatedUnion("state", [
   z.strictObject({ state: z.literal("stopped") }),
@@ -125,6 +128,8 @@ export const zPoll = z.strictObject({
   fenceMs: zCount,
   electorateVersion: zCount,
   policyVersion: zCount,
+  /** The version of the newest sync set that this member was told. */
+  syncSeen: zCount,
   /** What is left of the lease; null when none is held. */
   leaseRemainingMs: z.number().nullable(),
   /** The member's server; null on a host that carries only a connector. */
@@ -149,6 +154,8 @@ export const zPoll = z.strictObject({
       door: z.enum(["open", "shut"]),
       /** A rebuild was begun and not finished. */
       isDamaged: z.boolean(),
+      /** The set that the running server goes by. */
+      sync: zSyncSet.nullable(),
     })
     .nullable(),
   connector: zConnectorReport.nullable(),
@@ -208,8 +215,6 @@ export const zLease = z.strictObject({
   ttlMs: zCount,
   electorateVersion: zCount,
   electorate: z.array(zName).max(100),
-  /** Who must acknowledge a commit before its client hears of it; empty in asynchronous mode. */
-  syncSet: z.strictObject({ version: zCount, k: zCount, members: z.array(zName).max(100) }),
 });
 
 /**
@@ -249,6 +254,8 @@ export const zReply = z.strictObject({
   /** The one authoritative refusal: this epoch is over for its holder. */
   leaseEnded: z.strictObject({ epoch: zCount, mac: z.string().max(128) }).nullable(),
   commands: z.array(zCommand).max(16),
+  /** What this member's server is to go by, now or once it is the primary. */
+  sync: zSyncSet.nullable(),
   routes: z.array(zRoute).max(16),
   /** The other agents that can be spoken to, and the key that all of them share for it. */
   peers: z.array(z.strictObject({ host: zName, endpoint: zEndpoint })).max(200),

@@ -84,6 +84,7 @@ function reply({ seq }: Poll, patch: Partial<Reply> = {}): PollOutcome {
       lease: null,
       leaseEnded: null,
       commands: [],
+      sync: null,
       routes: [],
       peers: [],
       peerKey: "",

@@ -82,6 +82,7 @@ describe("an operation that failed", () => {
     "target-not-eligible": true,
     "target-behind": true,
     "upstream-writable": true,
+    "read-quorum-missing": true,
     "not-automatic": true,
     "operators-word": true,
     "catch-up-timed-out": true,

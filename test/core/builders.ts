@@ -8,6 +8,7 @@ import type { PostgresPosition } from "#shared/domain/position.ts";
 import { DEFAULT_SETTINGS, expiryWaitMs } from "#shared/domain/settings.ts";
 import { step } from "#shared/core/cluster/step.ts";
 import {
+  DEFAULT_SYNC_POLICY,
   foundingState,
   freshLive,
   type ClusterEvent,
@@ -61,6 +62,7 @@ export function healthyServer(name: string): MemberServerReport {
     shutdownLsn: null,
     door: "open",
     isDamaged: false,
+    sync: null,
   };
 }
 
@@ -87,6 +89,7 @@ export function healthyPoll(host: string): Poll {
     fenceMs: 1_500,
     electorateVersion: 0,
     policyVersion: 0,
+    syncSeen: 0,
     leaseRemainingMs: null,
     server: host === ROUTER ? null : healthyServer(host),
     connector: host === ROUTER ? { pid: 7, state: "online", created: 0, active: 0, targets: [] } : null,
@@ -116,6 +119,8 @@ export function createdCluster(): Cluster {
     primary: "db1",
     routers: [ROUTER],
     settings: DEFAULT_SETTINGS,
+    durability: "async",
+    syncPolicy: DEFAULT_SYNC_POLICY,
     wallMs: 0,
   });
   return {

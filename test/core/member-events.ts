@@ -97,6 +97,7 @@ export function replyWith(member: Member, parts: Partial<Reply>, clocks: Clocks 
     lease: null,
     leaseEnded: null,
     commands: [],
+    sync: null,
     routes: [],
     peers: [],
     peerKey: "",
@@ -111,7 +112,6 @@ export function leaseOf(epoch: number): Reply["lease"] {
     ttlMs: TTL_MS,
     electorateVersion: 1,
     electorate: ["db1", "db2"],
-    syncSet: { version: 1, k: 0, members: [] },
   };
 }
 

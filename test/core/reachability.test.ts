@@ -121,6 +121,8 @@ function taskOf({ id, kind }: Running): Task {
     case "follow":
     case "ask-upstream":
       return { id, kind, upstream, deadlineMs };
+    case "sync":
+      return { id, kind, set: { version: 1, k: 1, members: ["db2"] }, deadlineMs };
     case "rebuild":
       return { id, kind, upstream, fork: { timeline: 1, lsn: "0/2FFFFA0" }, deadlineMs };
     case "promote":
@@ -265,6 +267,7 @@ function viewAfter(before: ServerView, task: Task): ServerView {
     case "shut":
     case "reopen":
     case "ask-upstream":
+    case "sync":
       return before;
   }
 }

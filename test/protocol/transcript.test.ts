@@ -12,6 +12,8 @@ const UNTOLD: Record<Exclude<Extract<Reason, { op: number }>["kind"], ToldReason
   "command-issued": true,
   "epoch-minted": true,
   "positions-collecting": true,
+  "primary-suspected": true,
+  "suspicion-over": true,
 };
 
 function told(reasons: Reason[], given: Partial<TranscriptContext> = {}): string[] {
@@ -256,6 +258,17 @@ FAILOVER TO 'db3' WAS COMPLETED`),
     expect(told(reasons).slice(1)).toEqual([
       "'db2@alpha' IS DEAD BY THE OPERATOR'S WORD: NO PROOF IS WAITED FOR",
       "PASSED OVER: db1(SILENT)",
+    ]);
+  });
+
+  it("that lacks a read quorum says whom it waits for, and what an operator went on without", () => {
+    const reasons: Reason[] = [
+      { kind: "read-quorum-awaited", op: 2, sets: [4], missing: ["db3"] },
+      { kind: "read-quorum-overridden", op: 2, member: "db2", missing: ["db3"] },
+    ];
+    expect(told(reasons)).toEqual([
+      "WAITING FOR WHO MAY HAVE ACKNOWLEDGED THE LAST WRITES: db3",
+      "'db2@alpha' IS TAKEN AS IT IS. WRITES ACKNOWLEDGED BY db3 MAY BE LOST",
     ]);
   });
 

@@ -39,6 +39,7 @@ export class ScriptedMember {
       shutdownLsn: null,
       door: "open",
       isDamaged: false,
+      sync: null,
     };
     this.poll = firstPoll(name, this.server);
   }
@@ -195,6 +196,7 @@ function firstPoll(name: MemberName, server: MemberServerReport): Poll {
     fenceMs: 1_500,
     electorateVersion: 0,
     policyVersion: 0,
+    syncSeen: 0,
     leaseRemainingMs: null,
     server,
     connector: null,

@@ -96,6 +96,17 @@ function restoreRestoreCommand(settings: Map<string, string>): void {
   else if (settings.get("restore_command") === "") settings.delete("restore_command");
 }
 
+/** Writes one setting of ours; true when the file has changed and a running server must be told. */
+export function writeSetting(dataDirectory: string, { name, value }: Setting): boolean {
+  const path = join(dataDirectory, "postgresql.auto.conf");
+  const before = parseSettings(readIfThere(path) ?? "");
+  const settings = new Map(before.map((setting) => [setting.name, setting.value]));
+  if (settings.get(name) === value) return false;
+  settings.set(name, value);
+  writeDurably(path, renderSettings([...settings].map(([key, kept]) => ({ name: key, value: kept }))));
+  return true;
+}
+
 /** Writes our settings; true when the file has changed and a running server must be told. */
 export function writeConfiguration(dataDirectory: string, feed: Feed): boolean {
   const path = join(dataDirectory, "postgresql.auto.conf");

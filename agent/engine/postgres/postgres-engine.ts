@@ -1,6 +1,6 @@
 /** One PostgreSQL server, 13 to 18, behind the engine's port. */
 import { setTimeout as pause } from "node:timers/promises";
-import type { Endpoint, LogPoint } from "#shared/domain/messages.ts";
+import type { Endpoint, LogPoint, SyncSet } from "#shared/domain/messages.ts";
 import type { Engine, EngineCheck, EngineHint, EngineOutcome, Observation } from "../engine.ts";
 import { checkServer } from "./check.ts";
 import { writeConfiguration } from "./configuration.ts";
@@ -16,6 +16,7 @@ import { settleServer } from "./settle.ts";
 import { startServer } from "./start.ts";
 import { adopt, follow, freeze, promote, Refusal, untilAnswering, type Control } from "./steering.ts";
 import { SwitchDoor } from "./switch-door.ts";
+import { applySyncSet } from "./sync.ts";
 import { UpstreamWatch } from "./upstream-watch.ts";
 
 /** How long, and how often, the end of a postmaster is waited for that is nobody's child of ours. */
@@ -42,6 +43,9 @@ export class PostgresEngine implements Engine {
   /** Grows with every fence: what was asked for before it is called off. */
   #fences = 0;
   #task: Promise<unknown> = Promise.resolve();
+  /** Grows with every set of standbys that is asked for: the newest counts. */
+  #syncCalls = 0;
+  #syncing: Promise<unknown> = Promise.resolve();
   #isAwaitingEnd = false;
   #checkpointTimer: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -208,6 +212,33 @@ export class PostgresEngine implements Engine {
     });
     if (outcome.ok) this.#probe.forget();
     return rebuildOutcome(outcome, detail);
+  }
+
+  async sync(set: SyncSet, deadlineMs: number): Promise<EngineOutcome> {
+    this.#syncCalls += 1;
+    const call = this.#syncCalls;
+    const fences = this.#fences;
+    const isSuperseded = () => this.#syncCalls !== call || this.#fences !== fences;
+    const deadline = new Deadline(deadlineMs);
+    const before = this.#syncing;
+    const connection = new ServerConnection(this.#local("interrex-sync"));
+    const mine = (async () => {
+      await before;
+      this.#errands.add(connection);
+      const { dataDirectory } = this.#options;
+      const ask = (sql: string) => connection.askWithin(sql, deadline.remainingMs);
+      await applySyncSet({ dataDirectory, deadline, ask, isSuperseded }, set);
+    })();
+    this.#syncing = mine.catch(() => {});
+    try {
+      await mine;
+      return { ok: true };
+    } catch (error) {
+      return outcomeOf(error);
+    } finally {
+      connection.discard();
+      this.#errands.delete(connection);
+    }
   }
 
   check(): Promise<EngineCheck[]> {

@@ -9,6 +9,7 @@ import { type Position, comparePositions, coversPosition } from "../../domain/po
 import { lastOpenedEpoch, onLineage, unseenEpochs } from "../../domain/reign.ts";
 import type { Ineligible } from "./reason.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
+import { isSettled } from "./sync.ts";
 
 type Collecting = PhaseOf<"collecting">;
 
@@ -54,6 +55,8 @@ export function ineligible(
   if (!server.report.inRecovery || server.report.writable || !isShut) return "server-writable";
   if (server.isDamaged) return "damaged";
   if (!server.position) return "no-position";
+  if (durable.durability === "sync" && !isSettled(state, name) && !(phase.isForced && phase.target === name))
+    return "sync-unsettled";
   const { ownEpoch } = host.poll;
   // Whoever attempted an epoch that nobody was seen to open in may have opened in it unseen: its own log then goes on.
   if (unseenEpochs(durable.reigns, phase.epoch).includes(ownEpoch)) return null;

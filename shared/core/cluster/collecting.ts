@@ -23,6 +23,7 @@ import { mint } from "./minting.ts";
 import { whyNobodySucceeds } from "./policy.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
+import { isProtected, missingQuorums } from "./sync.ts";
 import { type Work, because, becauseOnce, member, setPhase, setStep } from "./work.ts";
 
 export function tellCandidates(work: Work): void {
@@ -52,11 +53,30 @@ export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   const complete = ready.length > 0 && ready.length === eligible.length && !isUnheardAwaited(work, phase);
   const mayDecide = complete || (ready.length > 0 && waited >= patienceMs(work, phase));
   const isAwaitingTarget = phase.target !== null && (!ready.includes(phase.target) || isCatchingUp(work, phase));
-  if (mayDecide && !isAwaitingTarget) return decide(work, phase, ready, eligible);
+  if (mayDecide && !isAwaitingTarget && hasReadQuorums(work, phase, ready)) return decide(work, phase, ready, eligible);
   if (waited < failoverMs) return;
+  const unread = phase.isForced ? [] : missingQuorums(work, ready).flatMap(({ missing }) => missing);
+  if (unread.length > 0) return abort(work, phase, "read-quorum-missing", [...new Set(unread)]);
   if (phase.target === null || ready.length === 0) return abort(work, phase, "no-candidate", []);
   const code = ready.includes(phase.target) ? "target-behind" : "target-not-eligible";
   abort(work, phase, code, [phase.target]);
+}
+
+/**
+ * Whether everything that may have been acknowledged is in what can be read. An operator who takes a member as it is goes
+ * on without, and that is recorded.
+ */
+function hasReadQuorums(work: Work, phase: PhaseOf<"collecting">, ready: MemberName[]): boolean {
+  const unread = missingQuorums(work, ready);
+  if (unread.length === 0) return true;
+  const { op, isForced, target } = phase;
+  const missing = [...new Set(unread.flatMap((set) => set.missing))];
+  if (isForced && target !== null) {
+    becauseOnce(work, { kind: "read-quorum-overridden", op, member: target, missing }, op);
+    return true;
+  }
+  becauseOnce(work, { kind: "read-quorum-awaited", op, sets: unread.map(({ version }) => version), missing }, op);
+  return false;
 }
 
 /** The operator has taken the decision away from the coordinator while it was still looking. */
@@ -214,7 +234,9 @@ function crown(work: Work, phase: PhaseOf<"collecting">, best: Candidate, candid
   if (!coversPosition(winner.position, best.position)) return abort(work, phase, "target-behind", [best.member]);
   const lost = bytesLost(work, winner, candidates);
   if (lost > 0) because(work, { kind: "possible-loss", op, member: winner.member, bytes: lost }, op);
-  if (lost > work.durable.settings.maxLossBytes && !phase.byOperator) {
+  // What was never acknowledged is nobody's loss.
+  const isLimited = !phase.byOperator && !isProtected(work);
+  if (lost > work.durable.settings.maxLossBytes && isLimited) {
     return abort(work, phase, "loss-exceeds-limit", [winner.member]);
   }
   if (isBudgeted(phase)) {

@@ -6,6 +6,7 @@ import { whyNobodySucceeds } from "./policy.ts";
 import type { FailoverCause } from "./reason.ts";
 import { abandonRecovery } from "./recover.ts";
 import type { EndProof } from "./state.ts";
+import { dropUnopened } from "./sync.ts";
 import { type Work, because, beginOperation, endOperation, endPlan, nextOp, setPhase, setStep } from "./work.ts";
 
 /** The proof is there: the reign is over. The search for a successor begins, or waits for a person. */
@@ -17,7 +18,9 @@ export function endReign(
 ): void {
   const { epoch, primary } = reigned;
   const cause = causeWithin(work, primary, given);
-  const op = nextOp(work);
+  // Those who stopped acknowledging did so by this operation's word, and are frozen by it already.
+  const op = proof === "revoked" ? reigned.op : nextOp(work);
+  dropUnopened(work, { epoch, primary });
   because(work, {
     kind: "reign-ended",
     epoch,

@@ -164,6 +164,11 @@ function replicaGoal(
     return null;
   if (server.report.state === "stopped") return mayRestart(work, name) ? restartGoal(work, name) : null;
   if (server.report.state !== "running" || !server.report.inRecovery) return null;
+  if (phase.isSuspected) {
+    const { receiver } = server;
+    const isFrozen = receiver.state === "frozen" && receiver.op === phase.op;
+    return isFrozen ? null : { kind: "freeze", proof: "revoked" };
+  }
   const upstream = upstreamAt(work, phase.primary);
   if (!upstream || followsAlready(server, upstream.member) || hasDiverged(work, name)) return null;
   return wasToldOnce(work, name, upstream) ? null : { kind: "follow", upstream };

@@ -1,6 +1,7 @@
 /** The point of no return: a new epoch, for one member, with the proof that the one before is over. */
 import type { MemberName } from "../../domain/names.ts";
 import { type ProofKind, nextTimeline } from "../../domain/reign.ts";
+import { openSet } from "./sync.ts";
 import { type Work, because, setPhase } from "./work.ts";
 
 interface Minting {
@@ -28,6 +29,17 @@ export function mint(work: Work, minting: Minting): void {
     mintedWallMs: work.live.wallMs,
   };
   work.durable = { ...work.durable, epoch, reigns: [...work.durable.reigns, reignEntry] };
+  openSet(work, { epoch, member: minting.member });
   because(work, { kind: "epoch-minted", epoch, member: minting.member, parent, proof, op }, op);
-  setPhase(work, { kind: "reigning", epoch, primary: minting.member, op, how, proof, timeline, opened: false });
+  setPhase(work, {
+    kind: "reigning",
+    epoch,
+    primary: minting.member,
+    op,
+    how,
+    proof,
+    timeline,
+    opened: false,
+    isSuspected: false,
+  });
 }

@@ -49,6 +49,7 @@ function isAwaited(state: ClusterState, poll: Poll): boolean {
     case "reigning":
       if (!phase.opened) return phase.primary === poll.host;
       if (expiry !== null && state.live.at >= expiry) return true;
+      if (phase.isSuspected) return phase.primary !== poll.host;
       if (plan?.kind === "switch") return isAwaitedBySwitch(plan, poll);
       return plan?.kind === "recover" && plan.member === poll.host && plan.step.kind !== "rebuilding";
   }

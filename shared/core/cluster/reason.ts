@@ -36,7 +36,9 @@ export type AbortCode =
   | "target-behind"
   | "upstream-writable"
   | "not-automatic"
-  | "operators-word";
+  | "operators-word"
+  /** Too few of those who may have acknowledged the last writes are there to be read. */
+  | "read-quorum-missing";
 
 /** Why a switch was rolled back. */
 export type SwitchFailure =
@@ -88,6 +90,15 @@ export type Reason =
   | { kind: "candidate-passed-over"; op: number; member: MemberName; why: Ineligible }
   | { kind: "candidate-chosen"; op: number; member: MemberName; lsn: Lsn; timeline: number }
   | { kind: "possible-loss"; op: number; member: MemberName; bytes: number }
+  /** A primary's server is told a new sync set, goes by it, and is the only one that a failover has to ask about. */
+  | { kind: "sync-set-told"; member: MemberName; version: number; k: number; members: MemberName[] }
+  | { kind: "sync-set-taken"; member: MemberName; version: number }
+  | { kind: "sync-sets-covered"; version: number; retired: number[] }
+  | { kind: "sync-degraded"; member: MemberName; k: number; available: number }
+  | { kind: "primary-suspected"; op: number; epoch: Epoch; member: MemberName }
+  | { kind: "suspicion-over"; op: number; epoch: Epoch; member: MemberName }
+  | { kind: "read-quorum-awaited"; op: number; sets: number[]; missing: MemberName[] }
+  | { kind: "read-quorum-overridden"; op: number; member: MemberName; missing: MemberName[] }
   | { kind: "failover-completed"; op: number; member: MemberName; deposed: MemberName; epoch: Epoch }
   | { kind: "failover-aborted"; op: number; deposed: MemberName; code: AbortCode; members: MemberName[] }
   | { kind: "command-issued"; member: MemberName; command: string; id: string; op: number }
@@ -151,4 +162,6 @@ export type Ineligible =
   | "no-position"
   | "not-on-lineage"
   | "still-receiving"
-  | "not-frozen";
+  | "not-frozen"
+  /** Its server is not seen yet to go by the sync set that it would open with. */
+  | "sync-unsettled";

@@ -8,6 +8,7 @@ import { paceOf } from "./pace.ts";
 import type { LeaseRecord, ReplyBody } from "./state.ts";
 import { isHolding } from "./switch.ts";
 import { isSilent } from "./datasources.ts";
+import { syncFor } from "./sync.ts";
 import { member, type Work } from "./work.ts";
 
 /** Builds the reply; a lease or a command in it makes the step one that must be confirmed by a write. */
@@ -28,6 +29,8 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
     lease,
     leaseEndedEpoch: endedEpoch(work, poll),
     commands,
+    // Stored when it was first told, and never told twice under one version: a stale object can only repeat it.
+    sync: work.live.behindMembers ? null : syncFor(work, poll.host),
     routes: poll.connector ? routesOf(work) : [],
     peers: peersOf(work, poll.host),
   };
@@ -47,8 +50,8 @@ function leaseFor(work: Work, poll: Poll, promotes: boolean): Lease | null {
   const position = phase.opened ? poll.server.position : (work.lease?.position ?? null);
   const fenceMs = Math.max(poll.fenceMs, work.durable.settings.fenceMs);
   grant(work, { member: poll.host, epoch: phase.epoch, ttlMs, fenceMs, position });
-  const { electorate, syncSet } = work.durable;
-  return { epoch: phase.epoch, ttlMs, electorateVersion: electorate.version, electorate: electorate.members, syncSet };
+  const { electorate } = work.durable;
+  return { epoch: phase.epoch, ttlMs, electorateVersion: electorate.version, electorate: electorate.members };
 }
 
 /** The authoritative refusal: this host still counts on a lease whose reign is over. */

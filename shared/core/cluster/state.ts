@@ -7,7 +7,7 @@
  */
 import type { Clocks } from "../../domain/clocks.ts";
 import type { Durability, Policy, Role, State, StateReason } from "../../domain/datasource.ts";
-import type { Command, Endpoint, LogPoint, Poll, Reply } from "../../domain/messages.ts";
+import type { Command, Endpoint, LogPoint, Poll, Reply, SyncSet } from "../../domain/messages.ts";
 import type { DataserviceName, HostName, MemberName } from "../../domain/names.ts";
 import type { Position } from "../../domain/position.ts";
 import type { Epoch, ProofKind, Reign } from "../../domain/reign.ts";
@@ -15,7 +15,7 @@ import type { Settings } from "../../domain/settings.ts";
 import type { AbortCode, FailoverCause, Reason, SwitchFailure } from "./reason.ts";
 
 /** The proofs by which a reign can have ended. */
-export type EndProof = Extract<ProofKind, "released" | "expired" | "asserted">;
+export type EndProof = Exclude<ProofKind, "founded">;
 
 /** What is known of the last primary's upstream-side life before anybody is frozen (SPEC: the writable upstream). */
 export type Inquiry =
@@ -38,6 +38,8 @@ export type Phase =
       proof: ProofKind;
       timeline: number;
       opened: boolean;
+      /** Its host is silent: the replicas are being told to stop acknowledging to it. */
+      isSuspected: boolean;
     }
   /** The primary is told to fence and gets no extension; its end must be proved. */
   | { kind: "deposing"; epoch: Epoch; primary: MemberName; op: number; cause: FailoverCause }
@@ -137,6 +139,27 @@ export interface Identity {
   rebuildOp: number;
 }
 
+export interface SyncPolicy {
+  k: number;
+  /** `block`: writes wait for a replica to come back. `degrade`: they go on, unprotected. */
+  onLoss: "block" | "degrade";
+}
+
+export const DEFAULT_SYNC_POLICY: SyncPolicy = { k: 1, onLoss: "block" };
+
+/** A sync set under which a primary's clients may have been acknowledged. */
+export interface OpenSyncSet {
+  version: number;
+  epoch: Epoch;
+  /** The primary that ran under it. */
+  primary: MemberName;
+  k: number;
+  /** An acknowledgement counts only from the data directory that gave it. */
+  members: { name: MemberName; incarnation: string }[];
+  /** Where the primary's log ended when all of its server was seen to go by the set; null before. */
+  from: Position | null;
+}
+
 export interface MemberRecord {
   name: MemberName;
   priority: number;
@@ -170,7 +193,14 @@ export interface DurableState {
   /** Grows with every durable change. */
   version: number;
   electorate: { version: number; members: MemberName[] };
-  syncSet: { version: number; k: number; members: MemberName[] };
+  /** How many must acknowledge in synchronous mode, and what happens when there are fewer. */
+  syncPolicy: SyncPolicy;
+  /** The highest version of a sync set given out; never reused. */
+  syncVersion: number;
+  /** What each member's server was told last to go by. Empty in asynchronous mode. */
+  syncTold: Record<MemberName, SyncSet>;
+  /** The sets under which writes may have been acknowledged that are not certain to be everywhere else, oldest first. */
+  syncSets: OpenSyncSet[];
   reigns: Reign[];
   members: Record<MemberName, MemberRecord>;
   /** Everyone whose agent may poll: the members and the hosts with a connector only. */
@@ -328,6 +358,8 @@ export interface Founding {
   primary: MemberName;
   routers: HostName[];
   settings: Settings;
+  durability: Durability;
+  syncPolicy: SyncPolicy;
   wallMs: number;
 }
 
@@ -344,7 +376,7 @@ export function foundingState(founding: Founding): DurableState {
   };
   return {
     dataservice: founding.dataservice,
-    durability: "async",
+    durability: founding.durability,
     settings: founding.settings,
     policy: "automatic",
     policyVersion: 1,
@@ -352,7 +384,10 @@ export function foundingState(founding: Founding): DurableState {
     op: 0,
     version: 1,
     electorate: { version: 1, members: names },
-    syncSet: { version: 1, k: 0, members: [] },
+    syncPolicy: founding.syncPolicy,
+    syncVersion: 0,
+    syncTold: {},
+    syncSets: [],
     reigns: [],
     members: Object.fromEntries(
       founding.members.map((member): [MemberName, MemberRecord] => [

@@ -120,7 +120,8 @@ function confirmPolicy(work: Work, { host, policyVersion }: Poll): void {
 /** Members that remember more than we do: this state is of the past. Then nobody is promoted and nothing commanded. */
 function noteRestoredCoordinator(work: Work, poll: Poll): void {
   const { epoch, op, version } = work.durable;
-  if (poll.epochSeen <= epoch && poll.opSeen <= op && poll.version <= version) return;
+  const isAhead = poll.epochSeen > epoch || poll.opSeen > op || poll.version > version;
+  if (!isAhead && poll.syncSeen <= work.durable.syncVersion) return;
   if (work.live.behindMembers) return;
   because(work, {
     kind: "coordinator-behind-members",

@@ -20,6 +20,7 @@ import type { FailoverCause } from "./reason.ts";
 import { advanceRecovery } from "./recover.ts";
 import type { ClusterState, PhaseOf, SwitchPlan } from "./state.ts";
 import { advanceSwitch } from "./switch.ts";
+import { advanceSync, isRevoked, suspect, suspicionAt } from "./sync.ts";
 import { watchVacancy } from "./vacancy.ts";
 import {
   type Work,
@@ -43,7 +44,7 @@ export function advance(work: Work): void {
     const { phase, plan } = work.durable;
     advanceOnce(work);
     advancePlan(work);
-    if (work.durable.phase === phase && work.durable.plan === plan) return;
+    if (work.durable.phase === phase && work.durable.plan === plan) return advanceSync(work);
   }
   throw new Error(`the phase does not settle: ${work.durable.phase.kind}`);
 }
@@ -97,7 +98,8 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
     becauseOnce(work, { kind: "lease-without-end", member: phase.primary, epoch: phase.epoch });
   }
   if (mayTimeOut && isExpired(work, phase.epoch)) return endReign(work, phase, "expired", causeOfExpiry(work, phase));
-  if (phase.opened) return;
+  if (isRevoked(work, phase)) return endReign(work, phase, "revoked", "agent-silent");
+  if (phase.opened) return suspect(work, phase);
   const server = host?.poll.server;
   const isOpen =
     server?.phase === "open" &&
@@ -249,6 +251,8 @@ export function phaseDeadline(state: ClusterState): number | null {
       if (phase.opened && expiry === null && isEndless(state)) {
         return (state.live.hosts[phase.primary]?.handledAt ?? 0) + settings.silentMs;
       }
+      const suspicion = phase.opened ? suspicionAt(state, phase) : null;
+      if (suspicion !== null && suspicion > state.live.at) return Math.min(suspicion, expiry ?? suspicion);
       if (phase.opened) return expiry;
       const opening = since + settings.promoteMs;
       // An expiry that is past waits for a witness's poll and must not hide the moment at which the opening is given up.

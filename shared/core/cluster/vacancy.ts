@@ -6,6 +6,7 @@ import { isBudgetSpent, tellCandidates } from "./collecting.ts";
 import { markFallen } from "./deposed.ts";
 import type { FailoverCause } from "./reason.ts";
 import type { OperationRecord, PhaseOf } from "./state.ts";
+import { missingQuorums } from "./sync.ts";
 import { type Work, because, beginOperation, identity, member, nextOp, setPhase } from "./work.ts";
 
 /** Nobody has succeeded. As soon as somebody can, and no person needs to decide first, the search begins again. */
@@ -65,6 +66,8 @@ function needsPerson(work: Work, phase: PhaseOf<"vacant">): boolean {
     case "no-candidate":
     case "not-automatic":
       return false;
+    case "read-quorum-missing":
+      return missingQuorums(work, eligibleMembers(work, phase)).length > 0;
     case "candidates-diverged":
     case "loss-exceeds-limit":
     case "operators-word":

@@ -5,7 +5,7 @@
 import type { Command, CommandResult } from "../../domain/messages.ts";
 import { remainingMs } from "./lease.ts";
 import type { HeldLease, RefusalCode } from "./state.ts";
-import { answer, fence, noteResult, run, setDurable, type Work } from "./work.ts";
+import { answer, beFounded, fence, noteResult, run, setDurable, type Work } from "./work.ts";
 
 type CommandOf<K extends Command["kind"]> = Extract<Command, { kind: K }>;
 
@@ -233,9 +233,7 @@ function becomeClosed(work: Work, command: Command): boolean {
     refuse(work, command, "server-writable");
     return false;
   }
-  setDurable(work, { founded: true });
-  work.phase = { kind: "closed", running: null, queued: null };
-  work.reasons.push({ kind: "founded" });
+  beFounded(work);
   return true;
 }
 

@@ -4,6 +4,7 @@ import type { ConnectorReport, Endpoint, Poll, Receiver } from "../../domain/mes
 import { PROTOCOL_VERSION } from "../../domain/version.ts";
 import { remainingMs } from "./lease.ts";
 import type { MemberState } from "./state.ts";
+import { isSynced } from "./sync.ts";
 
 interface Sending {
   seq: number;
@@ -39,6 +40,7 @@ export function pollOf(state: MemberState, sending: Sending): Poll {
       shutdownLsn: live.view.shutdownLsn,
       door: phase.kind === "open" && phase.shut !== null ? "shut" : "open",
       isDamaged: durable.isDamaged,
+      sync: isSynced(state) ? durable.syncSet : null,
     },
     results: live.results,
   };
@@ -69,6 +71,7 @@ function headOf(
     fenceMs: live.fenceMs,
     electorateVersion: durable.electorate.version,
     policyVersion: durable.policyVersion,
+    syncSeen: durable.syncSet.version,
     connector,
     peer,
     promises: [],

@@ -12,6 +12,7 @@ import type {
   ReleaseCause,
   Reply,
   ServerReport,
+  SyncSet,
   Upstream,
 } from "../../domain/messages.ts";
 import type { DataserviceName, HostName, MemberName } from "../../domain/names.ts";
@@ -49,7 +50,8 @@ export interface MemberDurable {
   policy: Policy;
   policyVersion: number;
   electorate: { version: number; members: MemberName[] };
-  syncSet: { version: number; k: number; members: MemberName[] };
+  /** The newest sync set that this member was told; version 0 when none was. */
+  syncSet: SyncSet;
   /** The operation that froze this member; only a `follow` of this or a later one thaws it. */
   frozenOp: number | null;
   upstream: Upstream | null;
@@ -85,7 +87,8 @@ export type TaskKind =
   | "shut"
   | "reopen"
   | "ask-upstream"
-  | "rebuild";
+  | "rebuild"
+  | "sync";
 
 /** Work for the engine. Its end comes back as a `finished` event with the same id. */
 export type Task =
@@ -97,6 +100,8 @@ export type Task =
   | { id: number; kind: "shut"; drainMs: number; deadlineMs: number }
   | { id: number; kind: "ask-upstream"; upstream: Upstream; deadlineMs: number }
   | { id: number; kind: "rebuild"; upstream: Upstream; fork: LogPoint; deadlineMs: number }
+  /** Have every part of the running server go by this set. Goes on beside whatever else is under way. */
+  | { id: number; kind: "sync"; set: SyncSet; deadlineMs: number }
   | { id: number; kind: "promote"; timeline: number; deadlineMs: number }
   | { id: number; kind: "follow"; upstream: Upstream; deadlineMs: number };
 
@@ -144,6 +149,8 @@ export interface MemberLive {
   nextPollMs: number;
   /** The freeze that was carried out in this process and not thawed; what `durable` asks for, done. */
   frozenOp: number | null;
+  /** The sync set that the running server was seen to go by, and the task that is bringing it there. */
+  sync: { applied: number; taskId: number | null };
   /** Whether the data directory was damaged already when the rebuild under way began. */
   wasDamaged: boolean;
 }
@@ -238,9 +245,13 @@ export function freshLive(
     nonce: null,
     nonceClocks: null,
     frozenOp: null,
+    sync: NO_SYNC,
     wasDamaged: false,
   };
 }
+
+/** Nothing was seen of this life of the server yet. */
+export const NO_SYNC: MemberLive["sync"] = { applied: 0, taskId: null };
 
 /** What an agent begins with when it has no state file yet. */
 export function freshDurable(

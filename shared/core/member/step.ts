@@ -26,6 +26,7 @@ import type {
   Shut,
   TaskKind,
 } from "./state.ts";
+import { bringToSync, finishSync, hearSync } from "./sync.ts";
 import { answer, beginWork, fence, fenceTask, pollNow, run, setDurable, type Work } from "./work.ts";
 
 /** A server that answers no probe for this long while it should be open is given up. */
@@ -124,10 +125,10 @@ function resume(work: Work): void {
   if (isWritable)
     return fence(work, { releases: attempted, cause: "unexpectedly-writable", restart: true, command: null });
   const mayStart = policy === "automatic" && !isDamaged;
-  if (report.state === "stopped" && mayStart) work.phase = { kind: "closed", running: startTask(work), queued: null };
+  if (report.state === "stopped" && mayStart) work.phase = { kind: "closed", running: startServer(work), queued: null };
 }
 
-function startTask(work: Work) {
+function startServer(work: Work) {
   return run(work, { kind: "start", deadlineMs: START_DEADLINE_MS }, null);
 }
 
@@ -139,6 +140,7 @@ function observe(work: Work, view: ServerView): void {
   const isOtherReport = JSON.stringify(before.report) !== JSON.stringify(view.report);
   if (isOtherReport || before.receiver.streaming !== view.receiver.streaming) pollNow(work, isOtherReport);
   judge(work);
+  bringToSync(work);
 }
 
 /** Binds this agent to its server once; a later stranger is left to the coordinator to refuse. */
@@ -205,7 +207,8 @@ function hear(work: Work, sent: Clocks, reply: Reply): void {
     nextPollMs: reply.nextPollMs,
   };
   remember(work, reply);
-  rememberSets(work, reply);
+  rememberElectorate(work, reply);
+  hearSync(work, reply);
   const lease = heldLease(work, sent, reply);
   extend(work, lease);
   if (reply.leaseEnded) loseReign(work, reply.leaseEnded.epoch);
@@ -218,14 +221,10 @@ function remember(work: Work, reply: Reply): void {
   setDurable(work, { policy, policyVersion, version, mac });
 }
 
-/** The electorate and the sync set travel with each lease; only a change of them is written. */
-function rememberSets(work: Work, reply: Reply): void {
-  if (!reply.lease) return;
-  const { electorate, electorateVersion, syncSet } = reply.lease;
-  if (electorateVersion > work.durable.electorate.version) {
-    setDurable(work, { electorate: { version: electorateVersion, members: electorate } });
-  }
-  if (syncSet.version > work.durable.syncSet.version) setDurable(work, { syncSet });
+/** The electorate travels with each lease; only a change of it is written. */
+function rememberElectorate(work: Work, { lease }: Reply): void {
+  if (!lease || lease.electorateVersion <= work.durable.electorate.version) return;
+  setDurable(work, { electorate: { version: lease.electorateVersion, members: lease.electorate } });
 }
 
 function heldLease(work: Work, sent: Clocks, reply: Reply): HeldLease | null {
@@ -248,6 +247,7 @@ function loseReign(work: Work, epoch: number): void {
 }
 
 function finish(work: Work, event: Extract<MemberEvent, { kind: "finished" }>): void {
+  if (finishSync(work, event)) return;
   const { phase } = work;
   // A task that a fence has overtaken reports to nobody.
   if (phase.kind === "observing" || phase.running?.id !== event.taskId) return;
@@ -319,7 +319,7 @@ function finishFence(work: Work, phase: PhaseOf<"fencing">, outcome: TaskOutcome
   if (work.durable.lease) setDurable(work, { lease: null });
   work.reasons.push({ kind: "released", epoch: releases, cause });
   if (running.command) answer(work, { ...running.command, outcome: "done", code: "", value: "", detail: "" });
-  work.phase = { kind: "closed", running: restart ? startTask(work) : null, queued: null };
+  work.phase = { kind: "closed", running: restart ? startServer(work) : null, queued: null };
   pollNow(work);
 }
 

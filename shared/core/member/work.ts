@@ -56,12 +56,25 @@ export function fenceTask(work: Work, isGentle: boolean, patienceMs: number): Ta
 
 type TaskOf = Task extends infer T ? (T extends Task ? Omit<T, "id"> : never) : never;
 
-/** Hands a task to the engine. Of the command it answers only the reference is kept: that is what results carry. */
-export function run(work: Work, task: TaskOf, command: Running["command"]): Running {
+/** Hands a task to the engine; returns its id. */
+export function startTask(work: Work, task: TaskOf): number {
   const id = work.live.nextTaskId;
   work.live = { ...work.live, nextTaskId: id + 1 };
   work.effects.push({ kind: "run", task: { ...task, id } });
+  return id;
+}
+
+/** Hands over what the phase waits for. Of the command it answers only the reference is kept: that is what results carry. */
+export function run(work: Work, task: TaskOf, command: Running["command"]): Running {
+  const id = startTask(work, task);
   return { id, kind: task.kind, command: command && { id: command.id, op: command.op } };
+}
+
+/** From here on the agent no longer only observes: its read-only server is a member's. */
+export function beFounded(work: Work): void {
+  setDurable(work, { founded: true });
+  work.phase = { kind: "closed", running: null, queued: null };
+  work.reasons.push({ kind: "founded" });
 }
 
 /** Puts a result where every poll lists it, in place of an earlier one of the same command. */
