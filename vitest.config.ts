@@ -1,7 +1,19 @@
 import { existsSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
-const UNIT_ROOMS = ["domain", "core", "protocol", "connector", "cli", "agent", "sim", "trace", "house"];
+const UNIT_ROOMS = [
+  "domain",
+  "core",
+  "protocol",
+  "connector",
+  "cli",
+  "agent",
+  "sim",
+  "trace",
+  "house",
+  "mutants",
+  "fuzz",
+];
 
 export default defineConfig({
   test: {

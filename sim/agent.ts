@@ -32,6 +32,13 @@ export interface AgentPorts {
   scenario: Scenario;
 }
 
+/** Rings once, unless it is cancelled before; cancelling what has rung does nothing. */
+interface Timer {
+  /** Null once cancelled: a paused process may have it in its backlog already. */
+  deed: (() => void) | null;
+  next: Appointment | null;
+}
+
 export class Agent {
   isAlive = true;
   readonly engine: Engine;
@@ -44,8 +51,8 @@ export class Agent {
   #mustPollAgain = false;
   #isProbing = false;
   #probeWishes: (() => void)[] = [];
-  #pollTimer: Appointment | null = null;
-  #deadlineTimer: Appointment | null = null;
+  #pollTimer: Timer | null = null;
+  #deadlineTimer: Timer | null = null;
 
   constructor(ports: AgentPorts, host: Host) {
     this.#ports = ports;
@@ -193,7 +200,7 @@ export class Agent {
       this.#mustPollAgain = true;
       return;
     }
-    this.#ports.world.cancel(this.#pollTimer);
+    this.#cancel(this.#pollTimer);
     const { coordinator, network, checkers, scenario } = this.#ports;
     const { name, clock } = this.#host;
     if (!this.#state) return;
@@ -231,15 +238,15 @@ export class Agent {
       return this.#pollNow();
     }
     const elapsedMs = this.#host.clock.read().monoMs - sent.monoMs;
-    this.#ports.world.cancel(this.#pollTimer);
+    this.#cancel(this.#pollTimer);
     this.#pollTimer = this.#timer(Math.max(1, pauseMs - elapsedMs), () => {
       if (this.#inFlight === null) this.#pollNow();
     });
   }
 
   #watchDeadline(): void {
-    const { world, machines } = this.#ports;
-    world.cancel(this.#deadlineTimer);
+    const { machines } = this.#ports;
+    this.#cancel(this.#deadlineTimer);
     this.#deadlineTimer = null;
     if (!this.#state) return;
     const remainingMs = machines.member.nextDeadlineMs(this.#state, this.#host.clock.read());
@@ -250,20 +257,26 @@ export class Agent {
   }
 
   /** A timer on monotonic time: a machine that slept meanwhile has to wait for the rest of it. */
-  #timer(afterMs: number, deed: () => void): Appointment {
+  #timer(afterMs: number, deed: () => void): Timer {
     const { world, random } = this.#ports;
     const { clock } = this.#host;
     const targetMs = clock.read().monoMs + afterMs;
-    const handle: Appointment = { timeMs: 0, serial: 0, act: deed };
+    const timer: Timer = { deed, next: null };
     const wait = (): void => {
       const leftMs = targetMs - clock.read().monoMs;
-      world.after(clock.trueMs(Math.max(0, leftMs)) + random.between(0, LATEST_TIMER_MS), () => {
-        if (handle.act === null || !this.isAlive) return;
+      timer.next = world.after(clock.trueMs(Math.max(0, leftMs)) + random.between(0, LATEST_TIMER_MS), () => {
+        if (!this.isAlive) return;
         if (clock.read().monoMs < targetMs - 0.01) return wait();
-        this.act(() => handle.act?.());
+        this.act(() => timer.deed?.());
       });
     };
     wait();
-    return handle;
+    return timer;
+  }
+
+  #cancel(timer: Timer | null): void {
+    if (!timer) return;
+    timer.deed = null;
+    this.#ports.world.cancel(timer.next);
   }
 }

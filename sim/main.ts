@@ -1,71 +1,80 @@
-/** `npm run -s sim -- --seed N [--runs K] [--trace]`: runs seeds N to N+K-1, each twice, and tells what broke. */
+/**
+ * `npm run -s sim -- --seed N [--runs K] [--trace] [--once] [--jobs J]`: runs seeds N to N+K-1, each twice unless
+ * `--once` is given, in J processes, and tells what broke. `--from` is another name of `--seed`.
+ */
+import { fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { runSeed, type Outcome } from "./run.ts";
+import { addFindings, campaign, type Findings, type Order } from "./campaign.ts";
 
-const LAST_EVENTS = 60;
+/** So many seeds at a time: few enough for the processes to end together, and for a failure to be told soon. */
+const AT_A_TIME = 100;
 
 const { values } = parseArgs({
   options: {
     seed: { type: "string", default: "1" },
+    from: { type: "string" },
     runs: { type: "string", default: "1" },
+    jobs: { type: "string", default: "1" },
+    once: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
   },
 });
 
-const first = wholeNumber("seed", values.seed);
+const first = values.from === undefined ? wholeNumber("seed", values.seed) : wholeNumber("from", values.from);
 const runs = wholeNumber("runs", values.runs);
+const jobs = wholeNumber("jobs", values.jobs);
 const startedAt = process.hrtime.bigint();
-const tally = new Map<string, number>();
-let failures = 0;
+const sum: Findings = { runs: 0, failures: 0, simulatedMs: 0, tally: {}, lines: [] };
+let next = first;
 
-for (let seed = first; seed < first + runs; seed += 1) {
-  const outcome = runSeed(seed);
-  const differs = firstDifference(outcome.trace, runSeed(seed).trace);
-  if (values.trace) console.log(outcome.trace.join("\n"));
-  count(outcome);
-  if (differs === null && !outcome.violation) continue;
-  failures += 1;
-  if (differs !== null) console.log(`seed ${seed}: two runs differ from line ${differs + 1} on`);
-  if (outcome.violation) tellViolation(outcome, outcome.violation);
-}
+if (jobs <= 1) for (let order = nextOrder(); order; order = nextOrder()) take(campaign(order));
+else await Promise.all(Array.from({ length: jobs }, employ));
 
 const tookMs = Number(process.hrtime.bigint() - startedAt) / 1e6;
-for (const [what, times] of [...tally].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+for (const [what, times] of Object.entries(sum.tally).toSorted(([a], [b]) => (a < b ? -1 : 1)))
   console.log(`${String(times).padStart(8)}  ${what}`);
-console.log(`${runs} seeds from ${first}, each twice: ${failures} failed, ${(tookMs / runs).toFixed(1)} ms a seed`);
-process.exitCode = failures === 0 ? 0 : 1;
+const isWhole = sum.runs === runs;
+const hours = (sum.simulatedMs / 3_600_000).toFixed(1);
+console.log(
+  `${sum.runs} seeds from ${first}, each ${values.once ? "once" : "twice"}: ${sum.failures} failed, ` +
+    `${hours} simulated hours, ${(tookMs / Math.max(1, sum.runs)).toFixed(1)} ms a seed`,
+);
+if (!isWhole) console.log(`${runs - sum.runs} seeds were not run: a process ended before its time`);
+process.exitCode = sum.failures === 0 && isWhole ? 0 : 1;
+
+/** One process, until no seeds are left. */
+async function employ(): Promise<void> {
+  const worker = fork(fileURLToPath(new URL("worker.ts", import.meta.url)));
+  const hand = (): void => {
+    const order = nextOrder();
+    if (order) worker.send(order);
+    else worker.disconnect();
+  };
+  worker.on("message", (findings: Findings) => {
+    take(findings);
+    hand();
+  });
+  hand();
+  await new Promise((resolve) => worker.on("exit", resolve));
+}
+
+function nextOrder(): Order | null {
+  const left = first + runs - next;
+  if (left <= 0) return null;
+  const from = next;
+  next += AT_A_TIME;
+  return { from, runs: Math.min(AT_A_TIME, left), isTwice: !values.once, isTold: values.trace };
+}
+
+function take(findings: Findings): void {
+  if (findings.lines.length > 0) console.log(findings.lines.join("\n"));
+  addFindings(sum, findings);
+}
 
 function wholeNumber(option: string, text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number >= 0) return number;
   console.error(`--${option} ${text}: give a whole number, 0 or more`);
   process.exit(2);
-}
-
-/** The first line in which two traces differ; null when they are equal. */
-function firstDifference(a: string[], b: string[]): number | null {
-  const index = a.findIndex((line, at) => line !== b[at]);
-  if (index !== -1) return index;
-  return a.length === b.length ? null : a.length;
-}
-
-function tellViolation(outcome: Outcome, violation: { rule: string; what: string; timeMs: number }): void {
-  console.log(`seed ${outcome.seed}: ${violation.rule} broken at ${violation.timeMs.toFixed(1)} ms: ${violation.what}`);
-  if (!values.trace)
-    console.log(
-      outcome.trace
-        .slice(-LAST_EVENTS)
-        .map((line) => `    ${line}`)
-        .join("\n"),
-    );
-}
-
-function count({ rest, epochs, acknowledged, lost, events }: Outcome): void {
-  const add = (what: string, times = 1): void => void tally.set(what, (tally.get(what) ?? 0) + times);
-  add(rest.kind === "needs-a-person" ? `rest: needs a person (${rest.code})` : `rest: ${rest.kind}`);
-  if (rest.kind === "reigning") for (const why of rest.aside) add(`members aside: ${why}`);
-  add("epochs", epochs);
-  add("events", events);
-  add("writes acknowledged", acknowledged);
-  add("writes lost by asynchronous replication", lost);
 }

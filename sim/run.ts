@@ -26,6 +26,8 @@ export interface Outcome {
   trace: string[];
   /** How long the healing took, in virtual time. */
   healedMs: number;
+  /** How long the whole run was, in virtual time. */
+  simulatedMs: number;
   epochs: number;
   events: number;
   acknowledged: number;
@@ -161,6 +163,7 @@ function summary({ world, checkers, coordinator, hosts }: Stage): Omit<Outcome, 
   return {
     violation: checkers.violation,
     trace: world.trace,
+    simulatedMs: world.nowMs,
     epochs: durable.epoch,
     events: world.handled,
     acknowledged: acknowledged.length,

@@ -131,7 +131,9 @@ function readOnlyRoute(work: Work): Route {
 
 /** The other agents that were heard lately and can be spoken to. */
 function peersOf(work: Work, name: HostName): Peer[] {
-  return Object.entries(work.live.hosts).flatMap(([host, { poll }]) =>
-    host !== name && poll.peer && !isSilent(work, host) ? [{ host, endpoint: poll.peer }] : [],
-  );
+  const peers: Peer[] = [];
+  for (const [host, { poll }] of Object.entries(work.live.hosts)) {
+    if (host !== name && poll.peer && !isSilent(work, host)) peers.push({ host, endpoint: poll.peer });
+  }
+  return peers;
 }

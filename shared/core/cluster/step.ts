@@ -90,8 +90,9 @@ function hear(work: Work, poll: Poll): void {
 /** A poll after a silence of everybody, longer than any lease: it was the coordinator that could not be reached. */
 function noteAbsence(work: Work): void {
   const { at, hosts } = work.live;
-  const heard = Object.values(hosts).map(({ handledAt }) => handledAt);
-  if (heard.length === 0 || at - Math.max(...heard) <= work.durable.settings.ttlMs) return;
+  let lastHeardAt = -Infinity;
+  for (const { handledAt } of Object.values(hosts)) lastHeardAt = Math.max(lastHeardAt, handledAt);
+  if (lastHeardAt === -Infinity || at - lastHeardAt <= work.durable.settings.ttlMs) return;
   work.live = { ...work.live, awayUntil: at };
 }
 

@@ -1,0 +1,128 @@
+/**
+ * `npm run -s mutants [-- --only ID,ID] [--quick]`: how well the checkers and the tests of the machines see. Each fault
+ * of the list is planted alone in a copy of the machines; the simulator hunts for it, and, where that sees nothing, the
+ * tests of the machines. Without `--only` and `--quick` the table docs/MUTANTS.md is written anew.
+ */
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { plant, type Fault } from "./fault.ts";
+import type { Catch } from "./hunt.ts";
+import { FAULTS, QUICK } from "./list.ts";
+import { pageOf, type Verdict } from "./page.ts";
+
+const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const NODE = join(ROOT, "node_modules", "node", "bin", "node");
+/** Ignored by git, and below the packages that the tests need. */
+const COPIES = join(ROOT, ".tsbuild", "mutants");
+const COPIED = ["package.json", "tsconfig.base.json", "shared", "sim", "test/core", "test/domain", "test/mutants"];
+const QUICK_SEEDS = 150;
+const TESTS_DEADLINE_MS = 300_000;
+
+const { values } = parseArgs({
+  options: {
+    only: { type: "string" },
+    quick: { type: "boolean", default: false },
+    seeds: { type: "string", default: "300" },
+    "other-seeds": { type: "string", default: "60" },
+  },
+});
+
+const wanted = values.only?.split(",") ?? (values.quick ? QUICK : FAULTS.map(({ id }) => id));
+const unknown = wanted.filter((id) => !FAULTS.some((fault) => fault.id === id));
+if (unknown.length > 0) {
+  console.error(`no such fault: ${unknown.join(", ")}`);
+  process.exit(2);
+}
+
+const startedAt = process.hrtime.bigint();
+const verdicts: Verdict[] = [];
+for (const fault of FAULTS.filter(({ id }) => wanted.includes(id))) {
+  const verdict = judge(fault);
+  verdicts.push(verdict);
+  console.log(`${fault.id.padEnd(34)} ${told(verdict)}`);
+}
+const tookS = Number(process.hrtime.bigint() - startedAt) / 1e9;
+const survivors = verdicts.filter(({ by }) => by.kind === "nobody");
+console.log(`${verdicts.length} faults, ${survivors.length} survived, ${Math.round(tookS)} s`);
+if (!values.only && !values.quick) {
+  writeFileSync(join(ROOT, "docs", "MUTANTS.md"), pageOf(verdicts, { seeds: values.seeds, tookS }));
+}
+rmSync(COPIES, { recursive: true, force: true });
+process.exitCode = survivors.length === 0 ? 0 : 1;
+
+function judge(fault: Fault): Verdict {
+  const copy = join(COPIES, fault.id);
+  rmSync(copy, { recursive: true, force: true });
+  mkdirSync(copy, { recursive: true });
+  for (const part of COPIED) cpSync(join(ROOT, part), join(copy, part), { recursive: true });
+  const file = join(copy, fault.file);
+  writeFileSync(file, plant(readFileSync(file, "utf8"), fault));
+  const caught = hunt(copy);
+  if (caught) return { fault, by: { kind: "simulator", caught } };
+  const test = values.quick ? null : failingTest(copy);
+  rmSync(copy, { recursive: true, force: true });
+  return { fault, by: test === null ? { kind: "nobody" } : { kind: "test", test } };
+}
+
+function hunt(copy: string): Catch | null {
+  const seeds = values.quick ? String(QUICK_SEEDS) : values.seeds;
+  const others = values.quick ? "0" : values["other-seeds"];
+  const { stdout, status, stderr } = spawnSync(
+    NODE,
+    [join(copy, "test/mutants/hunt.ts"), "--seeds", seeds, "--other-seeds", others],
+    { cwd: copy, encoding: "utf8" },
+  );
+  if (status !== 0) throw new Error(`the hunt in ${copy} ended with ${status}: ${stderr}`);
+  return JSON.parse(stdout) as Catch | null;
+}
+
+/** The first test that fails; null when all pass. */
+function failingTest(copy: string): string | null {
+  const report = join(copy, "report.json");
+  writeFileSync(
+    join(copy, "vitest.config.ts"),
+    'export default { test: { include: ["test/core/**/*.test.ts", "test/domain/**/*.test.ts"], testTimeout: 30_000, isolate: false } };\n',
+  );
+  spawnSync(
+    NODE,
+    [
+      join(ROOT, "node_modules/vitest/vitest.mjs"),
+      "run",
+      "--root",
+      copy,
+      "--bail=1",
+      "--reporter=json",
+      `--outputFile=${report}`,
+    ],
+    { cwd: copy, timeout: TESTS_DEADLINE_MS, stdio: "ignore" },
+  );
+  const { testResults } = JSON.parse(readFileSync(report, "utf8")) as {
+    testResults: {
+      name: string;
+      status: string;
+      assertionResults: { status: string; fullName: string }[];
+    }[];
+  };
+  for (const { name, status, assertionResults } of testResults) {
+    const failed = assertionResults.find((test) => test.status === "failed");
+    const where = name.slice(name.indexOf("/test/") + 1);
+    if (failed) return `${where}: ${failed.fullName}`;
+    // A copy that cannot be tested at all has caught nothing.
+    if (status === "failed" && assertionResults.length === 0) throw new Error(`${where} of ${copy} does not load`);
+  }
+  return null;
+}
+
+function told({ by }: Verdict): string {
+  switch (by.kind) {
+    case "simulator":
+      return `${by.caught.rule}, seed ${by.caught.seed} (${by.caught.world}), after ${by.caught.tried}: ${by.caught.what}`;
+    case "test":
+      return by.test;
+    case "nobody":
+      return "SURVIVES";
+  }
+}

@@ -1,0 +1,52 @@
+/** The worlds in which faults are hunted: that of the seed, and some in which one kind of trouble comes again and again. */
+import { FAIR_WEATHER } from "../../sim/network.ts";
+import type { Scenario } from "../../sim/scenario.ts";
+
+const QUIET: Partial<Scenario> = {
+  weather: FAIR_WEATHER,
+  chaosFromMs: 3_000,
+  chaosUntilMs: 45_000,
+  taskFailureP: 0,
+  crashAtEffectP: 0,
+  coordinatorCrashP: 0,
+};
+
+export const WORLDS: Record<string, Partial<Scenario>> = {
+  "as the seed says": {},
+  // Operators that change their minds, and agents that do not hear of it for a while. The question to the upstream is a
+  // second net under the leases: without it they must hold alone.
+  policies: {
+    ...QUIET,
+    faults: ["operator-policy", "operator-policy", "agent-partition", "agent-partition"],
+    faultEveryMs: 2_500,
+    answersUpstream: false,
+  },
+  "nobody asks the upstream": { answersUpstream: false, hasGuardian: false, hasLateReplies: true },
+  "lost agents": {
+    ...QUIET,
+    faults: ["agent-partition", "agent-pause", "coordinator-crash", "coordinator-eviction", "last-word", "wall-step"],
+    faultEveryMs: 3_000,
+    answersUpstream: false,
+    hasGuardian: false,
+    hasLateReplies: true,
+  },
+  crashes: {
+    ...QUIET,
+    faults: ["server-crash", "machine-reboot", "agent-crash", "server-partition", "operator-recover"],
+    faultEveryMs: 2_000,
+    taskFailureP: 0.15,
+    crashAtEffectP: 0.01,
+    hasLateReplies: true,
+  },
+  switches: {
+    ...QUIET,
+    faults: ["operator-switch", "operator-switch", "operator-recover", "server-partition", "server-crash"],
+    faultEveryMs: 2_000,
+    taskFailureP: 0.1,
+  },
+  force: {
+    ...QUIET,
+    faults: ["operator-force", "operator-datasource", "operator-fail", "operator-recover", "server-crash"],
+    faultEveryMs: 1_500,
+  },
+};
