@@ -103,7 +103,8 @@ export class Checkers {
     if (writers.length > 1 && this.#durability === "async")
       this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
     if (host.isManaged) this.#judgeWriter(host);
-    this.#judgeHoldings(host);
+    // One that stood still meanwhile goes on in its old epoch, and can finish nothing in it.
+    if (host.disk.synced.attempted >= this.#acknowledgedEpoch) this.#judgeHoldings(host);
   }
 
   #judgeWriter(host: Host): void {

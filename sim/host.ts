@@ -130,6 +130,7 @@ export class Host {
     const canWrite = (process.kind === "running" && !process.inRecovery) || this.agent?.engine.isPromoting === true;
     if (!canWrite || !this.isManaged) return true;
     if (this.agent?.state?.phase.kind === "fencing") return false;
+    if (this.#ports.scenario.isUntimely) return true;
     return this.#leaseLeftMs() > forMs * 1.04 + SPARE_MS;
   }
 

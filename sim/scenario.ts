@@ -56,6 +56,8 @@ export interface Scenario {
   coordinatorCrashP: number;
   /** Whether a guardian process fences when the agent cannot. Without it nobody stops an agent whose lease is near its end. */
   hasGuardian: boolean;
+  /** Whether hosts may stand still beyond what every bound allows for: sync sets must do without any. */
+  isUntimely: boolean;
   /** Whether a reply that comes after the poll's timeout still reaches the machine. */
   hasLateReplies: boolean;
   /** Whether a server says on a replication connection whether it is writable; those before 14 do not. */
@@ -71,6 +73,7 @@ export interface Scenario {
 export function scenarioOf(seed: number): Scenario {
   const random = seededRandom(seed).fork("scenario");
   const any = { ...anyScenario(seed, random), ...durabilityOf(seed) };
+  if (any.durability === "sync" && random.chance(0.6)) return { ...any, ...quorumHunt(random) };
   if (random.chance(1 / 6)) return { ...any, ...leaseHunt(random) };
   return random.chance(1 / 4) ? { ...any, ...busyOperators(random) } : any;
 }
@@ -105,6 +108,31 @@ function busyOperators(random: Random): Partial<Scenario> {
     taskFailureP: random.chance(0.5) ? 0 : 0.05,
     crashAtEffectP: random.chance(0.7) ? 0 : 0.01,
     coordinatorCrashP: random.chance(0.7) ? 0 : 0.01,
+  };
+}
+
+/** What only the read quorums stand against: one failover right after the other, and hosts that stand still for long. */
+function quorumHunt(random: Random): Partial<Scenario> {
+  const chaosFromMs = 3_000;
+  return {
+    members: Array.from({ length: random.whole(3, 4) }, (_, index) => ({ name: `db${index + 1}`, priority: 0 })),
+    weather: FAIR_WEATHER,
+    chaosFromMs,
+    chaosUntilMs: chaosFromMs + random.between(15_000, 40_000),
+    faultEveryMs: random.pick([500, 1_500, 3_000]),
+    faults: random.pick<FaultKind[]>([
+      ["server-crash", "server-partition"],
+      ["machine-sleep", "server-partition"],
+      ["machine-sleep", "agent-pause", "server-crash"],
+      ["server-crash", "machine-reboot", "server-partition", "server-partition"],
+      ["agent-crash", "agent-partition", "server-partition", "coordinator-eviction"],
+      ["operator-recover", "operator-recover", "server-crash", "machine-sleep"],
+    ]),
+    taskFailureP: random.chance(0.7) ? 0 : 0.1,
+    crashAtEffectP: random.chance(0.7) ? 0 : 0.01,
+    coordinatorCrashP: random.chance(0.7) ? 0 : 0.01,
+    hasGuardian: random.chance(0.5),
+    isUntimely: true,
   };
 }
 
@@ -153,6 +181,7 @@ function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" 
     crashAtEffectP: random.chance(0.5) ? 0 : random.between(0, 0.02),
     coordinatorCrashP: random.chance(0.5) ? 0 : random.between(0, 0.02),
     hasGuardian: random.chance(0.5),
+    isUntimely: false,
     hasLateReplies: random.chance(0.7),
     reservesTimelines: true,
     answersUpstream: random.chance(0.5),

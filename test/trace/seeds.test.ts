@@ -15,6 +15,8 @@ const STORIES: [seed: number, story: string][] = [
   [10363, "the recovery of several members in one step undoes no operator's word"],
   [10807, "the recovery of several members in one step undoes no operator's word"],
   [10986, "a recovery among many misfortunes, once broken like the two before"],
+  [256, "what was acknowledged with others' word is looked for with them also after the primary went on unprotected"],
+  [2499, "an agent that dies after a rebuild and is told to rebuild again is not taken for a stranger"],
 ];
 
 test.each(STORIES)("seed %i: %s", { timeout: 30_000 }, (seed) => {

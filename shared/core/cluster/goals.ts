@@ -52,6 +52,8 @@ export function commandsFor(work: Work, poll: Poll): Command[] {
   if (!command || !isDue(work, poll, command)) return [];
   setHost(work, name, { sent: { id: command.id, at: work.live.at } });
   if (command.kind === "start") noteRestart(work, name);
+  // Each time that it is sent: an agent that died after its rebuild obeys the repetition as well.
+  if (command.kind === "rebuild") setIdentity(work, name, { rebuildOp: command.op });
   work.confirm = true;
   return [command];
 }
@@ -312,7 +314,6 @@ function issue(work: Work, name: MemberName, goal: Goal): Command {
   const id = `${work.durable.version + 1}.${name}.${goal.kind}`;
   const command: Command = { ...goal, id, op, epoch: work.durable.epoch, deadlineMs };
   work.durable = { ...work.durable, commands: { ...work.durable.commands, [name]: command } };
-  if (goal.kind === "rebuild") setIdentity(work, name, { rebuildOp: op });
   if (goal.kind === "fence" && work.durable.phase.kind !== "deposing") {
     because(work, { kind: "unexpectedly-writable", member: name, epoch: work.durable.epoch });
   }

@@ -187,7 +187,8 @@ function retireCovered(work: Work): void {
   const { syncSets } = work.durable;
   const newest = syncSets.at(-1);
   const until = newest?.from;
-  if (syncSets.length < 2 || !newest || !until) return;
+  // What asks nobody covers nothing: what was acknowledged before it stays where its own sets say.
+  if (syncSets.length < 2 || !newest || newest.k === 0 || !until) return;
   const holding = newest.members.filter((entry) => {
     const server = work.live.hosts[entry.name]?.poll.server;
     const isFollowing = streamsFrom(work, entry.name, newest.primary);
