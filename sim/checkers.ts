@@ -13,7 +13,7 @@ import type { Server } from "./server.ts";
 import type { World } from "./world.ts";
 
 export interface Violation {
-  rule: "policy" | "switch" | "G1" | "G3" | "G4" | "G5" | "G6" | "L1" | "invariant";
+  rule: "policy" | "switch" | "G1" | "G3" | "G4" | "G5" | "G6" | "G7" | "L1" | "invariant";
   what: string;
   timeMs: number;
 }
@@ -40,8 +40,21 @@ export class Checkers {
   #commands = new Map<string, Command>();
   #servers = new Map<string, Server>();
 
-  constructor(world: World) {
+  /** From when on nothing but the coordinator fails; null in a world in which anything may. */
+  readonly #aloneFromMs: number | null;
+
+  constructor(world: World, aloneFromMs: number | null) {
     this.#world = world;
+    this.#aloneFromMs = aloneFromMs;
+  }
+
+  #mustStay(): boolean {
+    return this.#aloneFromMs !== null && this.#world.chaos && this.#world.nowMs >= this.#aloneFromMs;
+  }
+
+  /** A promise is on the disk of whoever gives it before its answer leaves. */
+  promised({ name, disk }: Host): void {
+    if (disk.synced.promise === null) this.fail("G3", `${name} promises what is not on its disk`);
   }
 
   /** Whose logs are compared. */
@@ -64,6 +77,7 @@ export class Checkers {
     const was = this.#accepting.has(name);
     if (was === server.accepts) return;
     this.#world.note(name, server.accepts ? `accepts writes on timeline ${server.timeline}` : "accepts no writes");
+    if (this.#mustStay()) this.fail("G7", `${name} ${server.accepts ? "begins" : "ceases"} to accept writes`);
     if (!server.accepts) {
       this.#accepting.delete(name);
       if (server.life === null) this.#asserted.delete(name);
@@ -167,6 +181,7 @@ export class Checkers {
         this.fail("G4", `${member.name} was ${member.state} by an operator and is ${now.state} now`);
       }
     }
+    if (after.epoch > before.epoch && this.#mustStay()) this.fail("G7", `epoch ${after.epoch} is minted`);
     for (const reason of result.reasons) this.#judgeSuccession(before, reason);
     for (const reason of result.reasons) this.#judgePolicy(before, after, reason);
   }

@@ -23,7 +23,8 @@ import { mint } from "./minting.ts";
 import { whyNobodySucceeds } from "./policy.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
-import { type Work, because, becauseOnce, member, setPhase, setStep } from "./work.ts";
+import { awaitsPromises, provenBy } from "./promises.ts";
+import { type Work, because, becauseOnce, identity, member, setPhase, setStep } from "./work.ts";
 
 export function tellCandidates(work: Work): void {
   const { phase } = work.durable;
@@ -39,6 +40,7 @@ export function tellCandidates(work: Work): void {
 export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   if (isStoodDown(work, phase)) return abort(work, phase, "not-automatic", []);
   if (isOverBudget(work, phase)) return abort(work, phase, "failover-budget-spent", []);
+  if (phase.proof === "expired" && awaitsPromises(work, phase.epoch)) return noteRelease(work, phase);
   if (phase.inquiry.kind === "asking") return inquire(work, phase);
   if (phase.cause === "switch") return handOver(work, phase);
   const eligible = eligibleMembers(work, phase);
@@ -57,6 +59,13 @@ export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   if (phase.target === null || ready.length === 0) return abort(work, phase, "no-candidate", []);
   const code = ready.includes(phase.target) ? "target-behind" : "target-not-eligible";
   abort(work, phase, code, [phase.target]);
+}
+
+/** What time had ended, and promises hold up, its holder may have vouched for since: then they bind nobody any more. */
+function noteRelease(work: Work, phase: PhaseOf<"collecting">): void {
+  if (identity(work, phase.deposed).released < phase.epoch) return;
+  if (provenBy(work, phase.epoch, "released") !== "released") return;
+  work.durable = { ...work.durable, phase: { ...phase, proof: "released", inquiry: { kind: "clear" } } };
 }
 
 /** The operator has taken the decision away from the coordinator while it was still looking. */
