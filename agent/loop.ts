@@ -4,7 +4,8 @@
  */
 import { performance } from "node:perf_hooks";
 import { setImmediate as oneTurn } from "node:timers/promises";
-import type { ConnectorReport, Endpoint, Poll, Reply } from "#shared/domain/messages.ts";
+import type { ConnectorReport, Endpoint, Poll, PromiseRequest, Reply, Route } from "#shared/domain/messages.ts";
+import { isAlone, routeOf } from "#shared/core/member/promises.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
 import type {
@@ -12,6 +13,7 @@ import type {
   MemberReason,
   MemberState,
   MemberStep,
+  PromiseRefusal,
   ServerView,
   Task,
 } from "#shared/core/member/state.ts";
@@ -36,7 +38,8 @@ const KEEP_RETRY_MS = 1_000;
 /** What the loop needs of the outside. `engine` is null on a host that carries only a connector. */
 export interface LoopPorts {
   engine: Engine | null;
-  poll: (poll: Poll) => Promise<PollOutcome>;
+  /** `isAlone`: the coordinator has not answered for a while, and other ways to it are tried as well. */
+  poll: (poll: Poll, isAlone: boolean) => Promise<PollOutcome>;
   /** The agents of the other hosts; null when this one does not speak to them. */
   peers: PeerPort | null;
   /** Tells the guardian where the member stands, after it was kept and before anything rests on it. */
@@ -60,6 +63,10 @@ export interface PeerPort {
   learn: (reply: Reply) => void;
   /** A hint to poll at once; returns before it has left. */
   nudge: () => void;
+  /** Asks for promises; `onPromise` hears of each that is given. */
+  askPromises: (of: readonly string[], request: PromiseRequest, onPromise: (by: string) => void) => void;
+  /** What another member's agent proves of its own reign. */
+  askRoute: (member: string) => Promise<Route | null>;
 }
 
 export class AgentLoop {
@@ -76,6 +83,12 @@ export class AgentLoop {
   #observedAtMs = Number.NEGATIVE_INFINITY;
   /** Until when a connector may let clients through, on the clock that goes on in a machine that sleeps. */
   #provedUntilBootMs = Number.NEGATIVE_INFINITY;
+  /** The peers that wait for a promise, by the number of their request. */
+  readonly #promises = new Map<number, (refusal: PromiseRefusal | null) => void>();
+  #requests = 0;
+  /** The member that the newest route for writers names, and whether its agent is being asked. */
+  #writersTarget: string | null = null;
+  #isAskingRoute = false;
   /** There is news that the coordinator has not heard. */
   #hasNews = false;
   /** A peer has hinted, and no poll has been sent since. */
@@ -173,9 +186,47 @@ export class AgentLoop {
 
   #perform(effects: MemberStep["effects"]): void {
     for (const effect of effects) {
-      if (effect.kind === "poll") this.#pollOutOfTurn(effect.concernsOthers);
-      else void this.#run(effect.task);
+      switch (effect.kind) {
+        case "poll":
+          this.#pollOutOfTurn(effect.concernsOthers);
+          break;
+        case "run":
+          void this.#run(effect.task);
+          break;
+        case "ask-promises":
+          this.#askPromises(effect.of, effect.request);
+          break;
+        case "answer-promise":
+          this.#promises.get(effect.id)?.(effect.refusal);
+          this.#promises.delete(effect.id);
+          break;
+      }
     }
+  }
+
+  #askPromises(of: readonly string[], request: PromiseRequest): void {
+    const sent = readClocks();
+    const { epoch } = request;
+    this.#ports.peers?.askPromises(of, request, (by) =>
+      this.#handle({ kind: "promised", clocks: readClocks(), sent, by, epoch }),
+    );
+  }
+
+  /** A peer asks for a promise: settles with null when it is kept, with the reason when it is refused. */
+  promise(request: PromiseRequest): Promise<PromiseRefusal | null> {
+    this.#requests += 1;
+    const id = this.#requests;
+    return new Promise((resolve, reject) => {
+      this.#promises.set(id, resolve);
+      this.#handle({ kind: "asked-to-promise", clocks: readClocks(), id, request });
+      // What could not be kept was not promised.
+      if (this.#promises.delete(id)) reject(new Error("the promise could not be kept"));
+    });
+  }
+
+  /** What this host proves of its own reign now. */
+  route(): Route | null {
+    return this.#stopped ? null : routeOf(this.#state, readClocks());
   }
 
   /** What is news for the others too they are told when the coordinator has heard it. */
@@ -230,24 +281,49 @@ export class AgentLoop {
     this.#hasNews = false;
     this.#isHinted = false;
     this.#seq += 1;
-    const outcome = await this.#ports.poll(this.#pollAt(sent));
+    const outcome = await this.#ports.poll(this.#pollAt(sent), isAlone(this.#state, sent));
     this.#polling = false;
     if (this.#stopped) return;
     this.#ports.onPollOutcome(outcome);
     if (outcome.kind === "reply") this.#hear(outcome.reply, sent, { carriesNews, isHinted });
-    else this.#hasNews ||= carriesNews;
+    else {
+      this.#hasNews ||= carriesNews;
+      void this.#askRoute();
+    }
     this.#schedulePoll(outcome.kind === "reply");
   }
 
   #hear(reply: Reply, sent: ReturnType<typeof readClocks>, of: { carriesNews: boolean; isHinted: boolean }): void {
     const { routes, nextPollMs } = reply;
-    this.#ports.onRoutes(routes, sent.bootMs);
-    this.#provedUntilBootMs = Math.max(this.#provedUntilBootMs, ...routes.map(({ validMs }) => sent.bootMs + validMs));
+    this.#takeRoutes(routes, sent);
     // A pace that quickens says that an operation has begun, in which the others have a part. A hint is not passed on.
     const hasQuickened = nextPollMs < this.#state.live.nextPollMs / 2 && !of.isHinted;
     this.#ports.peers?.learn(reply);
     if (hasQuickened || of.carriesNews) this.#ports.peers?.nudge();
     this.#handle({ kind: "replied", clocks: readClocks(), sent, reply });
+  }
+
+  #takeRoutes(routes: readonly Route[], sent: ReturnType<typeof readClocks>): void {
+    this.#ports.onRoutes([...routes], sent.bootMs);
+    this.#provedUntilBootMs = Math.max(this.#provedUntilBootMs, ...routes.map(({ validMs }) => sent.bootMs + validMs));
+    for (const route of routes) {
+      if (route.service === "read-write" && route.target) this.#writersTarget = route.target.member;
+    }
+  }
+
+  /** Without the coordinator the writers' door goes by what the primary's own agent proves. */
+  async #askRoute(): Promise<void> {
+    const { connectorReport, peers } = this.#ports;
+    const member = this.#writersTarget;
+    if (member === null || this.#isAskingRoute || connectorReport() === null) return;
+    this.#isAskingRoute = true;
+    const sent = readClocks();
+    const isOwn = member === this.#state.durable.host;
+    const route = isOwn ? this.route() : ((await peers?.askRoute(member)) ?? null);
+    this.#isAskingRoute = false;
+    // Only what the member says of itself.
+    if (this.#stopped || route?.service !== "read-write" || route.target?.member !== member) return;
+    this.#takeRoutes([route], sent);
   }
 
   #pollAt(clocks: ReturnType<typeof readClocks>): Poll {

@@ -22,7 +22,8 @@ import { makeEngine } from "./engine/make.ts";
 import { GuardianLink } from "./guardian/link.ts";
 import { lockDirectory } from "./lock.ts";
 import { AgentLoop } from "./loop.ts";
-import { PeerChannel } from "./peer/channel.ts";
+import { PeerChannel, type PeerChannelOptions } from "./peer/channel.ts";
+import { destinationOf } from "./peer/tunnel.ts";
 import { goAhead } from "./priority.ts";
 import { StateFile, StateFileError } from "./state-file.ts";
 
@@ -115,7 +116,13 @@ async function serve(parts: {
   let loop: AgentLoop | null = null;
   const pollSoon = () => loop?.pollSoon();
   const connector = await startConnector(config, log, pollSoon);
-  const peers = await openPeerChannel(config, log, () => loop?.pollForPeer());
+  const peers = await openPeerChannel(config, log, {
+    onNudge: () => loop?.pollForPeer(),
+    desk: {
+      onPromise: (request) => loop?.promise(request) ?? Promise.reject(new Error("not ready")),
+      route: () => loop?.route() ?? null,
+    },
+  });
   // A server that must be fenced waits for nobody.
   const patienceMs = first.state.phase.kind === "fencing" ? 0 : GUARDIAN_PATIENCE_MS;
   const guardian = await meetGuardian(config, log, { patienceMs, onLook: () => loop?.lookAtTheTime() });
@@ -128,7 +135,7 @@ async function serve(parts: {
       engine,
       peers,
       guard: (state) => guardian?.tell(state),
-      poll: (poll) => client.poll(poll),
+      poll: (poll, isAlone) => client.poll(poll, isAlone ? peers?.detours() : []),
       keep: (durable, fsync) => file.write(durable, fsync),
       connectorReport: () => connector?.report() ?? null,
       onRoutes: (routes, sentBootMs) => routes.forEach((route) => connector?.setRoute(route, sentBootMs)),
@@ -193,12 +200,17 @@ async function meetGuardian(
 }
 
 /** The peers' hints only save time: an address that was not asked for and cannot be had is gone without. */
-async function openPeerChannel(config: AgentConfig, log: Logger, onNudge: () => void): Promise<PeerChannel | null> {
+async function openPeerChannel(
+  config: AgentConfig,
+  log: Logger,
+  heard: Pick<PeerChannelOptions, "onNudge" | "desk">,
+): Promise<PeerChannel | null> {
   const host = config.peer?.host ?? config.server?.host ?? "127.0.0.1";
   const port = config.peer?.port ?? 0;
   const onFailure = (peer: string, error: Error) => log.debug({ peer, error: error.message }, "peer not reached");
   try {
-    return await PeerChannel.open({ self: config.host, host, port, onNudge, onFailure });
+    const coordinator = destinationOf(config.coordinator);
+    return await PeerChannel.open({ self: config.host, host, port, onFailure, coordinator, ...heard });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const complaint = `peer.host = "${host}", peer.port = ${port}: cannot listen (${code}): choose a free port of this host`;

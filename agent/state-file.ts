@@ -31,6 +31,12 @@ const zState = z.strictObject({
   electorate: z.strictObject({ version: zCount, members: z.array(z.string()) }),
   syncSet: z.strictObject({ version: zCount, k: zCount, members: z.array(z.string()) }),
   frozenOp: zCount.nullable(),
+  frozenEpoch: zCount.nullable().default(null),
+  promiseBindsMs: zCount.default(0),
+  promise: z
+    .strictObject({ holder: z.string(), epoch: zCount, bindsMs: zCount, base: zClocks, bootId: z.string() })
+    .nullable()
+    .default(null),
   upstream: zUpstream.nullable(),
   version: zCount,
   mac: z.string(),

@@ -3,8 +3,9 @@
  * it, and the process may die between any two of those.
  */
 import type { Clocks } from "#shared/domain/clocks.ts";
-import type { Reply } from "#shared/domain/messages.ts";
+import type { Poll, PromiseRequest, Reply } from "#shared/domain/messages.ts";
 import { pollOf } from "#shared/core/member/poll.ts";
+import { isAlone } from "#shared/core/member/promises.ts";
 import { freshLive } from "#shared/core/member/state.ts";
 import type { MemberEffect, MemberEvent, MemberState, MemberStep, Task } from "#shared/core/member/state.ts";
 import type { Checkers } from "./checkers.ts";
@@ -30,6 +31,8 @@ export interface AgentPorts {
   checkers: Checkers;
   machines: Machines;
   scenario: Scenario;
+  /** All of the dataservice, this one included. */
+  hosts: readonly Host[];
 }
 
 /** Rings once, unless it is cancelled before; cancelling what has rung does nothing. */
@@ -49,6 +52,9 @@ export class Agent {
   #sent = new Map<number, Clocks>();
   #inFlight: number | null = null;
   #mustPollAgain = false;
+  /** What peers wait for, by the number of their request. */
+  #asked = new Map<number, (isPromised: boolean) => void>();
+  #requests = 0;
   #isProbing = false;
   #probeWishes: (() => void)[] = [];
   #pollTimer: Timer | null = null;
@@ -162,8 +168,69 @@ export class Agent {
   }
 
   #perform(effect: MemberEffect): void {
-    if (effect.kind === "poll") this.#pollNow();
-    else this.#run(effect.task);
+    switch (effect.kind) {
+      case "poll":
+        return this.#pollNow();
+      case "run":
+        return this.#run(effect.task);
+      case "ask-promises":
+        return this.#askPromises(effect.of, effect.request);
+      case "answer-promise":
+        this.#asked.get(effect.id)?.(effect.refusal === null);
+        this.#asked.delete(effect.id);
+        return;
+    }
+  }
+
+  #askPromises(of: readonly string[], request: PromiseRequest): void {
+    const { network, hosts, checkers } = this.#ports;
+    const { name, clock } = this.#host;
+    const sent = clock.read();
+    for (const peer of hosts.filter((host) => of.includes(host.name))) {
+      network.send(name, peer.name, () =>
+        peer.agent?.act(() =>
+          peer.agent?.hearRequest(request, (isPromised) => {
+            if (!isPromised) return;
+            checkers.promised(peer);
+            network.send(peer.name, name, () =>
+              this.act(() =>
+                this.#handle({ kind: "promised", clocks: clock.read(), sent, by: peer.name, epoch: request.epoch }),
+              ),
+            );
+          }),
+        ),
+      );
+    }
+  }
+
+  /** A peer's request has arrived; `respond` sends the answer on its way. */
+  hearRequest(request: PromiseRequest, respond: (isPromised: boolean) => void): void {
+    if (!this.isAlive || !this.#state) return;
+    this.#requests += 1;
+    const id = this.#requests;
+    this.#asked.set(id, respond);
+    this.#handle({ kind: "asked-to-promise", clocks: this.#host.clock.read(), id, request });
+  }
+
+  /** The same poll by way of the peers: each of them carries it to the coordinator and the answer back. */
+  #tunnel(seq: number, poll: Poll): void {
+    const { network, coordinator, hosts } = this.#ports;
+    const { name } = this.#host;
+    for (const carrier of hosts.filter((host) => host !== this.#host)) {
+      const peer = carrier.name;
+      network.send(name, peer, () =>
+        carrier.agent?.act(() =>
+          network.send(peer, "coordinator", () =>
+            coordinator.receive(poll, (reply) => {
+              if (reply === null) return;
+              network.send("coordinator", peer, () =>
+                carrier.agent?.act(() => network.send(peer, name, () => this.act(() => this.#hear(seq, reply)))),
+              );
+            }),
+          ),
+        ),
+      );
+    }
   }
 
   #run(task: Task): void {
@@ -216,6 +283,7 @@ export class Agent {
         network.send("coordinator", name, () => this.act(() => this.#hear(seq, reply))),
       ),
     );
+    if (scenario.hasTunnel && this.#state.phase.kind === "open" && isAlone(this.#state, sent)) this.#tunnel(seq, poll);
     this.#timer(scenario.settings.pollTimeoutMs, () => {
       if (this.#inFlight === seq) this.#settle(seq, RETRY_MS);
     });

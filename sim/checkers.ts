@@ -9,11 +9,12 @@ import type { Reason } from "#shared/core/cluster/reason.ts";
 import { type Durability, isOperatorsWord } from "#shared/domain/datasource.ts";
 import type { Command, Poll, Reply } from "#shared/domain/messages.ts";
 import type { Host } from "./host.ts";
+import type { Scenario } from "./scenario.ts";
 import type { Server, Write } from "./server.ts";
 import type { World } from "./world.ts";
 
 export interface Violation {
-  rule: "policy" | "switch" | "G1" | "G2" | "G3" | "G4" | "G5" | "G6" | "L1" | "invariant";
+  rule: "policy" | "switch" | "G1" | "G2" | "G3" | "G4" | "G5" | "G6" | "G7" | "L1" | "invariant";
   what: string;
   timeMs: number;
 }
@@ -46,9 +47,13 @@ export class Checkers {
   /** What no later primary may lack. An operator who takes a member as it is answers for what that one lacks. */
   #kept: Write[] = [];
 
-  constructor(world: World, durability: Durability) {
+  /** From when on nothing but the coordinator fails; null in a world in which anything may. */
+  readonly #aloneFromMs: number | null;
+
+  constructor(world: World, scenario: Pick<Scenario, "durability" | "onlyCoordinatorFailsFromMs">) {
     this.#world = world;
-    this.#durability = durability;
+    this.#durability = scenario.durability;
+    this.#aloneFromMs = scenario.onlyCoordinatorFailsFromMs;
   }
 
   /** G1 where writes are acknowledged synchronously: once one primary has, none of an earlier epoch does any more. */
@@ -72,6 +77,15 @@ export class Checkers {
       );
   }
 
+  #mustStay(): boolean {
+    return this.#aloneFromMs !== null && this.#world.chaos && this.#world.nowMs >= this.#aloneFromMs;
+  }
+
+  /** A promise is on the disk of whoever gives it before its answer leaves. */
+  promised({ name, disk }: Host): void {
+    if (disk.synced.promise === null) this.fail("G3", `${name} promises what is not on its disk`);
+  }
+
   /** Whose logs are compared. */
   watch(server: Server): void {
     this.#servers.set(server.name, server);
@@ -92,6 +106,7 @@ export class Checkers {
     const was = this.#accepting.has(name);
     if (was === server.accepts) return;
     this.#world.note(name, server.accepts ? `accepts writes on timeline ${server.timeline}` : "accepts no writes");
+    if (this.#mustStay()) this.fail("G7", `${name} ${server.accepts ? "begins" : "ceases"} to accept writes`);
     if (!server.accepts) {
       this.#accepting.delete(name);
       if (server.life === null) this.#asserted.delete(name);
@@ -200,6 +215,7 @@ export class Checkers {
       }
     }
     if (result.reasons.some(({ kind }) => kind === "read-quorum-overridden")) this.#kept = [];
+    if (after.epoch > before.epoch && this.#mustStay()) this.fail("G7", `epoch ${after.epoch} is minted`);
     for (const reason of result.reasons) this.#judgeSuccession(before, reason);
     for (const reason of result.reasons) this.#judgePolicy(before, after, reason);
   }

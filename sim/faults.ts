@@ -81,6 +81,8 @@ function strike(ports: FaultPorts, kind: FaultKind, host: Host): void {
       return;
     case "coordinator-crash":
       return coordinator.crash(forMs);
+    case "coordinator-away":
+      return coordinator.crash(random.between(5_000, 60_000));
     case "coordinator-eviction":
       return coordinator.evict();
     case "coordinator-wall-step":

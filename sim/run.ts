@@ -69,7 +69,7 @@ export function runSeed(seed: number, { machines = REAL_MACHINES, scenario: alte
 function setStage(scenario: Scenario, machines: Machines): Stage {
   const random = seededRandom(scenario.seed);
   const world = new World();
-  const checkers = new Checkers(world, scenario.durability);
+  const checkers = new Checkers(world, scenario);
   const network = new Network(world, random.fork("network"), scenario.weather);
   const coordinator = new Coordinator({ world, random: random.fork("coordinator"), checkers, machines, scenario });
   const hosts: Host[] = [];
@@ -104,6 +104,7 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
       machines,
       scenario,
       random: random.fork(`agent of ${name}`),
+      hosts,
     };
     checkers.watch(server);
     hosts.push(new Host(ports, server));

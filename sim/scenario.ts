@@ -20,6 +20,7 @@ export const FAULT_KINDS = [
   "machine-reboot",
   "wall-step",
   "coordinator-crash",
+  "coordinator-away",
   "coordinator-eviction",
   "coordinator-wall-step",
   "operator-fail",
@@ -31,6 +32,9 @@ export const FAULT_KINDS = [
   "operator-force",
   "weather",
 ] as const;
+
+/** What any world may hold: an absence of many seconds has worlds of its own. */
+const ANY_FAULTS = FAULT_KINDS.filter((kind) => kind !== "coordinator-away");
 
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -58,6 +62,10 @@ export interface Scenario {
   hasGuardian: boolean;
   /** Whether hosts may stand still beyond what every bound allows for: sync sets must do without any. */
   isUntimely: boolean;
+  /** Whether a holder that the coordinator does not answer polls by way of its peers as well. */
+  hasTunnel: boolean;
+  /** From this moment on nothing but the coordinator, and what leads to it, fails; null when anything may. */
+  onlyCoordinatorFailsFromMs: number | null;
   /** Whether a reply that comes after the poll's timeout still reaches the machine. */
   hasLateReplies: boolean;
   /** Whether a server says on a replication connection whether it is writable; those before 14 do not. */
@@ -73,6 +81,9 @@ export interface Scenario {
 export function scenarioOf(seed: number): Scenario {
   const random = seededRandom(seed).fork("scenario");
   const any = { ...anyScenario(seed, random), ...durabilityOf(seed) };
+  const peers = seededRandom(seed).fork("peers");
+  if (peers.chance(1 / 12)) return { ...any, ...coordinatorAway(peers) };
+  if (peers.chance(1 / 12)) return { ...any, ...promiseHunt(peers) };
   if (any.durability === "sync" && random.chance(0.6)) return { ...any, ...quorumHunt(random) };
   if (random.chance(1 / 6)) return { ...any, ...leaseHunt(random) };
   return random.chance(1 / 4) ? { ...any, ...busyOperators(random) } : any;
@@ -89,7 +100,7 @@ function durabilityOf(seed: number): Pick<Scenario, "durability" | "syncPolicy">
 }
 
 function busyOperators(random: Random): Partial<Scenario> {
-  const misfortunes = FAULT_KINDS.filter((kind) => !kind.startsWith("operator"));
+  const misfortunes = ANY_FAULTS.filter((kind) => !kind.startsWith("operator"));
   const asked = random.pick<FaultKind[]>([
     ["operator-switch"],
     ["operator-switch", "operator-recover"],
@@ -158,6 +169,54 @@ function leaseHunt(random: Random): Partial<Scenario> {
   };
 }
 
+/** A healthy dataservice whose coordinator cannot be reached, for seconds or for minutes, by its primary or by anybody. */
+function coordinatorAway(random: Random): Partial<Scenario> {
+  const chaosFromMs = 8_000;
+  const isHolderAlone = random.chance(0.3);
+  return {
+    settings: { ...DEFAULT_SETTINGS, pollInOperationMs: 50 },
+    weather: { ...FAIR_WEATHER, lossP: random.pick([0, 0, 0.03]), maxMs: random.pick([5, 20, 50]) },
+    chaosFromMs,
+    chaosUntilMs: chaosFromMs + random.between(30_000, 90_000),
+    faultEveryMs: random.pick([5_000, 20_000]),
+    faults: isHolderAlone ? ["agent-partition"] : ["coordinator-crash", "coordinator-away", "coordinator-eviction"],
+    taskFailureP: 0,
+    crashAtEffectP: 0,
+    coordinatorCrashP: 0,
+    hasGuardian: true,
+    hasTunnel: isHolderAlone || random.chance(0.5),
+    onlyCoordinatorFailsFromMs: chaosFromMs,
+  };
+}
+
+/** Holders that live on promises, again and again, while those who gave them are restarted, cut off and told to take over. */
+function promiseHunt(random: Random): Partial<Scenario> {
+  const chaosFromMs = 4_000;
+  const others = [
+    "agent-crash",
+    "agent-pause",
+    "machine-reboot",
+    "wall-step",
+    "server-crash",
+    "operator-fail",
+  ] as const;
+  return {
+    weather: random.chance(0.6) ? FAIR_WEATHER : weatherOf(random),
+    chaosFromMs,
+    chaosUntilMs: chaosFromMs + random.between(25_000, 50_000),
+    faultEveryMs: random.pick([1_500, 4_000]),
+    faults: [
+      "agent-partition",
+      "agent-partition",
+      "coordinator-away",
+      "server-partition",
+      ...random.shuffled([...others]).slice(0, 2),
+    ],
+    hasGuardian: true,
+    hasTunnel: random.chance(0.2),
+  };
+}
+
 function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" | "syncPolicy"> {
   const chaosFromMs = random.chance(0.25) ? 0 : random.between(1_000, 4_000);
   return {
@@ -176,12 +235,14 @@ function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" 
     chaosFromMs,
     chaosUntilMs: chaosFromMs + random.between(8_000, 40_000),
     faultEveryMs: random.pick([300, 1_000, 3_000, 6_000]),
-    faults: FAULT_KINDS.filter((kind) => random.chance(kind.startsWith("operator") ? 0.2 : 0.5)),
+    faults: ANY_FAULTS.filter((kind) => random.chance(kind.startsWith("operator") ? 0.2 : 0.5)),
     taskFailureP: random.chance(0.5) ? 0 : random.between(0, 0.3),
     crashAtEffectP: random.chance(0.5) ? 0 : random.between(0, 0.02),
     coordinatorCrashP: random.chance(0.5) ? 0 : random.between(0, 0.02),
     hasGuardian: random.chance(0.5),
     isUntimely: false,
+    hasTunnel: seed % 2 === 0,
+    onlyCoordinatorFailsFromMs: null,
     hasLateReplies: random.chance(0.7),
     reservesTimelines: true,
     answersUpstream: random.chance(0.5),

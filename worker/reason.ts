@@ -65,6 +65,7 @@ const KINDS: Record<StoredReason["kind"], true> = {
   "unexpectedly-writable": true,
   "operator-command": true,
   "lease-without-end": true,
+  "promises-outstanding": true,
   "policy-changed": true,
   "datasource-set": true,
   "operation-locked": true,

@@ -1,11 +1,23 @@
 /** This agent on the peer channel: what it has learnt of the others, what it hears from them, what it tells them. */
-import type { Endpoint, Peer, Reply } from "#shared/domain/messages.ts";
+import { Agent } from "node:http";
+import type { Socket } from "node:net";
+import type { Endpoint, Peer, PromiseRequest, Reply, Route } from "#shared/domain/messages.ts";
 import { SpacedSignal } from "../connector/spaced-signal.ts";
+import { type Addressed, askPeer, tunnelThrough } from "./asking.ts";
+import { PROMISE } from "./promise.ts";
+import type { PeerDesk } from "./requests.ts";
+import { readRoute, ROUTE } from "./route.ts";
 import { PeerSender } from "./sender.ts";
 import { listenToPeers } from "./server.ts";
+import { Carrier, type Destination } from "./tunnel.ts";
 
 /** However many nudges come, the coordinator is not asked more often for them. */
 const NUDGE_SPACING_MS = 20;
+/** A promise is asked for again after a tenth of a lease; an answer that takes longer counts from its own request. */
+const ASK_TIMEOUT_MS = 1_000;
+const ROUTE_TIMEOUT_MS = 500;
+/** Through how many peers a poll is carried at once. */
+const MAX_TUNNELS = 3;
 
 export interface PeerChannelOptions {
   /** This host's name. */
@@ -16,22 +28,50 @@ export interface PeerChannelOptions {
   /** A peer hints that something has happened. */
   onNudge: () => void;
   onFailure: (peer: string, error: Error) => void;
+  /** What peers may ask of this agent besides; without it nothing is promised and no route is proved. */
+  desk?: Pick<PeerDesk, "onPromise" | "route">;
+  /** Where this agent's coordinator is: polls of peers are carried there; without it none are. */
+  coordinator?: Destination;
 }
+
+interface Learnt {
+  /** The others that the newest reply names: a coordinator that has just begun has heard few. */
+  peers: readonly Peer[];
+  /** Where each of them was last said to be. */
+  known: Map<string, Peer>;
+  key: string | null;
+}
+
+/** A way to the coordinator through a peer. */
+export type Detour = (signal: AbortSignal) => Promise<Socket>;
+
+const CLOSED_DESK: Pick<PeerDesk, "onPromise" | "route"> = {
+  onPromise: () => Promise.resolve("not-founded"),
+  route: () => null,
+};
+const nowWallMs = (): number => Date.now();
 
 export class PeerChannel {
   readonly endpoint: Endpoint;
   readonly #sender: PeerSender;
   readonly #nudged: SpacedSignal;
   readonly #stopListening: () => Promise<void>;
-  readonly #learnt: { peers: readonly Peer[]; key: string | null };
+  readonly #learnt: Learnt;
+  readonly #self: string;
+  readonly #onFailure: PeerChannelOptions["onFailure"];
+  readonly #asking = new Agent({ keepAlive: true, maxSockets: 4 });
 
   private constructor(parts: {
     endpoint: Endpoint;
     sender: PeerSender;
     nudged: SpacedSignal;
     close: () => Promise<void>;
-    learnt: { peers: readonly Peer[]; key: string | null };
+    learnt: Learnt;
+    self: string;
+    onFailure: PeerChannelOptions["onFailure"];
   }) {
+    this.#self = parts.self;
+    this.#onFailure = parts.onFailure;
     this.endpoint = parts.endpoint;
     this.#sender = parts.sender;
     this.#nudged = parts.nudged;
@@ -40,37 +80,89 @@ export class PeerChannel {
   }
 
   /** Rejects with the system's error when it cannot listen. */
-  static async open({ self, host, port, onNudge, onFailure }: PeerChannelOptions): Promise<PeerChannel> {
-    const learnt: { peers: readonly Peer[]; key: string | null } = { peers: [], key: null };
-    const nowWallMs = () => Date.now();
+  static async open(options: PeerChannelOptions): Promise<PeerChannel> {
+    const { self, host, port, onNudge, onFailure, coordinator } = options;
+    const learnt: Learnt = { peers: [], known: new Map(), key: null };
     const nudged = new SpacedSignal(NUDGE_SPACING_MS, onNudge);
-    const desk = { onNudge: () => nudged.raise() };
-    const server = await listenToPeers({ host, port }, { self, key: () => learnt.key, nowWallMs, desk });
+    const desk = { ...(options.desk ?? CLOSED_DESK), onNudge: () => nudged.raise() };
+    const carrier = coordinator ? new Carrier(coordinator) : null;
+    const carry = (asker: Socket, head: Buffer): void => (carrier ? carrier.carry(asker, head) : void asker.destroy());
+    const server = await listenToPeers({ host, port }, { self, key: () => learnt.key, nowWallMs, desk, carry });
     const sender = new PeerSender({ self, nowWallMs, onFailure });
-    return new PeerChannel({ endpoint: { host, port: server.port }, sender, nudged, close: server.close, learnt });
+    const close = async (): Promise<void> => {
+      carrier?.close();
+      await server.close();
+    };
+    const endpoint = { host, port: server.port };
+    return new PeerChannel({ endpoint, sender, nudged, close, learnt, self, onFailure });
   }
 
   /** Takes who the others are from a reply. */
   learn({ peers, peerKey }: Pick<Reply, "peers" | "peerKey">): void {
     this.#learnt.peers = peers;
+    for (const peer of peers) this.#learnt.known.set(peer.host, peer);
     this.#learnt.key = peerKey === "" ? null : peerKey;
   }
 
   /** Hints to all the others to poll at once; nothing waits for it. */
   nudge(): void {
-    const { peers, key } = this.#learnt;
-    if (key === null) return;
+    const { key } = this.#learnt;
+    if (key !== null) this.#sender.nudge(this.#reachable(this.#learnt.peers), key);
+  }
+
+  /** Asks each of these members for a promise; `onPromise` hears of every one that was given, and of nothing else. */
+  askPromises(of: readonly string[], request: PromiseRequest, onPromise: (by: string) => void): void {
+    for (const to of of) {
+      this.#ask(to, { ...PROMISE, body: JSON.stringify(request) }, ASK_TIMEOUT_MS).then(
+        ({ status, body }) => (status === 200 ? onPromise(to) : this.#onFailure(to, new Error(`no promise: ${body}`))),
+        (error: Error) => this.#onFailure(to, error),
+      );
+    }
+  }
+
+  /** What the agent of `member` proves of its own reign; null when it proves nothing. */
+  async askRoute(member: string): Promise<Route | null> {
+    try {
+      const { status, body } = await this.#ask(member, { ...ROUTE, body: "" }, ROUTE_TIMEOUT_MS);
+      return status === 200 ? readRoute(body) : null;
+    } catch (error) {
+      this.#onFailure(member, error as Error);
+      return null;
+    }
+  }
+
+  /** Ways to the coordinator through other agents. */
+  detours(): Detour[] {
+    return this.#reachable([...this.#learnt.known.values()])
+      .slice(0, MAX_TUNNELS)
+      .flatMap(({ host }) => {
+        const addressed = this.#addressOf(host);
+        return addressed ? [(signal: AbortSignal) => tunnelThrough(addressed, { signal, nowWallMs })] : [];
+      });
+  }
+
+  #ask(to: string, question: { method: string; path: string; body: string }, timeoutMs: number) {
+    const addressed = this.#addressOf(to);
+    if (!addressed) return Promise.reject(new Error(`no address of '${to}' is known`));
+    return askPeer(addressed, question, { agent: this.#asking, timeoutMs, nowWallMs });
+  }
+
+  #addressOf(to: string): Addressed | null {
+    const { key, known } = this.#learnt;
+    const [peer] = this.#reachable([known.get(to)].filter((entry) => entry !== undefined));
+    return peer && key !== null ? { from: this.#self, to, endpoint: peer.endpoint, key } : null;
+  }
+
+  /** A peer's loopback address is another host's only when all of them share one. */
+  #reachable(peers: readonly Peer[]): Peer[] {
     const isLocal = isLoopback(this.endpoint.host);
-    // A peer's loopback address is another host's only when all of them share one.
-    this.#sender.nudge(
-      peers.filter(({ endpoint }) => isLocal || !isLoopback(endpoint.host)),
-      key,
-    );
+    return peers.filter(({ endpoint }) => isLocal || !isLoopback(endpoint.host));
   }
 
   async close(): Promise<void> {
     this.#nudged.close();
     this.#sender.close();
+    this.#asking.destroy();
     await this.#stopListening();
   }
 }

@@ -1,5 +1,8 @@
 /** What agents may ask of each other: one entry for each request. */
-import { answerNudge } from "./nudge.ts";
+import type { PromiseRequest, Route } from "#shared/domain/messages.ts";
+import { answerNudge, NUDGE } from "./nudge.ts";
+import { answerPromise, PROMISE } from "./promise.ts";
+import { answerRoute, ROUTE } from "./route.ts";
 
 /** An authentic request. */
 export interface PeerRequest {
@@ -12,16 +15,30 @@ export interface PeerRequest {
 
 export interface PeerAnswer {
   status: number;
+  body?: string;
 }
 
 /** What a request may touch of this agent. */
 export interface PeerDesk {
   /** Poll at once: something may have happened. */
   onNudge: () => void;
+  /** Settles when the promise is kept, with null, or is refused; rejects when it could not be kept. */
+  onPromise: (request: PromiseRequest) => Promise<string | null>;
+  /** Where this host's server may be written to, and for how long for certain; null when it may not. */
+  route: () => Route | null;
 }
 
 /** Answers a request. Nothing that is not authentic comes here. */
-export function answerPeer(request: PeerRequest, desk: PeerDesk): PeerAnswer {
-  if (request.path === "/nudge" && request.method === "POST") return answerNudge(desk);
-  return { status: 404 };
+export async function answerPeer(request: PeerRequest, desk: PeerDesk): Promise<PeerAnswer> {
+  if (request.method !== "POST") return { status: 404 };
+  switch (request.path) {
+    case NUDGE.path:
+      return answerNudge(desk);
+    case PROMISE.path:
+      return answerPromise(request, desk);
+    case ROUTE.path:
+      return answerRoute(desk);
+    default:
+      return { status: 404 };
+  }
 }

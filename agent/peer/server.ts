@@ -1,8 +1,9 @@
 /** The listening side of the peer channel. Whoever is not authentic learns nothing and changes nothing. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { TUNNEL } from "./asking.ts";
 import { answerPeer, type PeerDesk } from "./requests.ts";
-import { isSigned, isTimely, readClaim, SIGNATURE_HEADER, type Claim } from "./signature.ts";
+import { ANSWER_HEADER, isSigned, isTimely, readClaim, signAnswer, SIGNATURE_HEADER, type Claim } from "./signature.ts";
 
 const MAX_BODY_BYTES = 65_536;
 const MAX_CONNECTIONS = 256;
@@ -17,6 +18,8 @@ export interface PeerServerOptions {
   key: () => string | null;
   nowWallMs: () => number;
   desk: PeerDesk;
+  /** Carries an authentic peer's connection to the coordinator. */
+  carry: (asker: Socket, head: Buffer) => void;
 }
 
 /** Listens; rejects with the system's error when it cannot. */
@@ -35,6 +38,7 @@ export async function listenToPeers(
     (request, response) => receive(request, response, options),
   );
   server.maxConnections = MAX_CONNECTIONS;
+  server.on("connect", (request, socket, head) => tunnel({ request, socket: socket as Socket, head }, options));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(address.port, address.host, resolve);
@@ -60,11 +64,27 @@ function receive(request: IncomingMessage, response: ServerResponse, options: Pe
   });
   request.on("end", () => {
     if (response.headersSent) return;
-    answer({ request, response, claim, body: Buffer.concat(chunks).toString() }, options);
+    void answer({ request, response, claim, body: Buffer.concat(chunks).toString() }, options);
   });
 }
 
-function answer(
+function tunnel(
+  { request, socket, head }: { request: IncomingMessage; socket: Socket; head: Buffer },
+  { self, key, nowWallMs, carry }: PeerServerOptions,
+): void {
+  socket.on("error", () => socket.destroy());
+  const claim = readClaim(request.headers[SIGNATURE_HEADER]);
+  const held = key();
+  const isAuthentic =
+    claim !== null &&
+    held !== null &&
+    isTimely(claim, self, nowWallMs()) &&
+    isSigned(held, claim, { method: request.method ?? "", path: request.url ?? "", body: "" });
+  if (!isAuthentic || request.url !== TUNNEL.path) return void socket.end("HTTP/1.1 401 refused\r\n\r\n");
+  carry(socket, head);
+}
+
+async function answer(
   {
     request,
     response,
@@ -72,12 +92,15 @@ function answer(
     body,
   }: { request: IncomingMessage; response: ServerResponse; claim: Claim; body: string },
   { key, desk }: PeerServerOptions,
-): void {
+): Promise<void> {
   const { method = "", url: path = "" } = request;
   const held = key();
   if (held === null || !isSigned(held, claim, { method, path, body })) return refuse(request, response, 401);
-  const { status } = answerPeer({ method, path, from: claim.from, body }, desk);
-  response.writeHead(status).end();
+  const { status, body: text = "" } = await answerPeer({ method, path, from: claim.from, body }, desk).catch(() => ({
+    status: 503,
+    body: "",
+  }));
+  response.writeHead(status, { [ANSWER_HEADER]: signAnswer(held, claim.mac, { status, body: text }) }).end(text);
 }
 
 /** The rest of what comes on this connection is not read. */

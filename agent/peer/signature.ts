@@ -6,6 +6,8 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 
 export const SIGNATURE_HEADER = "interrex-peer";
+/** On an answer: the MAC of whoever gave it. */
+export const ANSWER_HEADER = "interrex-peer-answer";
 /** How far the clocks of two hosts may be apart. */
 export const TOLERANCE_MS = 60_000;
 
@@ -45,6 +47,24 @@ export function isTimely({ to, atWallMs }: Claim, self: string, nowWallMs: numbe
 export function isSigned(key: string, claim: Claim, request: Pick<Signed, "method" | "path" | "body">): boolean {
   const { from, to, atWallMs } = claim;
   return timingSafeEqual(macOf(key, { ...request, from, to, atWallMs }), Buffer.from(claim.mac, "base64url"));
+}
+
+/** The value of an answer's header; `askedMac` is that of the request it answers. */
+export function signAnswer(key: string, askedMac: string, { status, body }: { status: number; body: string }): string {
+  const signed = JSON.stringify(["interrex-peer-answer-1", askedMac, status, body]);
+  return createHmac("sha256", key).update(signed).digest("base64url");
+}
+
+/** Whether the holder of the key gave exactly this answer to exactly that request. */
+export function isAnswerSigned(
+  key: string,
+  askedMac: string,
+  answer: { status: number; body: string },
+  header: string | string[] | undefined,
+): boolean {
+  const due = Buffer.from(signAnswer(key, askedMac, answer));
+  const given = Buffer.from(typeof header === "string" ? header : "");
+  return given.length === due.length && timingSafeEqual(given, due);
 }
 
 function macOf(key: string, { method, path, from, to, atWallMs, body }: Signed): Buffer {

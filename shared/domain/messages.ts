@@ -79,7 +79,7 @@ export interface ConnectorReport {
   targets: { member: MemberName; created: number; active: number }[];
 }
 
-/** A promise held or given (SPEC: promises); on the wire from the first version. */
+/** A promise that a member has given and that still runs (SPEC: ALONE-4). */
 export interface PromiseReport {
   holder: MemberName;
   epoch: Epoch;
@@ -94,6 +94,14 @@ export interface SyncSet {
   version: number;
   k: number;
   members: MemberName[];
+}
+
+/** What a holder that hears no coordinator asks of the members of its electorate. */
+export interface PromiseRequest {
+  holder: MemberName;
+  epoch: Epoch;
+  /** How long the giver is bound, counted from when it hears of it. */
+  bindsMs: number;
 }
 
 export interface MemberServerReport {
@@ -217,6 +225,8 @@ export interface Lease {
   /** Who may be promoted; versioned. */
   electorateVersion: number;
   electorate: MemberName[];
+  /** How long a promise to its holder binds the one who gives it: the whole wait for this lease's end. */
+  promiseBindsMs: number;
 }
 
 /** A place in a log. */

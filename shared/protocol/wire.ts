@@ -5,7 +5,7 @@
  * is ever compared with another host's.
  */
 import { z } from "zod";
-import type { Command, Poll, Reply } from "../domain/messages.ts";
+import type { Command, Poll, PromiseRequest, Reply } from "../domain/messages.ts";
 import { NAME_PATTERN, NAME_RULE } from "../domain/names.ts";
 
 export const zName = z.string().regex(NAME_PATTERN, { error: `must be ${NAME_RULE}` });
@@ -95,7 +95,7 @@ export const zConnectorReport = z.strictObject({
   targets: z.array(z.strictObject({ member: zName, created: zCount, active: zCount })).max(100),
 });
 
-/** A promise given or held (SPEC: promises); carried from the first version, used later. */
+/** A promise that this member has given and that still runs. */
 export const zPromise = z.strictObject({ holder: zName, epoch: zCount, remainingMs: z.number() });
 
 export const zPoll = z.strictObject({
@@ -215,6 +215,8 @@ export const zLease = z.strictObject({
   ttlMs: zCount,
   electorateVersion: zCount,
   electorate: z.array(zName).max(100),
+  /** How long a promise to its holder binds the one who gives it. */
+  promiseBindsMs: zCount,
 });
 
 /**
@@ -262,11 +264,19 @@ export const zReply = z.strictObject({
   peerKey: z.string().max(128),
 });
 
+/** What a holder asks of a member of its electorate, over the peer channel. */
+export const zPromiseRequest = z.strictObject({
+  holder: zName,
+  epoch: z.int().min(1),
+  bindsMs: z.int().min(1).max(3_600_000),
+});
+
 /** Fails to compile when a schema and its type in the domain say different things. */
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
 const sameShapes: [
   Same<z.infer<typeof zPoll>, Poll>,
   Same<z.infer<typeof zReply>, Reply>,
   Same<z.infer<typeof zCommand>, Command>,
-] = [true, true, true];
+  Same<z.infer<typeof zPromiseRequest>, PromiseRequest>,
+] = [true, true, true, true];
 void sameShapes;

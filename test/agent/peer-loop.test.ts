@@ -36,7 +36,13 @@ function run(answer: (poll: Poll) => PollOutcome): Run {
   const loop = new AgentLoop(
     {
       engine: null,
-      peers: { endpoint: ENDPOINT, learn: () => {}, nudge: () => (nudges += 1) },
+      peers: {
+        endpoint: ENDPOINT,
+        learn: () => {},
+        nudge: () => (nudges += 1),
+        askPromises: () => {},
+        askRoute: () => Promise.resolve(null),
+      },
       guard: () => {},
       poll: (poll) => {
         polls.push({ poll, atMs: performance.now() });

@@ -112,6 +112,7 @@ export function leaseOf(epoch: number): Reply["lease"] {
     ttlMs: TTL_MS,
     electorateVersion: 1,
     electorate: ["db1", "db2"],
+    promiseBindsMs: 7_000,
   };
 }
 
@@ -308,7 +309,21 @@ export type MemberEventKind =
   | "task-ended-well"
   | "task-failed"
   | "stale-task-ended"
+  | "asked-to-promise"
+  | "promised"
   | "tick";
+
+/** db2, which holds the next epoch, asks for a promise. */
+export function askedToPromise(member: Member, epoch: number): MemberEvent {
+  const request = { holder: "db2", epoch, bindsMs: 7_000 };
+  return { kind: "asked-to-promise", clocks: clocksAt(member.atMs), id: 1, request };
+}
+
+/** db2 has promised, in answer to a request that was sent `ago` milliseconds before. */
+export function promised(member: Member, { ago = 0, by = "db2" } = {}): MemberEvent {
+  const { atMs, state } = member;
+  return { kind: "promised", clocks: clocksAt(atMs), sent: clocksAt(atMs - ago), by, epoch: state.durable.attempted };
+}
 
 function told(kind: Command["kind"]) {
   return (member: Member) => [give(member, ordered(member, commandOf(member, kind)))];
@@ -415,6 +430,8 @@ export const memberEvents: Record<MemberEventKind, (member: Member) => MemberSte
   "task-ended-well": (member) => [give(member, finished(member, true))],
   "task-failed": (member) => [give(member, finished(member, false))],
   "stale-task-ended": (member) => [give(member, finished(member, true, { offset: -1 }))],
+  "asked-to-promise": (member) => [give(member, askedToPromise(member, member.state.durable.epochSeen + 1))],
+  promised: (member) => [give(member, promised(member))],
   tick: (member) => [give(member, { kind: "tick", clocks: clocksAt(member.atMs) })],
 };
 

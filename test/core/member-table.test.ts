@@ -84,6 +84,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("observing", [], []),
     "task-failed": to("observing", [], []),
     "stale-task-ended": to("observing", [], []),
+    "asked-to-promise": to("observing", ["promise-refused"], ["answer-promise"]),
+    promised: to("observing", [], []),
     tick: to("observing", [], []),
   },
   "closed-idle": {
@@ -133,6 +135,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("closed-idle", [], []),
     "task-failed": to("closed-idle", [], []),
     "stale-task-ended": to("closed-idle", [], []),
+    "asked-to-promise": to("closed-idle", ["promise-given"], ["answer-promise"]),
+    promised: to("closed-idle", [], []),
     tick: to("closed-idle", [], []),
   },
   "closed-busy": {
@@ -178,6 +182,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("closed-idle", ["task-ended"], ["poll"], "old.follow done"),
     "task-failed": to("closed-idle", ["task-ended"], ["poll"], "old.follow failed engine-failed"),
     "stale-task-ended": to("closed-busy", [], []),
+    "asked-to-promise": to("closed-busy", ["promise-given"], ["answer-promise"]),
+    promised: to("closed-busy", [], []),
     tick: to("closed-busy", [], []),
   },
   opening: {
@@ -252,6 +258,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("open", ["task-ended", "opened"], ["poll"], "old.promote done"),
     "task-failed": to("fencing", ["task-ended", "fencing"], ["poll", "fence"], "old.promote failed engine-failed"),
     "stale-task-ended": to("opening", [], []),
+    "asked-to-promise": to("opening", ["promise-refused"], ["answer-promise"]),
+    promised: to("opening", [], []),
     tick: to("opening", [], []),
   },
   open: {
@@ -301,7 +309,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "time-is-up-by-the-boot-clock": to("fencing", ["fencing"], ["fence"]),
     "time-is-up-by-the-wall-clock": to("fencing", ["fencing"], ["fence"]),
     "time-is-up-in-maintenance": to("open", [], []),
-    "door-has-been-shut-for-its-time": to("open", [], []),
+    "door-has-been-shut-for-its-time": to("open", [], ["ask-promises"]),
     "extension-comes-after-the-end": to("fencing", ["fencing"], ["fence"]),
     "server-stopped": to("fencing", ["fencing"], ["poll", "fence"]),
     "server-in-recovery": to("fencing", ["fencing"], ["poll", "fence"]),
@@ -311,6 +319,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("open", [], []),
     "task-failed": to("open", [], []),
     "stale-task-ended": to("open", [], []),
+    "asked-to-promise": to("open", ["promise-refused"], ["answer-promise"]),
+    promised: to("open", ["promises-held"], []),
     tick: to("open", [], []),
   },
   "closed-rebuilding": {
@@ -366,6 +376,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("closed-idle", ["task-ended"], ["poll"], "old.rebuild done"),
     "task-failed": to("damaged", ["task-ended"], ["poll"], "old.rebuild failed engine-failed"),
     "stale-task-ended": to("closed-rebuilding", [], []),
+    "asked-to-promise": to("closed-rebuilding", ["promise-given"], ["answer-promise"]),
+    promised: to("closed-rebuilding", [], []),
     tick: to("closed-rebuilding", [], []),
   },
   damaged: {
@@ -415,6 +427,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("damaged", [], []),
     "task-failed": to("damaged", [], []),
     "stale-task-ended": to("damaged", [], []),
+    "asked-to-promise": to("damaged", ["promise-given"], ["answer-promise"]),
+    promised: to("damaged", [], []),
     tick: to("damaged", [], []),
   },
   "open-busy": {
@@ -497,7 +511,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "time-is-up-by-the-boot-clock": to("fencing", ["fencing"], ["poll", "fence"], "old.prepare failed fenced"),
     "time-is-up-by-the-wall-clock": to("fencing", ["fencing"], ["poll", "fence"], "old.prepare failed fenced"),
     "time-is-up-in-maintenance": to("open-busy", [], []),
-    "door-has-been-shut-for-its-time": to("open-busy", [], []),
+    "door-has-been-shut-for-its-time": to("open-busy", [], ["ask-promises"]),
     "extension-comes-after-the-end": to("fencing", ["fencing"], ["poll", "fence"], "old.prepare failed fenced"),
     "server-stopped": to("fencing", ["fencing"], ["poll", "fence"], "old.prepare failed fenced"),
     "server-in-recovery": to("fencing", ["fencing"], ["poll", "fence"], "old.prepare failed fenced"),
@@ -512,6 +526,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("open", ["task-ended"], ["poll"], "old.prepare done"),
     "task-failed": to("open", ["task-ended"], ["poll"], "old.prepare failed engine-failed"),
     "stale-task-ended": to("open-busy", [], []),
+    "asked-to-promise": to("open-busy", ["promise-refused"], ["answer-promise"]),
+    promised: to("open-busy", ["promises-held"], []),
     tick: to("open-busy", [], []),
   },
   "open-shut": {
@@ -561,7 +577,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "time-is-up-by-the-boot-clock": to("fencing", ["fencing"], ["fence"]),
     "time-is-up-by-the-wall-clock": to("fencing", ["fencing"], ["fence"]),
     "time-is-up-in-maintenance": to("open", ["door-opened"], ["poll"]),
-    "door-has-been-shut-for-its-time": to("open", ["door-opened"], ["poll"]),
+    "door-has-been-shut-for-its-time": to("open", ["door-opened"], ["poll", "ask-promises"]),
     "extension-comes-after-the-end": to("fencing", ["fencing"], ["fence"]),
     "server-stopped": to("fencing", ["fencing"], ["poll", "fence"]),
     "server-in-recovery": to("fencing", ["fencing"], ["poll", "fence"]),
@@ -571,6 +587,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("open-shut", [], []),
     "task-failed": to("open-shut", [], []),
     "stale-task-ended": to("open-shut", [], []),
+    "asked-to-promise": to("open-shut", ["promise-refused"], ["answer-promise"]),
+    promised: to("open-shut", ["promises-held"], []),
     tick: to("open-shut", [], []),
   },
   fencing: {
@@ -621,6 +639,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("closed-idle", ["task-ended", "released"], ["poll"], "old.fence done"),
     "task-failed": to("fencing", ["task-ended", "fence-failed"], ["fence"]),
     "stale-task-ended": to("fencing", [], []),
+    "asked-to-promise": to("fencing", ["promise-given"], ["answer-promise"]),
+    promised: to("fencing", [], []),
     tick: to("fencing", [], []),
   },
   "fencing-gently": {
@@ -680,6 +700,8 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "task-ended-well": to("closed-idle", ["task-ended", "released"], ["poll"]),
     "task-failed": to("fencing-gently", ["task-ended", "fence-failed"], ["settle"]),
     "stale-task-ended": to("fencing-gently", [], []),
+    "asked-to-promise": to("fencing-gently", ["promise-given"], ["answer-promise"]),
+    promised: to("fencing-gently", [], []),
     tick: to("fencing-gently", [], []),
   },
 };

@@ -72,6 +72,7 @@ const REPLY: Reply = {
   lease: {
     epoch: 2,
     ttlMs: 5_000,
+    promiseBindsMs: 7_000,
     electorateVersion: 1,
     electorate: ["db1", "db2"],
   },

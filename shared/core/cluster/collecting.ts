@@ -23,8 +23,9 @@ import { mint } from "./minting.ts";
 import { whyNobodySucceeds } from "./policy.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
+import { awaitsPromises, provenBy } from "./promises.ts";
 import { isProtected, missingQuorums } from "./sync.ts";
-import { type Work, because, becauseOnce, member, setPhase, setStep } from "./work.ts";
+import { type Work, because, becauseOnce, identity, member, setPhase, setStep } from "./work.ts";
 
 export function tellCandidates(work: Work): void {
   const { phase } = work.durable;
@@ -40,6 +41,7 @@ export function tellCandidates(work: Work): void {
 export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   if (isStoodDown(work, phase)) return abort(work, phase, "not-automatic", []);
   if (isOverBudget(work, phase)) return abort(work, phase, "failover-budget-spent", []);
+  if (phase.proof === "expired" && awaitsPromises(work, phase.epoch)) return noteRelease(work, phase);
   if (phase.inquiry.kind === "asking") return inquire(work, phase);
   if (phase.cause === "switch") return handOver(work, phase);
   const eligible = eligibleMembers(work, phase);
@@ -77,6 +79,13 @@ function hasReadQuorums(work: Work, phase: PhaseOf<"collecting">, ready: MemberN
   }
   becauseOnce(work, { kind: "read-quorum-awaited", op, sets: unread.map(({ version }) => version), missing }, op);
   return false;
+}
+
+/** What time had ended, and promises hold up, its holder may have vouched for since: then they bind nobody any more. */
+function noteRelease(work: Work, phase: PhaseOf<"collecting">): void {
+  if (identity(work, phase.deposed).released < phase.epoch) return;
+  if (provenBy(work, phase.epoch, "released") !== "released") return;
+  work.durable = { ...work.durable, phase: { ...phase, proof: "released", inquiry: { kind: "clear" } } };
 }
 
 /** The operator has taken the decision away from the coordinator while it was still looking. */

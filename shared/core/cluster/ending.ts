@@ -3,6 +3,7 @@ import type { MemberName } from "../../domain/names.ts";
 import { tellCandidates } from "./collecting.ts";
 import { markDeposed } from "./deposed.ts";
 import { whyNobodySucceeds } from "./policy.ts";
+import { provenBy } from "./promises.ts";
 import type { FailoverCause } from "./reason.ts";
 import { abandonRecovery } from "./recover.ts";
 import type { EndProof } from "./state.ts";
@@ -33,7 +34,16 @@ export function endReign(
   if (refusal !== null) {
     if (work.durable.plan?.kind === "recover") abandonRecovery(work, work.durable.plan);
     else endOperation(work, "");
-    return setPhase(work, { kind: "vacant", epoch, deposed: primary, op, proof, cause, code: refusal, welcomed: null });
+    return setPhase(work, {
+      kind: "vacant",
+      epoch,
+      deposed: primary,
+      op,
+      proof: provenBy(work, epoch, proof),
+      cause,
+      code: refusal,
+      welcomed: null,
+    });
   }
   const byOperator = isOperatorsFailover(work, cause);
   carryOperationOn(work, op, { cause, byOperator });
@@ -44,7 +54,7 @@ export function endReign(
     epoch,
     deposed: primary,
     op,
-    proof,
+    proof: provenBy(work, epoch, proof),
     cause,
     inquiry: { kind: proof === "expired" ? "asking" : "clear" },
     // Outside AUTOMATIC a lease that was lost brings back its own holder, and nobody else.

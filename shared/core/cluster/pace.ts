@@ -8,6 +8,7 @@
 import type { Poll } from "../../domain/messages.ts";
 import { nextDeadlineAt } from "./deadline.ts";
 import { expiryAt } from "./lease.ts";
+import { promisedUntil } from "./promises.ts";
 import type { ClusterState, SwitchPlan } from "./state.ts";
 
 /** A command that no poll has listed for this long is not under way: it was lost, or its agent has started anew. */
@@ -35,7 +36,8 @@ function isAwaited(state: ClusterState, poll: Poll): boolean {
   // The agent comes by itself when it has done what it was told.
   if (hasCommandUnderWay(state, poll)) return false;
   const { phase, plan } = state.durable;
-  const expiry = expiryAt(state);
+  // While promises run, nobody's word can be the last one that is missing.
+  const expiry = promisedUntil(state) === null ? expiryAt(state) : null;
   switch (phase.kind) {
     case "founding":
     case "vacant":

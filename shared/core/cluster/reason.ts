@@ -107,6 +107,8 @@ export type Reason =
   | { kind: "operator-command"; command: string; member: MemberName | null; by: string; force: boolean }
   /** The primary is silent, and no time ends its lease: only an operator's assertion does. */
   | { kind: "lease-without-end"; member: MemberName; epoch: Epoch }
+  /** Time would have ended the reign, but these members have promised its primary that they will not be opened in its place. */
+  | { kind: "promises-outstanding"; epoch: Epoch; members: MemberName[] }
   | { kind: "policy-changed"; from: Policy; to: Policy; policyVersion: number }
   /** What a `datasource` command did; for the transcript, in the words its operators wait for. */
   | { kind: "datasource-set"; op: number; member: MemberName; to: State }

@@ -2,6 +2,7 @@
 import { PROTOCOL_VERSION } from "../../domain/version.ts";
 import type { Lease, Peer, Poll, Route, Upstream } from "../../domain/messages.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
+import { expiryWaitMs } from "../../domain/settings.ts";
 import { commandsFor, isPromotion } from "./goals.ts";
 import { grant, isEndless, isThirdUsed, issueNonce } from "./lease.ts";
 import { paceOf } from "./pace.ts";
@@ -51,7 +52,14 @@ function leaseFor(work: Work, poll: Poll, promotes: boolean): Lease | null {
   const fenceMs = Math.max(poll.fenceMs, work.durable.settings.fenceMs);
   grant(work, { member: poll.host, epoch: phase.epoch, ttlMs, fenceMs, position });
   const { electorate } = work.durable;
-  return { epoch: phase.epoch, ttlMs, electorateVersion: electorate.version, electorate: electorate.members };
+  const promiseBindsMs = expiryWaitMs({ ttlMs, fenceMs }, work.durable.settings);
+  return {
+    epoch: phase.epoch,
+    ttlMs,
+    electorateVersion: electorate.version,
+    electorate: electorate.members,
+    promiseBindsMs,
+  };
 }
 
 /** The authoritative refusal: this host still counts on a lease whose reign is over. */
@@ -76,8 +84,14 @@ function readWriteRoute(work: Work): Route | null {
   const validMs = provenForMs(work, phase.primary, work.lease);
   // What an earlier incarnation has proved stands until the holder itself has been heard.
   if (validMs === null) return null;
+  // Over by our count, and not ended: its members may have promised, and its own agent proves what we cannot.
+  if (validMs <= 0 && !hold && isHolderOpen(work, phase.primary)) return null;
   if (!endpoint || validMs <= 0) return closed;
   return { service: "read-write", epoch, target: { member: phase.primary, ...endpoint }, hold, validMs };
+}
+
+function isHolderOpen({ live }: Work, holder: MemberName): boolean {
+  return live.hosts[holder]?.poll.server?.phase === "open";
 }
 
 /**

@@ -16,6 +16,7 @@ import { endReign } from "./ending.ts";
 import { judgeFounding } from "./founding.ts";
 import { expiryAt, isEndless, isExpired } from "./lease.ts";
 import { mint } from "./minting.ts";
+import { awaitsPromises, promisedUntil } from "./promises.ts";
 import type { FailoverCause } from "./reason.ts";
 import { advanceRecovery } from "./recover.ts";
 import type { ClusterState, PhaseOf, SwitchPlan } from "./state.ts";
@@ -97,8 +98,11 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
   if (phase.opened && work.durable.policy !== "maintenance" && isEndless(work) && isSilent(work, phase.primary)) {
     becauseOnce(work, { kind: "lease-without-end", member: phase.primary, epoch: phase.epoch });
   }
-  if (mayTimeOut && isExpired(work, phase.epoch)) return endReign(work, phase, "expired", causeOfExpiry(work, phase));
-  if (isRevoked(work, phase)) return endReign(work, phase, "revoked", "agent-silent");
+  if (mayTimeOut && isExpired(work, phase.epoch) && !awaitsPromises(work, phase.epoch)) {
+    return endReign(work, phase, "expired", causeOfExpiry(work, phase));
+  }
+  if (isRevoked(work, phase) && !awaitsPromises(work, phase.epoch))
+    return endReign(work, phase, "revoked", "agent-silent");
   if (phase.opened) return suspect(work, phase);
   const server = host?.poll.server;
   const isOpen =
@@ -235,11 +239,18 @@ function depose(work: Work, phase: PhaseOf<"deposing">): void {
   if (identity(work, phase.primary).released >= phase.epoch) return endReign(work, phase, "released", phase.cause);
   // A promotion leaves only together with its lease: where none was granted in this epoch, nobody was told to open in it.
   const wasGranted = work.lease?.epoch === phase.epoch;
-  if (!wasGranted || isExpired(work, phase.epoch)) endReign(work, phase, "expired", phase.cause);
+  if ((!wasGranted || isExpired(work, phase.epoch)) && !awaitsPromises(work, phase.epoch))
+    endReign(work, phase, "expired", phase.cause);
 }
 
 /** When the phase must be looked at again though nobody speaks, in `at`; null when only events can move it. */
 export function phaseDeadline(state: ClusterState): number | null {
+  const due = phaseDue(state);
+  // What waits for promises is looked at again when they are over.
+  return due !== null && due <= state.live.at ? (promisedUntil(state) ?? due) : due;
+}
+
+function phaseDue(state: ClusterState): number | null {
   const { phase, settings } = state.durable;
   const since = state.live.phaseAt;
   switch (phase.kind) {

@@ -6,6 +6,7 @@ import { isBudgetSpent, tellCandidates } from "./collecting.ts";
 import { markFallen } from "./deposed.ts";
 import type { FailoverCause } from "./reason.ts";
 import type { OperationRecord, PhaseOf } from "./state.ts";
+import { provenBy } from "./promises.ts";
 import { missingQuorums } from "./sync.ts";
 import { type Work, because, beginOperation, identity, member, nextOp, setPhase } from "./work.ts";
 
@@ -85,7 +86,8 @@ export function retrySuccession(work: Work, phase: PhaseOf<"vacant">, attempt: A
   const { epoch, deposed } = phase;
   const { kind, cause, target, byOperator, isForced } = attempt;
   // What its agent has vouched for since is the better proof.
-  const proof = identity(work, deposed).released >= epoch ? "released" : phase.proof;
+  const vouched = identity(work, deposed).released >= epoch && phase.proof !== "asserted";
+  const proof = vouched ? provenBy(work, epoch, "released") : phase.proof;
   if (!work.durable.operation) beginOperation(work, op, kind, byOperator);
   because(work, { kind: "failover-started", op, epoch, deposed, cause }, op);
   const inquiry = { kind: proof === "expired" && !isForced ? "asking" : "clear" } as const;

@@ -4,6 +4,7 @@
  */
 import type { Command, CommandResult } from "../../domain/messages.ts";
 import { remainingMs } from "./lease.ts";
+import { isBound } from "./promises.ts";
 import type { HeldLease, RefusalCode } from "./state.ts";
 import { answer, beFounded, fence, noteResult, run, setDurable, type Work } from "./work.ts";
 
@@ -70,6 +71,7 @@ function promote(work: Work, command: CommandOf<"promote">, lease: HeldLease | n
   if (work.durable.isDamaged) return refuseOpening(work, command, "damaged");
   if (report.state !== "running") return refuseOpening(work, command, "server-down");
   if (!report.inRecovery) return refuseOpening(work, command, "server-writable");
+  if (isBound(work, command.proof)) return refuseOpening(work, command, "promised");
   openUnder(work, command, lease);
 }
 
@@ -82,7 +84,15 @@ function openUnder(work: Work, command: CommandOf<"adopt"> | CommandOf<"promote"
   if (!lease || lease.epoch !== epoch || remainingMs(lease, work.live.bootId, work.clocks) <= 0) {
     return refuseOpening(work, command, "no-lease");
   }
-  setDurable(work, { founded: true, attempted: epoch, ownEpoch: epoch, lease, frozenOp: null, upstream: null });
+  setDurable(work, {
+    founded: true,
+    attempted: epoch,
+    ownEpoch: epoch,
+    lease,
+    frozenOp: null,
+    frozenEpoch: null,
+    upstream: null,
+  });
   const { deadlineMs } = command;
   const task =
     command.kind === "promote"
@@ -124,7 +134,7 @@ function follow(work: Work, command: CommandOf<"follow">): void {
   if (work.durable.isDamaged) return fail(work, command, "damaged");
   if (report.state !== "running") return fail(work, command, "server-down");
   if (!report.inRecovery) return fail(work, command, "server-writable");
-  setDurable(work, { frozenOp: null, upstream: command.upstream });
+  setDurable(work, { frozenOp: null, frozenEpoch: null, upstream: command.upstream });
   work.live = { ...work.live, frozenOp: null };
   runClosed(work, command, { kind: "follow", upstream: command.upstream, deadlineMs: command.deadlineMs });
 }
@@ -132,7 +142,7 @@ function follow(work: Work, command: CommandOf<"follow">): void {
 function freeze(work: Work, command: CommandOf<"freeze">): void {
   if (!becomeClosed(work, command)) return;
   if (work.live.view.report.state !== "running") return fail(work, command, "server-down");
-  setDurable(work, { frozenOp: command.op, upstream: null });
+  setDurable(work, { frozenOp: command.op, frozenEpoch: command.epoch, upstream: null });
   work.live = { ...work.live, frozenOp: null };
   runClosed(work, command, { kind: "freeze", deadlineMs: command.deadlineMs });
 }

@@ -3,6 +3,7 @@ import type { Clocks } from "../../domain/clocks.ts";
 import type { ConnectorReport, Endpoint, Poll, Receiver } from "../../domain/messages.ts";
 import { PROTOCOL_VERSION } from "../../domain/version.ts";
 import { remainingMs } from "./lease.ts";
+import { promiseLeftMs } from "./promises.ts";
 import type { MemberState } from "./state.ts";
 import { isSynced } from "./sync.ts";
 
@@ -74,8 +75,14 @@ function headOf(
     syncSeen: durable.syncSet.version,
     connector,
     peer,
-    promises: [],
+    promises: promisesOf(durable, { bootId: live.bootId, clocks }),
   };
+}
+
+function promisesOf({ promise }: MemberState["durable"], now: { bootId: string; clocks: Clocks }): Poll["promises"] {
+  if (!promise) return [];
+  const remaining = Math.ceil(promiseLeftMs(promise, now.bootId, now.clocks));
+  return remaining > 0 ? [{ holder: promise.holder, epoch: promise.epoch, remainingMs: remaining }] : [];
 }
 
 /** The server's own replication, in the dataservice's words. */

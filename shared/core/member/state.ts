@@ -9,6 +9,7 @@ import type {
   CommandResult,
   Endpoint,
   LogPoint,
+  PromiseRequest,
   ReleaseCause,
   Reply,
   ServerReport,
@@ -19,10 +20,19 @@ import type { DataserviceName, HostName, MemberName } from "../../domain/names.t
 import type { Lsn, Position } from "../../domain/position.ts";
 import type { Epoch } from "../../domain/reign.ts";
 
-/** A lease as its holder counts it: from the sending of the poll, within one boot of the kernel. */
+/**
+ * The right to write as its holder counts it, within one boot of the kernel: from the sending of the poll that brought
+ * the lease, or of the oldest request by which all the electorate has promised.
+ */
 export interface HeldLease {
   epoch: Epoch;
   ttlMs: number;
+  base: Clocks;
+  bootId: string;
+}
+
+/** What this member has promised: not to be opened in the place of `holder` while time alone has ended its reign. */
+export interface GivenPromise extends PromiseRequest {
   base: Clocks;
   bootId: string;
 }
@@ -54,8 +64,14 @@ export interface MemberDurable {
   syncSet: SyncSet;
   /** The operation that froze this member; only a `follow` of this or a later one thaws it. */
   frozenOp: number | null;
+  /** The epoch whose successor that freeze was for; null when it is not known. */
+  frozenEpoch: Epoch | null;
   upstream: Upstream | null;
   lease: HeldLease | null;
+  /** How long the promises that this member may ask for bind; 0 while no lease has said so. */
+  promiseBindsMs: number;
+  /** The promise given last; null when it is over. */
+  promise: GivenPromise | null;
 }
 
 /** The server as last observed by its engine. */
@@ -153,6 +169,12 @@ export interface MemberLive {
   sync: { applied: number; taskId: number | null };
   /** Whether the data directory was damaged already when the rebuild under way began. */
   wasDamaged: boolean;
+  /** When the newest poll that was answered was sent, or this process began. */
+  answered: Clocks | null;
+  /** When promises were asked for last. */
+  asked: Clocks | null;
+  /** Who has promised for the epoch, each with the sending of the newest request so answered. */
+  promised: { epoch: Epoch; by: Record<MemberName, Clocks> };
 }
 
 export interface MemberState {
@@ -174,12 +196,20 @@ export type MemberEvent =
   | { kind: "observed"; clocks: Clocks; view: ServerView }
   /** The answer to poll `seq`, which was sent at `sent`. */
   | { kind: "replied"; clocks: Clocks; sent: Clocks; reply: Reply }
+  /** A peer wants a promise; the answer to it carries the same `id`. */
+  | { kind: "asked-to-promise"; clocks: Clocks; id: number; request: PromiseRequest }
+  /** A member has promised, in answer to a request that was sent at `sent`. */
+  | { kind: "promised"; clocks: Clocks; sent: Clocks; by: MemberName; epoch: Epoch }
   | { kind: "tick"; clocks: Clocks };
 
 export type MemberEffect =
   | { kind: "run"; task: Task }
   /** `concernsOthers`: once the coordinator has heard it, there may be something for the other hosts to fetch. */
-  | { kind: "poll"; concernsOthers: boolean };
+  | { kind: "poll"; concernsOthers: boolean }
+  /** Ask each of these members for a promise, at once. */
+  | { kind: "ask-promises"; of: MemberName[]; request: PromiseRequest }
+  /** The answer to a peer: null is the promise. */
+  | { kind: "answer-promise"; id: number; refusal: PromiseRefusal | null };
 
 /** Why something changed on the host: for its log and for tests. */
 export type MemberReason =
@@ -190,6 +220,10 @@ export type MemberReason =
   | { kind: "opening"; epoch: Epoch }
   | { kind: "opened"; epoch: Epoch }
   | { kind: "lease-extended"; epoch: Epoch }
+  /** The whole electorate has promised: the right to write goes on without the coordinator. */
+  | { kind: "promises-held"; epoch: Epoch; by: MemberName[] }
+  | { kind: "promise-given"; holder: MemberName; epoch: Epoch }
+  | { kind: "promise-refused"; holder: MemberName; epoch: Epoch; code: PromiseRefusal }
   | { kind: "fencing"; releases: Epoch; cause: ReleaseCause }
   | { kind: "fence-failed"; code: string; detail: string }
   | { kind: "released"; epoch: Epoch; cause: ReleaseCause }
@@ -207,7 +241,16 @@ export type RefusalCode =
   | "wrong-phase"
   | "damaged"
   | "policy"
+  | "promised"
   | "not-founded";
+
+/** Why a member does not promise. */
+export type PromiseRefusal =
+  | "not-founded"
+  | "own-request"
+  | "epoch-superseded"
+  | "promotion-under-way"
+  | "frozen-for-a-successor";
 
 /**
  * What one step yields. The shell writes `durable` when it is another object than before (with fsync when `fsync` is
@@ -247,6 +290,9 @@ export function freshLive(
     frozenOp: null,
     sync: NO_SYNC,
     wasDamaged: false,
+    answered: null,
+    asked: null,
+    promised: { epoch: 0, by: {} },
   };
 }
 
@@ -278,7 +324,10 @@ export function freshDurable(
     electorate: { version: 0, members: [] },
     syncSet: { version: 0, k: 0, members: [] },
     frozenOp: null,
+    frozenEpoch: null,
     upstream: null,
     lease: null,
+    promiseBindsMs: 0,
+    promise: null,
   };
 }

@@ -14,6 +14,15 @@ import type { Reply } from "../../domain/messages.ts";
 import { assertMemberInvariants } from "./invariants.ts";
 import { covers, remainingMs } from "./lease.ts";
 import { obey, perform } from "./commands.ts";
+import {
+  answerPromise,
+  askForPromises,
+  countPromiseAnew,
+  endsLater,
+  forgetPromise,
+  hearPromise,
+  untilAskingMs,
+} from "./promises.ts";
 import type {
   HeldLease,
   MemberDurable,
@@ -50,9 +59,16 @@ export function step(state: MemberState, event: MemberEvent): MemberStep {
     case "replied":
       hear(work, event.sent, event.reply);
       break;
+    case "asked-to-promise":
+      answerPromise(work, event.id, event.request);
+      break;
+    case "promised":
+      hearPromise(work, event);
+      break;
     case "tick":
       break;
   }
+  askForPromises(work);
   return end(state, work);
 }
 
@@ -63,7 +79,8 @@ export function step(state: MemberState, event: MemberEvent): MemberStep {
 export function begin(durable: MemberDurable, live: MemberLive, clocks: Clocks): MemberStep {
   const closed: MemberPhase = { kind: "closed", running: null, queued: null };
   const before: MemberState = { durable, phase: durable.founded ? closed : { kind: "observing" }, live };
-  const work = beginWork(before, clocks);
+  const work = beginWork({ ...before, live: { ...live, answered: clocks } }, clocks);
+  countPromiseAnew(work);
   noteSystem(work);
   if (durable.founded) resume(work);
   work.reasons.unshift({ kind: "started", phase: work.phase.kind });
@@ -80,6 +97,8 @@ export function nextDeadlineMs(state: MemberState, clocks: Clocks): number | nul
   if (phase.kind === "open" && phase.shut) moments.push(shutLeftMs(phase.shut, clocks));
   const isEndless = durable.policy === "maintenance" && covers(durable, phase.epoch, { bootId, clocks });
   if (!isEndless) moments.push(durable.lease ? Math.max(0, remainingMs(durable.lease, bootId, clocks)) : 0);
+  const untilAsking = untilAskingMs(state, clocks);
+  if (untilAsking !== null) moments.push(untilAsking);
   return moments.length === 0 ? null : Math.min(...moments);
 }
 
@@ -88,6 +107,7 @@ function shutLeftMs({ base, forMs }: Shut, clocks: Clocks): number {
 }
 
 function lookAtTheTime(work: Work): void {
+  forgetPromise(work);
   const { phase } = work;
   if (phase.kind !== "open" && phase.kind !== "opening") return;
   const { bootId } = work.live;
@@ -202,6 +222,8 @@ function hear(work: Work, sent: Clocks, reply: Reply): void {
   work.live = {
     ...work.live,
     answeredSeq: reply.answersSeq,
+    answered: sent,
+    asked: null,
     nonce: reply.nonce,
     nonceClocks: work.clocks,
     nextPollMs: reply.nextPollMs,
@@ -223,8 +245,12 @@ function remember(work: Work, reply: Reply): void {
 
 /** The electorate travels with each lease; only a change of it is written. */
 function rememberElectorate(work: Work, { lease }: Reply): void {
-  if (!lease || lease.electorateVersion <= work.durable.electorate.version) return;
-  setDurable(work, { electorate: { version: lease.electorateVersion, members: lease.electorate } });
+  if (!lease) return;
+  const { electorate, electorateVersion, promiseBindsMs } = lease;
+  if (promiseBindsMs !== work.durable.promiseBindsMs) setDurable(work, { promiseBindsMs });
+  if (electorateVersion > work.durable.electorate.version) {
+    setDurable(work, { electorate: { version: electorateVersion, members: electorate } });
+  }
 }
 
 function heldLease(work: Work, sent: Clocks, reply: Reply): HeldLease | null {
@@ -236,6 +262,10 @@ function heldLease(work: Work, sent: Clocks, reply: Reply): HeldLease | null {
 function extend(work: Work, lease: HeldLease | null): void {
   const { phase } = work;
   if (!lease || (phase.kind !== "open" && phase.kind !== "opening") || lease.epoch !== phase.epoch) return;
+  const { bootId } = work.live;
+  const held = work.durable.lease;
+  // What the members have promised meanwhile may run longer than what this answer brings.
+  if (held?.epoch === lease.epoch && endsLater(held, lease, { bootId, clocks: work.clocks })) return;
   setDurable(work, { lease });
   work.reasons.push({ kind: "lease-extended", epoch: lease.epoch });
 }
@@ -299,7 +329,14 @@ const UNTOUCHED: ReadonlySet<string> = new Set([
 function finishRebuild(work: Work, outcome: TaskOutcome): void {
   if (outcome.ok) {
     const incarnation = outcome.value ?? work.durable.incarnation;
-    return setDurable(work, { isDamaged: false, incarnation, ownEpoch: 0, frozenOp: null, upstream: null });
+    return setDurable(work, {
+      isDamaged: false,
+      incarnation,
+      ownEpoch: 0,
+      frozenOp: null,
+      frozenEpoch: null,
+      upstream: null,
+    });
   }
   if (UNTOUCHED.has(outcome.code)) setDurable(work, { isDamaged: work.live.wasDamaged });
 }

@@ -1,0 +1,52 @@
+/**
+ * What the coordinator makes of the promises that members report: while one runs, the reign it was given for is not ended
+ * by time. Safety does not rest on this, the members refuse by themselves; but a healthy primary is not disturbed, and no
+ * epoch is minted that nobody would open in.
+ */
+import type { Epoch, ProofKind } from "../../domain/reign.ts";
+import type { ClusterState, EndProof } from "./state.ts";
+import { type Work, becauseOnce } from "./work.ts";
+
+/** Until when a promise runs that a member of the electorate has reported, in `at`; null when none does. */
+export function promisedUntil({ durable, live }: Pick<ClusterState, "durable" | "live">): number | null {
+  let until = live.at;
+  for (const name of durable.electorate.members) {
+    const host = live.hosts[name];
+    for (const { remainingMs } of host?.poll.promises ?? [])
+      until = Math.max(until, (host?.handledAt ?? 0) + remainingMs);
+  }
+  return until > live.at ? until : null;
+}
+
+/** Whether time must not end, or be taken to have ended, a reign yet; says so once. */
+export function awaitsPromises(work: Work, epoch: Epoch): boolean {
+  if (promisedUntil(work) === null) return false;
+  const members = work.durable.electorate.members.filter((name) => promised(work, name));
+  becauseOnce(work, { kind: "promises-outstanding", epoch, members });
+  return true;
+}
+
+function promised({ live }: Work, name: string): boolean {
+  const host = live.hosts[name];
+  return (host?.poll.promises ?? []).some(({ remainingMs }) => (host?.handledAt ?? 0) + remainingMs > live.at);
+}
+
+/**
+ * What `released` proves of an epoch that nobody was seen to open in: who was crowned in it does not write, but whoever
+ * reigned before may. The proof with which it was minted then still is all there is, and promises bind against it.
+ */
+export function provenBy({ durable }: Pick<ClusterState, "durable">, epoch: Epoch, proof: EndProof): EndProof {
+  if (proof !== "released") return proof;
+  for (let at = epoch; at > 1; at -= 1) {
+    const reign = durable.reigns.find((entry) => entry.epoch === at);
+    if (!reign || reign.opened || !isOfTime(reign.proof)) return "released";
+    const before = durable.reigns.find((entry) => entry.epoch === at - 1);
+    const released = before ? (durable.identities[before.member]?.released ?? 0) : 0;
+    if (!before || released < before.epoch) return "expired";
+  }
+  return "released";
+}
+
+function isOfTime(proof: ProofKind): boolean {
+  return proof === "expired" || proof === "revoked";
+}
