@@ -18,6 +18,8 @@ import { expiryAt, isEndless, isExpired } from "./lease.ts";
 import { mint } from "./minting.ts";
 import type { FailoverCause } from "./reason.ts";
 import { advanceRecovery } from "./recover.ts";
+import { advanceRestoration } from "./restoration.ts";
+import { isRestoring } from "./restoring.ts";
 import type { ClusterState, PhaseOf, SwitchPlan } from "./state.ts";
 import { advanceSwitch } from "./switch.ts";
 import { advanceSync, isRevoked, suspect, suspicionAt } from "./sync.ts";
@@ -51,13 +53,13 @@ export function advance(work: Work): void {
 
 function advancePlan(work: Work): void {
   const { plan } = work.durable;
-  if (!plan || work.live.behindMembers) return;
+  if (!plan) return;
   if (plan.kind === "switch") advanceSwitch(work, plan);
   else advanceRecovery(work, plan);
 }
 
 function advanceOnce(work: Work): void {
-  if (work.live.behindMembers) return;
+  if (isRestoring(work)) return advanceRestoration(work);
   const { phase } = work.durable;
   switch (phase.kind) {
     case "founding":
