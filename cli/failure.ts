@@ -78,6 +78,8 @@ export const REMEDIES: Record<ErrorCode, string> = {
   "no-candidate": "see `rex ls` for the states and `rex events` for why each member was refused",
   "target-not-eligible": "name another member, or none: `rex ls` shows their states",
   "needs-force": "`set force true` first, or --force, if that is what you mean",
+  "coordinator-restoring":
+    "wait until every member's agent has reported; for one that never will: `set force true`, `restored`",
   "too-many-tokens": "revoke one first: `rex token ls`, `rex token revoke ID`",
   "too-many-webhooks": "delete one first: `rex webhook ls`, `rex webhook delete ID`",
   "wrong-state": "see `rex ls` for the member's state",
@@ -109,6 +111,7 @@ const OPERATION_REMEDIES: Record<string, string> = {
   "read-quorum-missing":
     "bring back the members it names: one of them may hold the last acknowledged writes; to go on without them, `set force true` and `datasource MEMBER welcome`",
   "not-automatic": "the policy leaves it to you: `rex failover`, or `rex set policy automatic`",
+  "coordinator-restored": "its storage was restored: see `rex ls`, then `rex set policy automatic`",
   "operators-word": "an operator took the primary out: `rex datasource MEMBER online`, or `rex failover`",
   "catch-up-timed-out": `${BACK_AS_BEFORE}; switch again when less is written, or raise catchUpMs`,
   "target-lost": `${BACK_AS_BEFORE}; see \`rex ls\` for the target, or name another`,

@@ -96,6 +96,11 @@ export class Checkers {
     this.violation ??= { rule, what, timeMs: this.#world.nowMs };
   }
 
+  /** The coordinator's storage is one of the past: what was minted since then is forgotten, and may be minted again. */
+  restored({ epoch }: DurableState): void {
+    for (const opened of this.#openers.keys()) if (opened > epoch) this.#openers.delete(opened);
+  }
+
   broken(who: string, error: unknown): void {
     this.fail("invariant", `${who}: ${error instanceof Error ? error.message : String(error)}`);
   }
@@ -208,7 +213,9 @@ export class Checkers {
     for (const member of Object.values(before.members)) {
       const now = after.members[member.name];
       const isRecovered = isRecovering(before, member.name) || isRecovering(after, member.name);
-      if (isCommand || isRecovered || !now || !isOperatorsWord(member.reason)) continue;
+      // Members hold a later word than a storage of the past.
+      const isRestated = before.restoration?.kind === "reporting";
+      if (isCommand || isRecovered || isRestated || !now || !isOperatorsWord(member.reason)) continue;
       const isKeptOut = member.state === "failed" && now.state === "shunned";
       if (!isOperatorsWord(now.reason) && !isKeptOut) {
         this.fail("G4", `${member.name} was ${member.state} by an operator and is ${now.state} now`);

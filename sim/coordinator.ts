@@ -16,6 +16,7 @@ import type {
   ReplyBody,
 } from "#shared/core/cluster/state.ts";
 import type { Poll, Reply } from "#shared/domain/messages.ts";
+import { voucherOfText, voucherText } from "#shared/domain/voucher.ts";
 import type { Checkers } from "./checkers.ts";
 import { WallClock } from "./clock.ts";
 import type { Machines } from "./machines.ts";
@@ -25,6 +26,10 @@ import type { Appointment, World } from "./world.ts";
 
 /** How often a replaced incarnation is the one that a poll reaches. */
 const REACHES_ZOMBIE_P = 0.3;
+
+/** A copy of the storage is made every so many versions, and the newest are kept. */
+const COPY_EVERY = 7;
+const COPIES = 6;
 
 interface Incarnation {
   state: ClusterState;
@@ -46,13 +51,20 @@ export class Coordinator {
   stored: { durable: DurableState; lease: LeaseRecord | null; generation: number };
   readonly #ports: CoordinatorPorts;
   #current: Incarnation | null = null;
+  /** Copies of the storage, made now and then. */
+  #copies: Coordinator["stored"][] = [];
   #zombies: Incarnation[] = [];
 
   constructor(ports: CoordinatorPorts) {
     this.#ports = ports;
     this.clock = new WallClock(ports.world, ports.random.fork("clock of the coordinator"));
-    const { members, settings, durability, syncPolicy } = ports.scenario;
-    const durable = foundingState({
+    this.stored = { durable: this.#created(false), lease: null, generation: 0 };
+    this.start();
+  }
+
+  #created(isRestored: boolean): DurableState {
+    const { members, settings, durability, syncPolicy } = this.#ports.scenario;
+    return foundingState({
       dataservice: "alpha",
       members,
       primary: members[0]?.name ?? "",
@@ -61,9 +73,8 @@ export class Coordinator {
       durability,
       syncPolicy: { ...syncPolicy, k: Math.min(syncPolicy.k, members.length - 1) },
       wallMs: this.clock.read(),
+      isRestored,
     });
-    this.stored = { durable, lease: null, generation: 0 };
-    this.start();
   }
 
   get state(): ClusterState | null {
@@ -90,6 +101,23 @@ export class Coordinator {
     this.#ports.world.after(downMs, () => this.start());
   }
 
+  /** The storage of another day comes back; null loses it altogether, and the dataservice is created again. */
+  restore(copy: Coordinator["stored"] | null): void {
+    const { world, checkers } = this.#ports;
+    if (this.#current) world.cancel(this.#current.alarm);
+    this.#current = null;
+    this.endZombies();
+    this.stored = copy ?? { durable: this.#created(true), lease: null, generation: 0 };
+    world.note("coordinator", copy ? `restored to version ${copy.durable.version}` : "lost its storage");
+    checkers.restored(this.stored.durable);
+    this.start();
+  }
+
+  /** A copy of the storage that was made at some time before now. */
+  anyCopy(random: Random): Coordinator["stored"] {
+    return random.pick([...this.#copies, this.stored]);
+  }
+
   /** A fresh incarnation takes over while the old one goes on without knowing. */
   evict(): void {
     if (!this.#current) return;
@@ -108,7 +136,8 @@ export class Coordinator {
     const zombie = this.#zombies[0];
     const incarnation = zombie && this.#ports.random.chance(REACHES_ZOMBIE_P) ? zombie : this.#current;
     if (!incarnation) return;
-    const result = this.#step(incarnation, { kind: "poll", ...this.#time(incarnation), poll });
+    const voucher = poll.mac === "" ? null : voucherOfText(poll.mac);
+    const result = this.#step(incarnation, { kind: "poll", ...this.#time(incarnation), poll, voucher });
     if (!result) return;
     if (result.answer.kind === "reply") respond(replyOf(result.answer.reply));
     else respond(null);
@@ -159,6 +188,8 @@ export class Coordinator {
       const { durable, lease } = result.state;
       checkers.persisted(this.stored.durable, result, event.kind === "command");
       this.stored = { ...this.stored, durable, lease };
+      // By the version, not by chance: what is drawn here would change every run.
+      if (durable.version % COPY_EVERY === 0) this.#copies = [...this.#copies, this.stored].slice(-COPIES);
     }
     if (isCurrent && this.#diesHere()) return null;
     this.#wakeLater(incarnation);
@@ -188,10 +219,10 @@ export class Coordinator {
 }
 
 function replyOf(body: ReplyBody): Reply {
-  const { leaseEndedEpoch, ...rest } = body;
+  const { leaseEndedEpoch, voucher, ...rest } = body;
   return {
     ...rest,
-    mac: "",
+    mac: voucherText(voucher),
     peerKey: "",
     leaseEnded: leaseEndedEpoch === null ? null : { epoch: leaseEndedEpoch, mac: "" },
   };

@@ -85,6 +85,16 @@ function strike(ports: FaultPorts, kind: FaultKind, host: Host): void {
       return coordinator.crash(random.between(5_000, 60_000));
     case "coordinator-eviction":
       return coordinator.evict();
+    case "coordinator-restore":
+      // Those who could contradict it may be away just then.
+      for (const { name } of hosts) {
+        if (random.chance(0.25))
+          cut(network, random, { a: name, b: "coordinator", forMs: random.between(500, 12_000) });
+      }
+      return coordinator.restore(coordinator.anyCopy(random));
+    case "coordinator-disk-lost":
+      // Where nothing was founded yet, a creation anew is no restore.
+      return coordinator.stored.durable.epoch > 0 ? coordinator.restore(null) : undefined;
     case "coordinator-wall-step":
       return coordinator.clock.step(wallStep(random));
     case "operator-fail":

@@ -16,6 +16,7 @@ const NEEDS_A_PERSON: ReadonlySet<AbortCode> = new Set([
   "operators-word",
   "upstream-writable",
   "read-quorum-missing",
+  "coordinator-restored",
 ]);
 
 export type Rest =

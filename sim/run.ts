@@ -145,6 +145,10 @@ function heal(stage: Stage): Rest {
   let rest: Rest = { kind: "unsettled", why: "not looked at yet" };
   while (world.nowMs < endMs && checkers.violation === null) {
     world.runUntil(world.nowMs + LOOK_EVERY_MS, () => checkers.violation !== null);
+    // An operator looks at what a restored coordinator has found, and takes the dataservice back.
+    if (coordinator.stored.durable.restoration?.kind === "unconfirmed") {
+      coordinator.command({ kind: "set-policy", policy: "automatic" });
+    }
     rest = restOf(coordinator.stored.durable, hosts);
     if (rest.kind === "unsettled") restingSinceMs = null;
     else restingSinceMs ??= world.nowMs;

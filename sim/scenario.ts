@@ -36,7 +36,10 @@ export const FAULT_KINDS = [
 /** What any world may hold: an absence of many seconds has worlds of its own. */
 const ANY_FAULTS = FAULT_KINDS.filter((kind) => kind !== "coordinator-away");
 
-export type FaultKind = (typeof FAULT_KINDS)[number];
+/** What happens to a coordinator's storage: only where a scenario is about that. */
+export const STORAGE_FAULTS = ["coordinator-restore", "coordinator-disk-lost"] as const;
+
+export type FaultKind = (typeof FAULT_KINDS)[number] | (typeof STORAGE_FAULTS)[number];
 
 export interface Scenario {
   seed: number;
@@ -84,6 +87,9 @@ export function scenarioOf(seed: number): Scenario {
   const peers = seededRandom(seed).fork("peers");
   if (peers.chance(1 / 12)) return { ...any, ...coordinatorAway(peers) };
   if (peers.chance(1 / 12)) return { ...any, ...promiseHunt(peers) };
+  // Drawn from a stream of its own, so that the other scenarios of a seed stay what they are.
+  const storage = seededRandom(seed).fork("storage lost");
+  if (storage.chance(1 / 8)) return { ...any, ...lostStorage(storage, any) };
   if (any.durability === "sync" && random.chance(0.6)) return { ...any, ...quorumHunt(random) };
   if (random.chance(1 / 6)) return { ...any, ...leaseHunt(random) };
   return random.chance(1 / 4) ? { ...any, ...busyOperators(random) } : any;
@@ -96,6 +102,19 @@ function durabilityOf(seed: number): Pick<Scenario, "durability" | "syncPolicy">
   return {
     durability,
     syncPolicy: { k: random.chance(0.8) ? 1 : 2, onLoss: random.chance(0.7) ? "block" : "degrade" },
+  };
+}
+
+/** The coordinator's storage is restored or lost, among a few other misfortunes. */
+function lostStorage(random: Random, { faults, chaosFromMs }: Scenario): Partial<Scenario> {
+  const asked = STORAGE_FAULTS.filter(() => random.chance(0.7));
+  const others = random.shuffled([...faults]).slice(0, random.whole(0, 4));
+  return {
+    faults: [...asked, STORAGE_FAULTS[0], ...others],
+    chaosFromMs: Math.max(3_000, chaosFromMs),
+    chaosUntilMs: Math.max(3_000, chaosFromMs) + random.between(15_000, 40_000),
+    faultEveryMs: random.pick([2_500, 5_000]),
+    hasLateReplies: false,
   };
 }
 

@@ -41,7 +41,7 @@ import type { Change } from "./change.ts";
 import { firstState } from "./creation.ts";
 import { Deliverer } from "./deliverer.ts";
 import { allowsInsecureWebhooks, type Env } from "./env.ts";
-import { equalInConstantTime, macsOf, type Macs } from "./mac.ts";
+import { macsOf, type Macs } from "./mac.ts";
 import { isSetUp, migrate, MIGRATIONS } from "./migrations.ts";
 import { isForced, requestOf } from "./operator-request.ts";
 import type { Deletion } from "./registry.ts";
@@ -114,8 +114,9 @@ export class Coordinator extends DurableObject<Env> {
   poll(caller: Caller, poll: Poll): Answer<Reply> {
     const refused = this.#refuse(caller, "poll") ?? this.#refuseHost(caller, poll.host);
     if (refused) return refused;
-    const heard = { ...poll, version: this.#vouchedVersion(poll) };
-    const done = this.#handle({ kind: "poll", ...this.#time(), poll: heard });
+    // What a member remembers counts only with this coordinator's own word for it.
+    const voucher = this.#macs.vouched(poll.dataservice, poll.mac);
+    const done = this.#handle({ kind: "poll", ...this.#time(), poll, voucher });
     if (!done.ok) return done;
     const { answer } = done.value;
     if (answer.kind !== "reply") return refuse("internal", `a poll was answered with '${answer.kind}'`);
@@ -391,19 +392,9 @@ export class Coordinator extends DurableObject<Env> {
     if (this.#write(() => this.#store.appendEvent(told, wallMs)).ok) this.#attend();
   }
 
-  /**
-   * The version an agent claims to have seen, if we can have told it so. A claim that carries no authority of ours is
-   * no sign that this coordinator was restored to the past.
-   */
-  #vouchedVersion(poll: Poll): number {
-    const known = this.#loaded?.state.durable.version ?? 0;
-    if (poll.version <= known) return poll.version;
-    return equalInConstantTime(poll.mac, this.#macs.version(poll.dataservice, poll.version)) ? poll.version : known;
-  }
-
   #signed(dataservice: string, body: ReplyBody): Reply {
-    const { leaseEndedEpoch, ...reply } = body;
-    const mac = this.#macs.version(dataservice, body.version);
+    const { leaseEndedEpoch, voucher, ...reply } = body;
+    const mac = this.#macs.voucher(dataservice, voucher);
     const leaseEnded =
       leaseEndedEpoch === null
         ? null

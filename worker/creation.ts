@@ -53,5 +53,6 @@ export function firstState(create: Create, wallMs: number): DurableState {
     durability: create.durability,
     syncPolicy: syncOf(create),
     wallMs,
+    isRestored: create.restored,
   });
 }

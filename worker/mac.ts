@@ -3,6 +3,10 @@
  * restores an old storage cannot also restore the authority to vouch for what it says.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+import { voucherOfText, voucherText, type Voucher } from "#shared/domain/voucher.ts";
+
+/** Hexadecimal digits of a whole MAC. */
+const MAC_DIGITS = 64;
 
 /** One key per purpose: a value made for one can never pass for another. */
 type Purpose = "token" | "version" | "lease-ended" | "peer-channel";
@@ -11,8 +15,10 @@ type Purpose = "token" | "version" | "lease-ended" | "peer-channel";
 export interface Macs {
   /** Over a token's public part: the check at its end, 24 hexadecimal digits. */
   token(publicPart: string): string;
-  /** Over a dataservice's version, which members keep and echo. */
-  version(dataservice: string, version: number): string;
+  /** What members keep and echo: what a version of a dataservice's state vouches for, under a signature. */
+  voucher(dataservice: string, voucher: Voucher): string;
+  /** What an echoed text vouches for; null for one that this secret did not sign. */
+  vouched(dataservice: string, text: string): Voucher | null;
   /** Over the one authoritative refusal. */
   leaseEnded(dataservice: string, epoch: number): string;
   /** No MAC but a key: the one with which the agents of a dataservice authenticate each other, 64 hexadecimal digits. */
@@ -30,7 +36,15 @@ export function macsOf(secret: string): Macs {
     createHmac("sha256", keys[purpose]).update(parts.join("\n")).digest("hex");
   return {
     token: (publicPart) => mac("token", [publicPart]).slice(0, 24),
-    version: (dataservice, version) => mac("version", [dataservice, version]),
+    voucher: (dataservice, voucher) => {
+      const text = voucherText(voucher);
+      return mac("version", [dataservice, text]) + text;
+    },
+    vouched: (dataservice, signed) => {
+      const text = signed.slice(MAC_DIGITS);
+      const isOurs = equalInConstantTime(signed.slice(0, MAC_DIGITS), mac("version", [dataservice, text]));
+      return isOurs ? voucherOfText(text) : null;
+    },
     leaseEnded: (dataservice, epoch) => mac("lease-ended", [dataservice, epoch]),
     peerKey: (dataservice) => mac("peer-channel", [dataservice]),
   };

@@ -8,7 +8,8 @@ export function requestOf(command: OperatorCommand): OperatorRequest {
     case "switch":
       return { kind: command.command, to: command.to ?? null };
     case "recover":
-      return { kind: "recover" };
+    case "coordinator-restored":
+      return { kind: command.command };
     case "set-policy":
       return { kind: "set-policy", policy: command.policy };
     case "datasource-fail":

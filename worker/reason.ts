@@ -36,6 +36,8 @@ export type StoredReason = Reason | ShellReason;
 const KINDS: Record<StoredReason["kind"], true> = {
   "coordinator-started": true,
   "coordinator-behind-members": true,
+  "coordinator-restated": true,
+  "member-strayed": true,
   "agent-started": true,
   "founding-blocked": true,
   founded: true,

@@ -22,10 +22,11 @@ export function upgraded(stored: StoredState): StoredState {
     syncVersion: stored.syncVersion ?? 0,
     syncTold: stored.syncTold ?? {},
     syncSets: stored.syncSets ?? [],
+    restoration: stored.restoration ?? null,
   };
 }
 
-const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0 };
+const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false };
 
 function upgradedPhase(phase: Phase): Phase {
   switch (phase.kind) {

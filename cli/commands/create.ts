@@ -21,6 +21,7 @@ export const CREATE: CommandSpec = {
     { flags: "--members <names>", summary: "the hosts with a database server, between commas", isRequired: true },
     { flags: "--primary <name>", summary: "the first primary", isRequired: true },
     { flags: "--routers <names>", summary: "hosts that carry only a connector, between commas" },
+    { flags: "--restored", summary: "its members were founded before, and their coordinator's storage is lost" },
   ],
   run: async (call, session) => {
     const wanted = parseCreate(call);
@@ -44,5 +45,6 @@ function parseCreate(call: Call): CreateRequest {
     members: names.map((member) => ({ name: member })),
     primary,
     routers: parseNames(optionText(call, "routers"), "a name in --routers"),
+    ...(call.options["restored"] === true ? { restored: true } : {}),
   };
 }

@@ -15,6 +15,7 @@ import { OPERATIONS } from "./operations.ts";
 import { PING } from "./ping.ts";
 import { AGENT, COORDINATOR } from "./process.ts";
 import { RECOVER } from "./recover.ts";
+import { RESTORED } from "./restored.ts";
 import { SET } from "./set.ts";
 import { SWITCH } from "./switch.ts";
 import { TOKEN } from "./token.ts";
@@ -35,6 +36,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   RECOVER,
   DATASOURCE,
   SET,
+  RESTORED,
   CREATE,
   TOKEN,
   WEBHOOK,

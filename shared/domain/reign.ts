@@ -19,7 +19,8 @@ export interface Reign {
   member: MemberName;
   /** The epoch whose log this reign continues; 0 for the founding one. */
   parent: Epoch;
-  proof: ProofKind;
+  /** `restated` by a coordinator that was restored to the past: there was a proof, and it is forgotten. */
+  proof: ProofKind | "restated";
   /**
    * Where the parent's log was left: the new primary's position when the epoch was minted, made exact by its own
    * history once it is open; null when it was adopted while running.
@@ -92,9 +93,9 @@ export function unseenEpochs(reigns: readonly Reign[], epoch: Epoch): Epoch[] {
   return line.slice(0, opened === -1 ? line.length : opened).map((reign) => reign.epoch);
 }
 
-/** The number for the next reign's timeline, if it continues `position`: above every one given out or seen. */
-export function nextTimeline(reigns: readonly Reign[], position: Position): number {
-  return Math.max(position.timeline, ...reigns.map((reign) => reign.timeline)) + 1;
+/** The number for the next reign's timeline, if it continues `position`: above every one given out or `seen`. */
+export function nextTimeline(reigns: readonly Reign[], position: Position, seen: readonly number[] = []): number {
+  return Math.max(position.timeline, ...seen, ...reigns.map((reign) => reign.timeline)) + 1;
 }
 
 /** The fork as the history of an open primary states it; `fork` itself where that history is not known. */

@@ -49,6 +49,8 @@ export const zCreate = z.strictObject({
   sync: z
     .strictObject({ k: z.int().min(1).max(14).default(1), onLoss: z.enum(["block", "degrade"]).default("block") })
     .optional(),
+  /** The members were founded before, and the storage of the coordinator that did it is lost: they report first. */
+  restored: z.boolean().default(false),
   settings: zSettings.default({}),
 });
 
@@ -83,6 +85,7 @@ export const zOperation = z.strictObject({
     "reopening",
     "switch",
     "recover",
+    "coordinator-restored",
     "set-policy",
     "datasource-fail",
     "datasource-shun",
@@ -107,7 +110,11 @@ export const zStatus = z.strictObject({
   policy: z.enum(["automatic", "manual", "maintenance"]),
   epoch: z.int(),
   primary: zName.nullable(),
-  coordinator: z.strictObject({ name: z.string(), state: z.enum(["online"]), generation: z.int() }),
+  coordinator: z.strictObject({
+    name: z.string(),
+    state: z.enum(["online", "restoring", "restored"]),
+    generation: z.int(),
+  }),
   /** The operation under way. */
   operation: z.strictObject({ op: z.int(), kind: z.string(), step: z.string() }).nullable(),
   datasources: z.array(
@@ -162,6 +169,8 @@ export const zOperatorCommand = z.discriminatedUnion("command", [
   /** With `force` a primary that cannot be heard is asserted to be dead: the operator vouches for it. */
   z.strictObject({ command: z.literal("failover"), to: zName.optional(), force: zForce }),
   z.strictObject({ command: z.literal("recover") }),
+  /** The coordinator's storage was restored to the past; with `force` whoever has not reported is not waited for. */
+  z.strictObject({ command: z.literal("coordinator-restored"), force: zForce }),
   z.strictObject({ command: z.literal("set-policy"), policy: zPolicy }),
   z.strictObject({ command: z.literal("datasource-fail"), member: zName }),
   /** With `force` also the living primary, which is then fenced; nothing fails over. */

@@ -30,6 +30,7 @@ export const ERRORS = {
   "no-candidate": { status: 409, retryable: true, title: "No member can be promoted" },
   "target-not-eligible": { status: 409, retryable: false, title: "The named member cannot be promoted" },
   "needs-force": { status: 409, retryable: false, title: "This needs the operator's explicit force" },
+  "coordinator-restoring": { status: 409, retryable: true, title: "The coordinator was restored to the past" },
   "wrong-state": { status: 409, retryable: false, title: "The member's state does not allow that" },
   "too-many-tokens": { status: 409, retryable: false, title: "No more tokens of this kind can be live at once" },
   "too-many-webhooks": { status: 409, retryable: false, title: "The dataservice has all the webhooks it can have" },

@@ -122,7 +122,7 @@ export const zPoll = z.strictObject({
   ownEpoch: zCount,
   releaseCause: zReleaseCause,
   version: zCount,
-  mac: z.string().max(128),
+  mac: z.string().max(2_048),
   incarnation: z.string().max(64),
   /** How long this agent may need to fence. */
   fenceMs: zCount,
@@ -247,7 +247,7 @@ export const zReply = z.strictObject({
   answersSeq: zCount,
   nonce: z.string().max(100),
   version: zCount,
-  mac: z.string().max(128),
+  mac: z.string().max(2_048),
   nextPollMs: zCount,
   policy: z.enum(["automatic", "manual", "maintenance"]),
   policyVersion: zCount,

@@ -84,6 +84,7 @@ describe("an operation that failed", () => {
     "upstream-writable": true,
     "read-quorum-missing": true,
     "not-automatic": true,
+    "coordinator-restored": true,
     "operators-word": true,
     "catch-up-timed-out": true,
     "target-lost": true,

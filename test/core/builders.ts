@@ -6,6 +6,7 @@ import type { Clocks } from "#shared/domain/clocks.ts";
 import type { CommandResult, MemberServerReport, Poll, ServerReport } from "#shared/domain/messages.ts";
 import type { PostgresPosition } from "#shared/domain/position.ts";
 import { DEFAULT_SETTINGS, expiryWaitMs } from "#shared/domain/settings.ts";
+import { voucherOfText, voucherText, type Voucher } from "#shared/domain/voucher.ts";
 import { step } from "#shared/core/cluster/step.ts";
 import {
   DEFAULT_SYNC_POLICY,
@@ -182,9 +183,15 @@ export function send(
     | Omit<Extract<ClusterEvent, { kind: "command" }>, "at" | "wallMs">
     | { kind: "poll"; poll: Poll },
 ): ClusterStep {
-  const result = (cluster.stepWith ?? step)(cluster.state, { ...event, at: cluster.atMs, wallMs: cluster.atMs });
+  const said = event.kind === "poll" ? { ...event, voucher: vouchedBy(event.poll) } : event;
+  const result = (cluster.stepWith ?? step)(cluster.state, { ...said, at: cluster.atMs, wallMs: cluster.atMs });
   cluster.state = result.state;
   return result;
+}
+
+/** What a poll brings back of what the coordinator signed; signatures are the shell's. */
+function vouchedBy({ mac }: Poll): Voucher | null {
+  return mac === "" ? null : voucherOfText(mac);
 }
 
 /** An operator asks for something. */
@@ -221,7 +228,7 @@ function learn(sent: Poll, reply: ReplyOf, atMs: number): Partial<Poll> {
   return {
     nonce: reply.nonce,
     nonceClocks: clocksAt(atMs),
-    version: Math.max(sent.version, reply.version),
+    ...(reply.version > sent.version ? { version: reply.version, mac: voucherText(reply.voucher) } : {}),
     epochSeen: Math.max(sent.epochSeen, ...reply.commands.map((command) => command.epoch)),
     opSeen: Math.max(sent.opSeen, ...reply.commands.map((command) => command.op)),
     leaseRemainingMs: reply.lease ? reply.lease.ttlMs : sent.leaseRemainingMs,

@@ -1,7 +1,9 @@
 /** Every phase of the coordinator's machine, reached through the machine itself, and every kind of thing it may hear. */
 import type { Reason } from "#shared/core/cluster/reason.ts";
 import { freshLive, type ClusterStep, type Refusal } from "#shared/core/cluster/state.ts";
+import { voucherOf } from "#shared/core/cluster/restoring.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
+import { voucherText } from "#shared/domain/voucher.ts";
 import type { Command } from "#shared/domain/messages.ts";
 import {
   answerInquiry,
@@ -27,6 +29,7 @@ import {
   WRITABLE,
   type Cluster,
   type PhaseKind,
+  type PollPatch,
   type Stand,
 } from "./builders.ts";
 
@@ -92,6 +95,13 @@ export const phases: Record<PhaseKind, () => Cluster> = {
   },
 };
 
+/** What a member says that remembers more than this coordinator, and brings its word for it. */
+export function laterPast({ state: { durable } }: Cluster): PollPatch {
+  const numbers = { version: 300, epoch: 9, op: 30, mintedWallMs: 7, timeline: 9, policyVersion: 4 };
+  const mac = voucherText({ ...voucherOf(durable), ...numbers });
+  return { epochSeen: 9, opSeen: 30, version: 300, mac };
+}
+
 /** The replica of the tables: db4 is one in every phase. */
 export const REPLICA = "db4";
 
@@ -143,7 +153,7 @@ export const events: Record<EventKind, (cluster: Cluster) => ClusterStep[]> = {
   tick: (cluster) => [send(cluster, { kind: "tick" })],
   "router-poll": (cluster) => [poll(cluster, ROUTER)],
   "stale-poll": (cluster) => [send(cluster, { kind: "poll", poll: { ...nextPoll(cluster, "db3"), seq: 1 } })],
-  "poll-of-a-later-past": (cluster) => [poll(cluster, REPLICA, { epochSeen: 9, opSeen: 30, version: 300 })],
+  "poll-of-a-later-past": (cluster) => [poll(cluster, REPLICA, laterPast(cluster))],
   "fresh-incarnation": (cluster) => {
     begin(cluster);
     pass(cluster, WAIT_MS + 1);

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { assertClusterInvariants } from "#shared/core/cluster/invariants.ts";
+import { voucherOf } from "#shared/core/cluster/restoring.ts";
 import type { ClusterState, DurableState, LeaseRecord, OperationRecord, Plan } from "#shared/core/cluster/state.ts";
 import { assertMemberInvariants } from "#shared/core/member/invariants.ts";
 import type { MemberDurable, MemberPhase, MemberState } from "#shared/core/member/state.ts";
@@ -85,7 +86,15 @@ const clusterViolations: Record<string, Pair<ClusterState>> = {
   "what was released stays released": changed({
     identities: {
       ...sound.durable.identities,
-      db1: { startCount: 1, incarnation: null, systemId: null, released: -1, policyVersion: 0, rebuildOp: 0 },
+      db1: {
+        startCount: 1,
+        incarnation: null,
+        systemId: null,
+        released: -1,
+        policyVersion: 0,
+        rebuildOp: 0,
+        isStray: false,
+      },
     },
   }),
   "an operator's word is undone by no report": changed(
@@ -111,8 +120,20 @@ const clusterViolations: Record<string, Pair<ClusterState>> = {
   "confirmed policies only grow": changed({
     identities: {
       ...sound.durable.identities,
-      db1: { startCount: 1, incarnation: null, systemId: null, released: 1, policyVersion: -1, rebuildOp: 0 },
+      db1: {
+        startCount: 1,
+        incarnation: null,
+        systemId: null,
+        released: 1,
+        policyVersion: -1,
+        rebuildOp: 0,
+        isStray: false,
+      },
     },
+  }),
+  "a coordinator of the past mints and commands nothing": changed({
+    commands: { db3: { ...follow, op, epoch } },
+    restoration: { kind: "reporting", ownVersion: 1, known: voucherOf(sound.durable) },
   }),
   "commands carry no epoch or operation ahead of the state": changed({ commands: { db3: follow } }),
 };

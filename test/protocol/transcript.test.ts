@@ -10,6 +10,7 @@ const allReasons: [ToldReason["kind"]] extends [TellableReason["kind"]] ? true :
 /** The reasons with an operation's number that only the event log tells; the compiler names whatever is missing here. */
 const UNTOLD: Record<Exclude<Extract<Reason, { op: number }>["kind"], ToldReason["kind"]>, true> = {
   "command-issued": true,
+  "coordinator-restated": true,
   "epoch-minted": true,
   "positions-collecting": true,
   "primary-suspected": true,

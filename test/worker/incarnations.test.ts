@@ -1,14 +1,19 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { reset } from "cloudflare:test";
+import type { Created } from "#shared/protocol/api.ts";
+import { ScriptedMember } from "./members.ts";
 import {
   ask,
+  CREATE,
   createService,
+  eventsOf,
   foundedService,
   isWhole,
   killPrimary,
   operations,
   pass,
+  refusedWith,
   round,
   roundsUntil,
   send,
@@ -206,11 +211,48 @@ it("recognises that its storage was restored to the past", async () => {
   });
   await evictDurableObject(stub());
   for (const member of Object.values(service.members)) member.obeyed = [];
-  for (let count = 0; count < 5; count += 1) await round(service);
-  const { events } = await (
-    await ask("/v1/dataservices/alpha/events?limit=1000")
-  ).json<{ events: { kind: string }[] }>();
-  expect(events.map(({ kind }) => kind)).toContain("coordinator-behind-members");
+  // db1 is not back yet: nothing is decided, and db2's lease goes on all the same.
+  for (let count = 0; count < 20; count += 1) await round(service, { silent: ["db1"], apartMs: 400 });
+  expect(service.members.db2.leaseLeftMs()).toBeGreaterThan(0);
+  expect(await status()).toMatchObject({ epoch: 2, primary: "db2", coordinator: { state: "restoring" } });
   expect(Object.values(service.members).flatMap((member) => member.obeyed)).toEqual([]);
-  expect((await status()).epoch).toBe(1);
+  expect(
+    await refusedWith(
+      await ask("/v1/dataservices/alpha/policy", { method: "PUT", body: { policy: "manual" } }),
+      "coordinator-restoring",
+    ),
+  ).toContain("report");
+  for (let count = 0; count < 3; count += 1) await round(service);
+  expect(await status()).toMatchObject({ epoch: 2, policy: "manual", coordinator: { state: "restored" } });
+  const [restated] = await eventsOf("coordinator-restated");
+  expect(restated?.data).toMatchObject({ epoch: 2, primary: "db2", waived: [] });
+  expect((await stored())["reigns"]).toHaveLength(2);
+  await ask("/v1/dataservices/alpha/policy", { method: "PUT", body: { policy: "automatic" } });
+  expect((await status()).coordinator.state).toBe("online");
+  killPrimary(service);
+  await roundsUntil(service, () => isWhole(3, ["db1", "db2"]));
+});
+
+it("takes a dataservice over whose storage was lost", async () => {
+  const service = await foundedService();
+  killPrimary(service);
+  await roundsUntil(service, () => isWhole(2, ["db1"]));
+  await runInDurableObject(stub(), (_, { storage }) => storage.deleteAll());
+  await abortAllDurableObjects();
+  const created = await ask("/v1/dataservices", { body: { ...CREATE, restored: true } });
+  const { tokens } = await created.json<Created>();
+  const again = Object.values(service.members).map((member) => {
+    const anew = new ScriptedMember(member.name, tokens.find(({ host }) => host === member.name)?.token ?? "");
+    return Object.assign(anew, { poll: member.poll, server: member.server });
+  });
+  for (let count = 0; count < 4; count += 1) {
+    for (const member of again) await member.speak(send);
+    pass(100);
+  }
+  expect(await status()).toMatchObject({
+    founded: true,
+    epoch: 2,
+    policy: "manual",
+    coordinator: { state: "restored" },
+  });
 });

@@ -3,11 +3,13 @@
  * late packet must not leave a trace that a decision could rest on.
  */
 import type { Poll } from "../../domain/messages.ts";
+import type { Voucher } from "../../domain/voucher.ts";
 import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from "../../domain/version.ts";
+import { isOfLostTime } from "./restoring.ts";
 import type { ClusterState, Refusal } from "./state.ts";
 
 /** Why this poll is refused; null when it is admitted. */
-export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
+export function refusePoll(state: ClusterState, poll: Poll, voucher: Voucher | null = null): Refusal | null {
   // Looked up as an own name: "constructor" is a name too, and every object has one.
   const identity = Object.hasOwn(state.durable.identities, poll.host) ? state.durable.identities[poll.host] : undefined;
   if (poll.dataservice !== state.durable.dataservice || !identity) {
@@ -20,7 +22,7 @@ export function refusePoll(state: ClusterState, poll: Poll): Refusal | null {
     };
   }
   if (identity.startCount > 0) {
-    if (poll.incarnation !== identity.incarnation && !isRebuilding(state, poll)) {
+    if (poll.incarnation !== identity.incarnation && !isRebuilding(state, poll) && !isOfLostTime(state, voucher)) {
       if (poll.startCount <= identity.startCount) return secondAgent(poll, identity.startCount);
       return {
         code: "wrong-incarnation",

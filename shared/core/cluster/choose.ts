@@ -58,6 +58,7 @@ export function ineligible(
   if (durable.durability === "sync" && !isSettled(state, name) && !(phase.isForced && phase.target === name))
     return "sync-unsettled";
   const { ownEpoch } = host.poll;
+  if (durable.identities[name]?.isStray) return "not-on-lineage";
   // Whoever attempted an epoch that nobody was seen to open in may have opened in it unseen: its own log then goes on.
   if (unseenEpochs(durable.reigns, phase.epoch).includes(ownEpoch)) return null;
   // The operator has chosen this one as it is.

@@ -9,6 +9,8 @@ import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { endReign } from "./ending.ts";
 import { isEndless } from "./lease.ts";
 import { recoverAll } from "./recover-commands.ts";
+import { coordinatorRestored } from "./restoration.ts";
+import { isRestoring } from "./restoring.ts";
 import type { OperatorRequest, PhaseOf } from "./state.ts";
 import { retrySuccession } from "./vacancy.ts";
 import { type Work, because, beginOperation, endOperation, endPlan, member, nextOp, setPlan } from "./work.ts";
@@ -24,7 +26,9 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
   const named = "member" in request ? request.member : "to" in request ? request.to : null;
   if (named !== null && !Object.hasOwn(work.durable.members, named)) return unknownMember(work, named);
   // The policy is the operator's word at any time, also in the middle of an operation.
-  const refusal = request.kind === "set-policy" ? null : (refuseUnfounded(work) ?? refuseBusy(work, request, force));
+  const isAlways = request.kind === "set-policy" || request.kind === "coordinator-restored";
+  const refusal =
+    refuseRestoring(work, request) ?? (isAlways ? null : (refuseUnfounded(work) ?? refuseBusy(work, request, force)));
   if (refusal) return refusal;
   const asked = { kind: "operator-command", command: request.kind, member: named, by, force } as const;
   const tell = () => because(work, asked);
@@ -35,6 +39,8 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
       return beginSwitch(work, request.to, tell);
     case "recover":
       return recoverAll(work, tell);
+    case "coordinator-restored":
+      return coordinatorRestored(work, { force, tell });
     case "set-policy":
       return setPolicy(work, request.policy, tell);
     case "datasource-fail":
@@ -45,6 +51,15 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
     case "datasource-recover":
       return datasource(work, request, { force, tell });
   }
+}
+
+/** A coordinator of the past does not know what it would be doing. */
+function refuseRestoring(work: Work, { kind }: OperatorRequest): Answer | null {
+  if (!isRestoring(work) || kind === "coordinator-restored") return null;
+  return refused(
+    "coordinator-restoring",
+    `the coordinator of '${work.durable.dataservice}' was restored to the past: all members must report first`,
+  );
 }
 
 function refuseUnfounded({ durable: { phase, dataservice } }: Work): Answer | null {
@@ -198,6 +213,8 @@ function setPolicy(work: Work, policy: Policy, tell: () => void): Answer {
   const from = work.durable.policy;
   tell();
   return setAtOnce(work, "set-policy", () => {
+    // Whoever sets a policy has looked.
+    if (work.durable.restoration !== null) work.durable = { ...work.durable, restoration: null };
     if (from === policy) return;
     const policyVersion = work.durable.policyVersion + 1;
     // Whoever has not confirmed this version may still believe in MAINTENANCE, and in a lease without an end.

@@ -5,6 +5,7 @@
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { onLineage } from "../../domain/reign.ts";
+import { isRestoring } from "./restoring.ts";
 import type { ClusterState, LiveHost, MemberRecord } from "./state.ts";
 import { member, setHost, setMember, setState, type Work } from "./work.ts";
 
@@ -65,7 +66,7 @@ function noteStall(work: Work, name: MemberName): void {
 function observeOne(work: Work, name: MemberName): void {
   const record = member(work, name);
   const { phase, policy } = work.durable;
-  if (phase.kind === "founding" || isOperatorsWord(record.reason)) return;
+  if (phase.kind === "founding" || isOperatorsWord(record.reason) || isRestoring(work)) return;
   // In MAINTENANCE nothing that is seen changes a state: the operator is at work.
   if (policy === "maintenance") return;
   // Whoever reigns, is being deposed or was deposed is judged by the succession alone.
@@ -106,5 +107,6 @@ export function hasDiverged(state: ClusterState, name: MemberName): boolean {
   const host = state.live.hosts[name];
   const position = host?.poll.server?.position;
   if (!host || !position) return false;
+  if (state.durable.identities[name]?.isStray) return true;
   return !onLineage(state.durable.reigns, state.durable.epoch, { ownEpoch: host.poll.ownEpoch, position });
 }

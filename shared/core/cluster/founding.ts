@@ -27,7 +27,7 @@ export function judgeFounding(state: ClusterState, primary: MemberName): Foundin
   const systems = new Set(servers.map(({ server }) => server?.systemId));
   if (systems.size > 1) return { kind: "blocked", why: "several-systems", members: names };
   const reigned = servers
-    .filter(({ poll }) => poll && (poll.epochSeen > 0 || poll.attempted > 0))
+    .filter(({ poll }) => poll && (poll.epochSeen > 0 || poll.attempted > 0 || poll.opSeen > 0))
     .map(({ name }) => name);
   if (reigned.length > 0) return { kind: "blocked", why: "member-has-an-epoch", members: reigned };
   const writable = servers

@@ -8,6 +8,7 @@ import type { MemberName } from "../../domain/names.ts";
 import type { ProofKind } from "../../domain/reign.ts";
 import { catchUpFrom, eligibleMembers, freezeMode, ineligible } from "./choose.ts";
 import { hasDiverged, livingPrimary } from "./datasources.ts";
+import { isRestoring } from "./restoring.ts";
 import type { PhaseOf, RecoverPlan, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
 import { type Work, because, becauseOnce, member, setHost, setIdentity } from "./work.ts";
@@ -44,7 +45,7 @@ type Goal =
 /** The commands for the reply to `poll`; marks them as sent. */
 export function commandsFor(work: Work, poll: Poll): Command[] {
   const { server, host: name } = poll;
-  if (!server || work.live.behindMembers) return [];
+  if (!server || isRestoring(work)) return [];
   noteResults(work, poll);
   const goal = goalOf(work, name, server);
   if (!goal) return [];

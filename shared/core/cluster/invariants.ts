@@ -13,6 +13,11 @@ export function assertClusterInvariants(before: ClusterState, after: ClusterStat
   }
 }
 
+/** Numbers that members remember are taken over. */
+function isRestating(a: DurableState, b: DurableState): boolean {
+  return a.restoration?.kind === "reporting" || b.restoration?.kind === "reporting";
+}
+
 function isRecovering({ plan }: DurableState, name: string): boolean {
   return plan?.kind === "recover" && (plan.member === name || plan.waiting.includes(name));
 }
@@ -20,16 +25,19 @@ function isRecovering({ plan }: DurableState, name: string): boolean {
 type Rule = (before: ClusterState, after: ClusterState) => boolean;
 
 const clusterInvariants: Record<string, Rule> = {
-  "epochs only grow, by one": ({ durable: a }, { durable: b }) => b.epoch === a.epoch || b.epoch === a.epoch + 1,
+  "epochs only grow, by one": ({ durable: a }, { durable: b }) =>
+    b.epoch === a.epoch || b.epoch === a.epoch + 1 || (isRestating(a, b) && b.epoch > a.epoch),
   "operation numbers only grow": ({ durable: a }, { durable: b }) => b.op >= a.op,
   "the version grows with every durable change": ({ durable: a }, { durable: b }) =>
-    a === b || b.version === a.version + 1,
+    a === b || b.version === a.version + 1 || (isRestating(a, b) && b.version > a.version),
   "the newest reign is the newest epoch's": (_, { durable }) => (durable.reigns.at(-1)?.epoch ?? 0) === durable.epoch,
   "every epoch has one reign": (_, { durable }) => durable.reigns.every((reign, index) => reign.epoch === index + 1),
   "only the newest epoch reigns": (_, { durable: { phase, epoch } }) =>
     phase.kind === "founding" ? epoch === 0 : phase.epoch === epoch,
   "an epoch is followed only after its end was proved": (before, after) => {
     if (after.durable.epoch === before.durable.epoch) return true;
+    // Its epochs were minted by a coordinator that knew more.
+    if (isRestating(before.durable, after.durable)) return true;
     const { phase } = before.durable;
     const proof = after.durable.reigns.at(-1)?.proof;
     if (before.durable.epoch === 0) return phase.kind === "founding" && proof === "founded";
@@ -43,7 +51,7 @@ const clusterInvariants: Record<string, Rule> = {
     after.lease?.serial === before.lease?.serial ||
     after.durable.phase.kind === "reigning" ||
     // One that had no end begins to be counted: nothing is granted by that.
-    (isEndless(before) && !isEndless(after)),
+    (isEndless(before) && (!isEndless(after) || isRestating(before.durable, after.durable))),
   "what was released stays released": ({ durable: a }, { durable: b }) =>
     Object.entries(a.identities).every(([host, was]) => (b.identities[host]?.released ?? 0) >= was.released),
   "an operator's word is undone by no report": ({ durable: a }, { durable: b }) =>
@@ -52,6 +60,8 @@ const clusterInvariants: Record<string, Rule> = {
       if (!isOperatorsWord(was.reason) || (is && isOperatorsWord(is.reason))) return true;
       // Who was failed is shunned when another has taken over: kept out all the same.
       if (was.state === "failed" && is?.state === "shunned") return true;
+      // A word of the past gives way to the later one that members have kept.
+      if (isRestating(a, b)) return true;
       // An operator's request has a number of its own, and a recovery is one.
       return b.op > a.op || isRecovering(a, was.name) || isRecovering(b, was.name);
     }),
@@ -70,6 +80,9 @@ const clusterInvariants: Record<string, Rule> = {
     plan?.kind !== "switch" || plan.step.kind !== "stopping" || phase.kind !== "vacant",
   "confirmed policies only grow": ({ durable: a }, { durable: b }) =>
     Object.entries(a.identities).every(([host, was]) => (b.identities[host]?.policyVersion ?? 0) >= was.policyVersion),
+  "a coordinator of the past mints and commands nothing": (_, { durable }) =>
+    durable.restoration?.kind !== "reporting" ||
+    (Object.keys(durable.commands).length === 0 && durable.plan === null && durable.operation === null),
   "commands carry no epoch or operation ahead of the state": (_, { durable }) =>
     Object.values(durable.commands).every((command) => command.epoch <= durable.epoch && command.op <= durable.op),
 };

@@ -3,7 +3,7 @@
  * by time. Safety does not rest on this, the members refuse by themselves; but a healthy primary is not disturbed, and no
  * epoch is minted that nobody would open in.
  */
-import type { Epoch, ProofKind } from "../../domain/reign.ts";
+import type { Epoch, Reign } from "../../domain/reign.ts";
 import type { ClusterState, EndProof } from "./state.ts";
 import { type Work, becauseOnce } from "./work.ts";
 
@@ -47,6 +47,7 @@ export function provenBy({ durable }: Pick<ClusterState, "durable">, epoch: Epoc
   return "released";
 }
 
-function isOfTime(proof: ProofKind): boolean {
-  return proof === "expired" || proof === "revoked";
+/** A proof that was forgotten may have been one of time. */
+function isOfTime(proof: Reign["proof"]): boolean {
+  return proof === "expired" || proof === "revoked" || proof === "restated";
 }

@@ -36,6 +36,7 @@ export type AbortCode =
   | "target-behind"
   | "upstream-writable"
   | "not-automatic"
+  | "coordinator-restored"
   | "operators-word"
   /** Too few of those who may have acknowledged the last writes are there to be read. */
   | "read-quorum-missing";
@@ -67,6 +68,18 @@ export type RecoverFailure =
 export type Reason =
   | { kind: "coordinator-started"; generation: number }
   | { kind: "coordinator-behind-members"; host: HostName; epochSeen: Epoch; opSeen: number; version: number }
+  /** All that members know was taken over; `waived` had not reported, and an operator went on without them. */
+  | {
+      kind: "coordinator-restated";
+      epoch: Epoch;
+      op: number;
+      primary: MemberName | null;
+      policy: Policy;
+      aside: MemberName[];
+      waived: MemberName[];
+    }
+  /** A member's log is of a lost past whose epoch has a number of ours: nothing of it can be told apart from ours. */
+  | { kind: "member-strayed"; member: MemberName; epoch: Epoch }
   | { kind: "agent-started"; host: HostName; startCount: number }
   | { kind: "founding-blocked"; why: FoundingObstacle; members: MemberName[] }
   | { kind: "founded"; primary: MemberName; how: "adopt" | "promote" }

@@ -6,6 +6,7 @@ import { expiryWaitMs } from "../../domain/settings.ts";
 import { commandsFor, isPromotion } from "./goals.ts";
 import { grant, isEndless, isThirdUsed, issueNonce } from "./lease.ts";
 import { paceOf } from "./pace.ts";
+import { isHolder, isRestoring, voucherOf } from "./restoring.ts";
 import type { LeaseRecord, ReplyBody } from "./state.ts";
 import { isHolding } from "./switch.ts";
 import { isSilent } from "./datasources.ts";
@@ -24,6 +25,7 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
     answersSeq: poll.seq,
     nonce,
     version: work.durable.version,
+    voucher: voucherOf(work.durable),
     nextPollMs: paceOf(work, poll),
     policy: work.durable.policy,
     policyVersion: work.durable.policyVersion,
@@ -31,7 +33,7 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
     leaseEndedEpoch: endedEpoch(work, poll),
     commands,
     // Stored when it was first told, and never told twice under one version: a stale object can only repeat it.
-    sync: work.live.behindMembers ? null : syncFor(work, poll.host),
+    sync: isRestoring(work) ? null : syncFor(work, poll.host),
     routes: poll.connector ? routesOf(work) : [],
     peers: peersOf(work, poll.host),
   };
@@ -40,13 +42,13 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
 function leaseFor(work: Work, poll: Poll, promotes: boolean): Lease | null {
   const { phase } = work.durable;
   if (phase.kind !== "reigning" || phase.primary !== poll.host || !poll.server) return null;
+  if (isRestoring(work) && !isHolder(work, poll)) return null;
   const extends_ =
     phase.opened && poll.attempted === phase.epoch && poll.server.phase === "open" && isThirdUsed(work, poll);
   // While the server is being opened the lease is extended too: a slow promotion must not outlive it.
   const opening =
     !phase.opened && poll.attempted === phase.epoch && poll.leaseRemainingMs !== null && isThirdUsed(work, poll);
   if (!promotes && !extends_ && !opening) return null;
-  if (work.live.behindMembers && promotes) return null;
   const { ttlMs } = work.durable.settings;
   const position = phase.opened ? poll.server.position : (work.lease?.position ?? null);
   const fenceMs = Math.max(poll.fenceMs, work.durable.settings.fenceMs);
@@ -68,7 +70,7 @@ function endedEpoch(work: Work, poll: Poll): number | null {
   const { phase } = work.durable;
   const reigns = phase.kind === "reigning" && phase.primary === poll.host && phase.epoch === poll.attempted;
   const mayReturn = phase.kind === "founding" || (phase.kind === "deposing" && phase.epoch === poll.attempted);
-  if (reigns || mayReturn || work.live.behindMembers) return null;
+  if (reigns || mayReturn || isRestoring(work)) return null;
   work.confirm = true;
   return poll.attempted;
 }
@@ -79,7 +81,8 @@ function readWriteRoute(work: Work): Route | null {
   const { phase, epoch } = durable;
   const hold = durable.plan?.kind === "switch" && isHolding(durable.plan.step);
   const closed: Route = { service: "read-write", epoch, target: null, hold, validMs: 0 };
-  if (phase.kind !== "reigning" || !phase.opened || !work.lease || work.lease.epoch !== epoch) return closed;
+  const isReigned = phase.kind === "reigning" && phase.opened && work.lease?.epoch === epoch;
+  if (!isReigned || !work.lease) return isRestoring(work) ? null : closed;
   const { endpoint } = member(work, phase.primary);
   const validMs = provenForMs(work, phase.primary, work.lease);
   // What an earlier incarnation has proved stands until the holder itself has been heard.
@@ -102,7 +105,8 @@ function provenForMs(work: Work, holder: MemberName, { ttlMs }: LeaseRecord): nu
   const { at, leaseAt, hosts } = work.live;
   const heard = hosts[holder];
   if (!heard) return null;
-  if (heard.poll.server?.phase !== "open") return 0;
+  // What a coordinator of the past believes is no proof against anybody.
+  if (heard.poll.server?.phase !== "open") return isRestoring(work) ? null : 0;
   if (isEndless(work)) return ttlMs;
   const isInherited = leaseAt === 0;
   const leftMs = isInherited ? heard.handledAt + (heard.poll.leaseRemainingMs ?? 0) - at : leaseAt + ttlMs - at;

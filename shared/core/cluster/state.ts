@@ -12,6 +12,7 @@ import type { DataserviceName, HostName, MemberName } from "../../domain/names.t
 import type { Position } from "../../domain/position.ts";
 import type { Epoch, ProofKind, Reign } from "../../domain/reign.ts";
 import type { Settings } from "../../domain/settings.ts";
+import type { Voucher } from "../../domain/voucher.ts";
 import type { AbortCode, FailoverCause, Reason, SwitchFailure } from "./reason.ts";
 
 /** The proofs by which a reign can have ended. */
@@ -137,6 +138,8 @@ export interface Identity {
   policyVersion: number;
   /** The operation whose rebuild may have given the host a new data incarnation; 0 when none is expected. */
   rebuildOp: number;
+  /** Its log is of a past that was lost, in which an epoch had the number of one of ours: only a new copy is of use. */
+  isStray: boolean;
 }
 
 export interface SyncPolicy {
@@ -219,7 +222,18 @@ export interface DurableState {
   endlessBelow: number;
   /** Wall times of the automatic failovers inside the budget's window. A flapping guard, no safety rule. */
   failoversWallMs: number[];
+  /** This state is, or was, of the past: the storage was restored or lost. Null when nothing is known of that. */
+  restoration: Restoration | null;
 }
+
+export type Restoration =
+  /**
+   * Members remember more than this coordinator does. Nobody is promoted and nothing commanded until each has reported;
+   * `known` is the most that was vouched for so far. A voucher above `ownVersion` is of the time that was lost.
+   */
+  | { kind: "reporting"; ownVersion: number; known: Voucher }
+  /** What could be known was restated; an operator is to look, and to set the policy. */
+  | { kind: "unconfirmed" };
 
 /** The newest grant. `serial` grows with every grant and extension. */
 export interface LeaseRecord {
@@ -272,8 +286,6 @@ export interface LiveState {
   awayUntil: number | null;
   /** Obstacles already told, so that each is told once. */
   told: string[];
-  /** Set when a member has seen more than this coordinator remembers: it then promotes and commands nothing. */
-  behindMembers: boolean;
 }
 
 export interface ClusterState {
@@ -284,7 +296,8 @@ export interface ClusterState {
 
 /** Coordinator events carry `at` (ms of this incarnation, never backwards) and `wallMs` (display only). */
 export type ClusterEvent =
-  | { kind: "poll"; at: number; wallMs: number; poll: Poll }
+  /** `voucher` is what the poll's `mac` says, if this coordinator has signed it; absent when it has not. */
+  | { kind: "poll"; at: number; wallMs: number; poll: Poll; voucher?: Voucher | null }
   | { kind: "tick"; at: number; wallMs: number }
   /** `by` names who asked, for the event log; `force` overrides the guards that say so. */
   | { kind: "command"; at: number; wallMs: number; command: OperatorRequest; by: string; force: boolean };
@@ -293,6 +306,8 @@ export type OperatorRequest =
   | { kind: "failover"; to: MemberName | null }
   | { kind: "switch"; to: MemberName | null }
   | { kind: "recover" }
+  /** The operator says that the coordinator's storage was restored, or ends the waiting for who has not reported. */
+  | { kind: "coordinator-restored" }
   | { kind: "set-policy"; policy: Policy }
   | { kind: DatasourceRequest; member: MemberName };
 
@@ -321,12 +336,16 @@ export interface Refusal {
     | "no-candidate"
     | "target-not-eligible"
     | "needs-force"
+    | "coordinator-restoring"
     | "wrong-state";
   detail: string;
 }
 
 /** The answer to a poll before the shell adds what only it can make: the MACs and the key of the peer channel. */
-export type ReplyBody = Omit<Reply, "mac" | "leaseEnded" | "peerKey"> & { leaseEndedEpoch: Epoch | null };
+export type ReplyBody = Omit<Reply, "mac" | "leaseEnded" | "peerKey"> & {
+  leaseEndedEpoch: Epoch | null;
+  voucher: Voucher;
+};
 
 export type ClusterEffect =
   /** Insert or replace an operation's record. */
@@ -361,6 +380,8 @@ export interface Founding {
   durability: Durability;
   syncPolicy: SyncPolicy;
   wallMs: number;
+  /** Its members were founded before, by a coordinator whose storage is lost: they report first. */
+  isRestored?: boolean;
 }
 
 /** The state of a dataservice that was just created: nobody has reported, nothing is commanded. */
@@ -373,6 +394,7 @@ export function foundingState(founding: Founding): DurableState {
     released: 0,
     policyVersion: 0,
     rebuildOp: 0,
+    isStray: false,
   };
   return {
     dataservice: founding.dataservice,
@@ -410,8 +432,22 @@ export function foundingState(founding: Founding): DurableState {
     plan: null,
     endlessBelow: 0,
     failoversWallMs: [],
+    restoration: founding.isRestored === true ? { kind: "reporting", ownVersion: 0, known: NOTHING_KNOWN } : null,
   };
 }
+
+const NOTHING_KNOWN: Voucher = {
+  version: 1,
+  epoch: 0,
+  mintedWallMs: 0,
+  op: 0,
+  timeline: 0,
+  policy: "automatic",
+  policyVersion: 1,
+  electorateVersion: 1,
+  syncVersion: 0,
+  aside: [],
+};
 
 /** What a fresh incarnation knows besides what was stored. It has seen no grant: its waits begin now. */
 export function freshLive(generation: number, wallMs: number): LiveState {
@@ -423,11 +459,11 @@ export function freshLive(generation: number, wallMs: number): LiveState {
     phaseAt: 0,
     planAt: 0,
     stepAt: 0,
-    nonceCounter: 0,
+    // From the wall clock on: a storage that was restored has had this generation before, and its nonces.
+    nonceCounter: wallMs,
     hosts: {},
     restarts: {},
     awayUntil: null,
     told: [],
-    behindMembers: false,
   };
 }

@@ -50,7 +50,7 @@ export interface DataserviceView {
   policy: Policy;
   epoch: number;
   primary: MemberName | null;
-  coordinator: { name: string; state: "online"; generation: number };
+  coordinator: { name: string; state: "online" | "restoring" | "restored"; generation: number };
   operation: { op: number; kind: string; step: string } | null;
   datasources: DatasourceView[];
   routers: RouterView[];
@@ -66,11 +66,17 @@ export function statusOf(state: ClusterState, coordinatorName: string): Dataserv
     policy: durable.policy,
     epoch: durable.epoch,
     primary: livingPrimary(state),
-    coordinator: { name: coordinatorName, state: "online", generation: live.generation },
+    coordinator: { name: coordinatorName, state: coordinatorState(state), generation: live.generation },
     operation: operation && { op: operation.op, kind: operation.kind, step: durable.plan?.step.kind ?? phase.kind },
     datasources: Object.values(durable.members).map((record) => datasourceView(state, record)),
     routers: routerViews(state),
   };
+}
+
+/** `restoring` promotes and commands nothing; `restored` waits for an operator to look and to set the policy. */
+function coordinatorState({ durable: { restoration } }: ClusterState): DataserviceView["coordinator"]["state"] {
+  if (restoration === null) return "online";
+  return restoration.kind === "reporting" ? "restoring" : "restored";
 }
 
 function datasourceView(state: ClusterState, record: MemberRecord): DatasourceView {

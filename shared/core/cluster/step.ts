@@ -5,6 +5,7 @@
  * then answers.
  */
 import type { Poll } from "../../domain/messages.ts";
+import type { Voucher } from "../../domain/voucher.ts";
 import { refusePoll } from "./admission.ts";
 import { handleRequest } from "./commands.ts";
 import { observeDatasources } from "./datasources.ts";
@@ -12,6 +13,8 @@ import { nextDeadlineAt } from "./deadline.ts";
 import { assertClusterInvariants } from "./invariants.ts";
 import { countAnew, isEndless, witnessAfter } from "./lease.ts";
 import { replyTo } from "./reply.ts";
+import { noteVoucher } from "./restoration.ts";
+import { voucherOf } from "./restoring.ts";
 import type { ClusterEvent, ClusterState, ClusterStep } from "./state.ts";
 import { advance } from "./succession.ts";
 import { because, beginWork, identity, setIdentity, type Work } from "./work.ts";
@@ -34,13 +37,13 @@ export function nextDeadline(state: ClusterState): number | null {
 }
 
 function refusal(state: ClusterState, event: ClusterEvent) {
-  return event.kind === "poll" ? refusePoll(state, event.poll) : null;
+  return event.kind === "poll" ? refusePoll(state, event.poll, event.voucher ?? null) : null;
 }
 
 function handle(work: Work, event: ClusterEvent): ClusterStep["answer"] {
   switch (event.kind) {
     case "poll":
-      hear(work, event.poll);
+      hear(work, event.poll, event.voucher ?? null);
       settle(work);
       return { kind: "reply", reply: replyTo(work, event.poll) };
     case "tick":
@@ -68,7 +71,7 @@ function passTime(work: Work, event: ClusterEvent): void {
 }
 
 /** Takes in an admitted poll. */
-function hear(work: Work, poll: Poll): void {
+function hear(work: Work, poll: Poll, voucher: Voucher | null): void {
   const name = poll.host;
   const known = work.live.hosts[name];
   noteAbsence(work);
@@ -84,7 +87,7 @@ function hear(work: Work, poll: Poll): void {
   };
   work.live = { ...work.live, hosts: { ...work.live.hosts, [name]: heard } };
   enrol(work, poll);
-  noteRestoredCoordinator(work, poll);
+  noteVoucher(work, poll, voucher);
 }
 
 /** A poll after a silence of everybody, longer than any lease: it was the coordinator that could not be reached. */
@@ -118,28 +121,15 @@ function confirmPolicy(work: Work, { host, policyVersion }: Poll): void {
   if (work.lease && wasEndless && !isEndless(work)) countAnew(work, work.lease);
 }
 
-/** Members that remember more than we do: this state is of the past. Then nobody is promoted and nothing commanded. */
-function noteRestoredCoordinator(work: Work, poll: Poll): void {
-  const { epoch, op, version } = work.durable;
-  const isAhead = poll.epochSeen > epoch || poll.opSeen > op || poll.version > version;
-  if (!isAhead && poll.syncSeen <= work.durable.syncVersion) return;
-  if (work.live.behindMembers) return;
-  because(work, {
-    kind: "coordinator-behind-members",
-    host: poll.host,
-    epochSeen: poll.epochSeen,
-    opSeen: poll.opSeen,
-    version: poll.version,
-  });
-  work.live = { ...work.live, behindMembers: true };
-}
-
 function finish(before: ClusterState, work: Work, answer: ClusterStep["answer"]): ClusterStep {
   const changed = work.durable !== before.durable;
-  const durable = changed ? { ...work.durable, version: before.durable.version + 1 } : before.durable;
+  // A version that a restoration has raised lies above all that was vouched for: no two states share a number.
+  const version = Math.max(before.durable.version, work.durable.version) + 1;
+  const durable = changed ? { ...work.durable, version } : before.durable;
   const state = { durable, lease: work.lease, live: work.live };
   assertClusterInvariants(before, state);
   const confirm = work.confirm || changed;
-  const final = answer.kind === "reply" ? { ...answer, reply: { ...answer.reply, version: durable.version } } : answer;
+  const vouched = { version: durable.version, voucher: voucherOf(durable) };
+  const final = answer.kind === "reply" ? { ...answer, reply: { ...answer.reply, ...vouched } } : answer;
   return { state, effects: work.effects, reasons: work.reasons, confirm, answer: final };
 }

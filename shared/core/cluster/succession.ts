@@ -19,6 +19,8 @@ import { mint } from "./minting.ts";
 import { awaitsPromises, promisedUntil } from "./promises.ts";
 import type { FailoverCause } from "./reason.ts";
 import { advanceRecovery } from "./recover.ts";
+import { advanceRestoration } from "./restoration.ts";
+import { isRestoring } from "./restoring.ts";
 import type { ClusterState, PhaseOf, SwitchPlan } from "./state.ts";
 import { advanceSwitch } from "./switch.ts";
 import { advanceSync, isRevoked, suspect, suspicionAt } from "./sync.ts";
@@ -52,13 +54,13 @@ export function advance(work: Work): void {
 
 function advancePlan(work: Work): void {
   const { plan } = work.durable;
-  if (!plan || work.live.behindMembers) return;
+  if (!plan) return;
   if (plan.kind === "switch") advanceSwitch(work, plan);
   else advanceRecovery(work, plan);
 }
 
 function advanceOnce(work: Work): void {
-  if (work.live.behindMembers) return;
+  if (isRestoring(work)) return advanceRestoration(work);
   const { phase } = work.durable;
   switch (phase.kind) {
     case "founding":

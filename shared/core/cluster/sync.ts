@@ -15,6 +15,7 @@ import type { MemberName } from "../../domain/names.ts";
 import { coversPosition } from "../../domain/position.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { isEndless } from "./lease.ts";
+import { isRestoring } from "./restoring.ts";
 import type { ClusterState, OpenSyncSet, PhaseOf } from "./state.ts";
 import { because, becauseOnce, nextOp, setPhase, type Work } from "./work.ts";
 
@@ -22,7 +23,7 @@ type Reigning = PhaseOf<"reigning">;
 
 /** Brings the sets on as far as what is known allows: told, taken, covered. */
 export function advanceSync(work: Work): void {
-  if (work.durable.durability !== "sync" || work.live.behindMembers) return;
+  if (work.durable.durability !== "sync" || isRestoring(work)) return;
   tellReplicas(work);
   const { phase } = work.durable;
   if (phase.kind !== "reigning" || !phase.opened) return;
@@ -53,6 +54,20 @@ export function openSet(work: Work, { epoch, member: name }: { epoch: number; me
   if (told && version !== told.version) {
     keep(work, { ...told, epoch, primary: name, members: incarnated(work, told.members), from: null });
   }
+}
+
+/**
+ * After a restore nobody knows which sets were in force. All that was acknowledged in earlier epochs is on whoever wrote
+ * last; of what it acknowledged itself any one of the others may hold a part, so all of them must be read, until a set
+ * that is known has covered it. Its version is that of none, and every server is told anew.
+ */
+export function forgetSets(work: Work, { epoch, primary }: { epoch: number; primary: MemberName }): void {
+  if (work.durable.durability !== "sync") return;
+  const others = Object.keys(work.durable.members).filter((name) => name !== primary);
+  const seen = Object.values(work.live.hosts).map((host) => host.poll.syncSeen);
+  const syncVersion = Math.max(work.durable.syncVersion, ...seen);
+  work.durable = { ...work.durable, syncVersion, syncTold: {}, syncSets: [] };
+  keep(work, { version: 0, epoch, primary, k: 1, members: incarnated(work, others), from: null });
 }
 
 /** Nothing was acknowledged in an epoch that its member was never told of, or vouches never to have begun. */

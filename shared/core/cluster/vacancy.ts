@@ -71,6 +71,7 @@ function needsPerson(work: Work, phase: PhaseOf<"vacant">): boolean {
       return missingQuorums(work, eligibleMembers(work, phase)).length > 0;
     case "candidates-diverged":
     case "loss-exceeds-limit":
+    case "coordinator-restored":
     case "operators-word":
     case "promotion-failed":
     case "target-behind":
