@@ -6,7 +6,7 @@ export type DemoOptions =
   | { kind: "help" }
   | { kind: "console" }
   | { kind: "script"; file: string; json: boolean }
-  | { kind: "scenario"; scenario: ScenarioName; runs: number; json: boolean; timeline: boolean };
+  | { kind: "scenario"; scenario: ScenarioName; runs: number; json: boolean; timeline: boolean; sync: boolean };
 
 /** An argument that cannot be used; the message names it, its value and the remedy. */
 export class OptionsError extends Error {}
@@ -22,6 +22,7 @@ applications that write through it. Everything lies in one temporary directory a
                         ${SCENARIOS.slice(0, 4).join(", ")},
                         ${SCENARIOS.slice(4).join(", ")}
   --runs N              so many times, each on a fresh cluster (default 1)
+  --sync                replicate synchronously: one replica acknowledges every commit
   --timeline            show where the milliseconds of each run go
   --json                nothing but JSON on stdout
   --help                this text
@@ -34,26 +35,26 @@ const SPEC = {
   script: { type: "string" },
   json: { type: "boolean" },
   timeline: { type: "boolean" },
+  sync: { type: "boolean" },
   help: { type: "boolean" },
 } as const satisfies ParseArgsConfig["options"];
 
 /** Reads the arguments; throws an OptionsError. */
 export function parseOptions(args: readonly string[]): DemoOptions {
-  const { scenario, script, json = false, timeline = false, help, runs } = valuesOf(args);
+  const { scenario, script, json = false, timeline = false, sync = false, help, runs } = valuesOf(args);
   if (help) return { kind: "help" };
   if (scenario !== undefined && script !== undefined)
     throw new OptionsError("--scenario and --script: give one of them");
-  if (scenario === undefined && (runs !== undefined || timeline)) {
-    throw new OptionsError(
-      `${runs === undefined ? "--timeline" : "--runs"} belongs to --scenario: add one of ${SCENARIOS.join(", ")}`,
-    );
+  if (scenario === undefined && (runs !== undefined || timeline || sync)) {
+    const option = runs !== undefined ? "--runs" : timeline ? "--timeline" : "--sync";
+    throw new OptionsError(`${option} belongs to --scenario: add one of ${SCENARIOS.join(", ")}`);
   }
   if (script !== undefined) return { kind: "script", file: script, json };
   if (scenario === undefined) {
     if (json) throw new OptionsError("--json belongs to --scenario or --script: add one of them");
     return { kind: "console" };
   }
-  return { kind: "scenario", scenario: scenarioOf(scenario), runs: runsOf(runs ?? "1"), json, timeline };
+  return { kind: "scenario", scenario: scenarioOf(scenario), runs: runsOf(runs ?? "1"), json, timeline, sync };
 }
 
 function valuesOf(args: readonly string[]) {

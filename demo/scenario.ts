@@ -27,6 +27,7 @@ export type ScenarioRun = Omit<Measured<Extras>, "figures"> & { figures: Scenari
 /** Runs `scenario` on a cluster that was just started. The cluster stays up; the caller ends it. */
 export async function runScenario(scenario: ScenarioName, cluster: DemoCluster): Promise<ScenarioRun> {
   await cluster.untilOnline();
+  await cluster.untilSettled();
   const clients = new DemoClients({ connectorPort: cluster.connectorPort, holdTimeoutMs: HOLD_TIMEOUT_MS });
   const probe = scenario === "freeze-primary" ? null : new Probe(cluster.servers);
   try {

@@ -11,6 +11,7 @@ import { hasDiverged, livingPrimary } from "./datasources.ts";
 import { isRestoring } from "./restoring.ts";
 import type { PhaseOf, RecoverPlan, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
+import { missingQuorums } from "./sync.ts";
 import { type Work, because, becauseOnce, member, setHost, setIdentity } from "./work.ts";
 
 /** How long a server that was asked whether it is writable may take to answer: a frozen one says nothing at all. */
@@ -218,7 +219,7 @@ function catchUpGoal(work: Work, source: MemberName, server: MemberServerReport)
   return upstream && !followsAlready(server, source) ? { kind: "follow", upstream } : null;
 }
 
-/** Without a primary, stopped servers are started: replicas always, the crashed last primary only when nobody else can. */
+/** Without a primary, stopped servers are started: replicas always, the crashed last primary only when nobody can succeed without it. */
 function startingGoal(
   work: Work,
   phase: PhaseOf<"collecting" | "vacant">,
@@ -230,7 +231,9 @@ function startingGoal(
   if (isWanted(work, phase, name)) return { kind: "start" };
   if (record.reason.kind === "failed-over-to" || !mayRestart(work, name)) return null;
   if (name === phase.deposed || record.role === "primary") {
-    if (eligibleMembers(work, phase).length > 0) return null;
+    // Its own log also answers for those who cannot be asked.
+    const eligible = eligibleMembers(work, phase);
+    if (eligible.length > 0 && missingQuorums(work, eligible).length === 0) return null;
   }
   return restartGoal(work, name);
 }
