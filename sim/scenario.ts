@@ -73,6 +73,8 @@ export interface Scenario {
   hasLateReplies: boolean;
   /** Whether a server says on a replication connection whether it is writable; those before 14 do not. */
   answersUpstream: boolean;
+  /** Whether agents can read the end of a dead server's log. */
+  readsTails: boolean;
   /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
   reservesTimelines: boolean;
 }
@@ -265,6 +267,7 @@ function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" 
     hasLateReplies: random.chance(0.7),
     reservesTimelines: true,
     answersUpstream: random.chance(0.5),
+    readsTails: seededRandom(seed).fork("tails").chance(0.8),
   };
 }
 
