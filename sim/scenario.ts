@@ -75,6 +75,8 @@ export interface Scenario {
   answersUpstream: boolean;
   /** Whether the three clocks of a host run at one rate, so that a host can be slow or fast by all of them. */
   clocksAgree: boolean;
+  /** Whether agents can read the end of a dead server's log. */
+  readsTails: boolean;
   /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
   reservesTimelines: boolean;
 }
@@ -273,6 +275,7 @@ function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" 
     clocksAgree: false,
     reservesTimelines: true,
     answersUpstream: random.chance(0.5),
+    readsTails: seededRandom(seed).fork("tails").chance(0.8),
   };
 }
 

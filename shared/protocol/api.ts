@@ -16,6 +16,7 @@ export const zSettings = z.strictObject({
   silentMs: zMs.optional(),
   suspicionMs: zMs.optional(),
   collectMs: zMs.optional(),
+  salvageMs: zMs.optional(),
   failsafeReturnMs: zMs.optional(),
   failoverMs: zMs.optional(),
   promoteMs: zMs.optional(),

@@ -3,13 +3,13 @@
  * command that carries it keeps its id until the member has answered, so that a repetition is recognised.
  */
 import { isOperatorsWord } from "../../domain/datasource.ts";
-import type { Command, Endpoint, LogPoint, MemberServerReport, Poll, Upstream } from "../../domain/messages.ts";
+import type { Command, Endpoint, LogPoint, MemberServerReport, Peer, Poll, Upstream } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
 import type { ProofKind } from "../../domain/reign.ts";
 import { catchUpFrom, eligibleMembers, freezeMode, ineligible } from "./choose.ts";
 import { hasDiverged, livingPrimary } from "./datasources.ts";
 import { isRestoring } from "./restoring.ts";
-import type { PhaseOf, RecoverPlan, SwitchPlan } from "./state.ts";
+import type { PhaseOf, RecoverPlan, Salvage, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
 import { missingQuorums } from "./sync.ts";
 import { type Work, because, becauseOnce, member, setHost, setIdentity } from "./work.ts";
@@ -39,6 +39,7 @@ type Goal =
   | { kind: "shut"; drainMs: number }
   | { kind: "ask-upstream"; upstream: Upstream }
   | { kind: "rebuild"; upstream: Upstream; fork: LogPoint }
+  | { kind: "fetch-tail"; from: Peer; until: LogPoint }
   | { kind: "promote"; proof: ProofKind; timeline: number }
   | { kind: "freeze"; proof: ProofKind }
   | { kind: "follow"; upstream: Upstream };
@@ -200,6 +201,7 @@ function collectingGoal(
 ): Goal | null {
   if (ineligible(work, phase, name) !== null) return startingGoal(work, phase, name, server);
   if (phase.inquiry.kind === "asking") return askingGoal(work, phase, name);
+  if (phase.salvage.kind === "fetching") return fetchingGoal(work, phase, phase.salvage, name);
   const source = name === phase.target ? catchUpFrom(work, phase) : null;
   if (source !== null) return catchUpGoal(work, source, server);
   const mustFreeze = freezeMode(phase) === "explicit" || server.receiver.state === "streaming";
@@ -212,6 +214,17 @@ function askingGoal(work: Work, { deposed, op }: PhaseOf<"collecting">, name: Me
   const upstream = upstreamAt(work, deposed);
   if (!upstream || name === deposed || isOver(resultOf(work, name, { kind: "ask-upstream", op }))) return null;
   return { kind: "ask-upstream", upstream };
+}
+
+/** Only who is to win fetches the tail: the others follow it afterwards. */
+function fetchingGoal(
+  work: Work,
+  { op }: PhaseOf<"collecting">,
+  { winner, from, until }: Extract<Salvage, { kind: "fetching" }>,
+  name: MemberName,
+): Goal | null {
+  if (name !== winner || isOver(resultOf(work, name, { kind: "fetch-tail", op }))) return null;
+  return { kind: "fetch-tail", from, until };
 }
 
 function catchUpGoal(work: Work, source: MemberName, server: MemberServerReport): Goal | null {
@@ -338,6 +351,8 @@ function deadlineOf(work: Work, goal: Goal): number {
       return ASK_UPSTREAM_MS;
     case "rebuild":
       return settings.recoverMs;
+    case "fetch-tail":
+      return settings.salvageMs;
     case "fence":
       return DEADLINES_MS.fence + goal.patienceMs;
     case "adopt":
