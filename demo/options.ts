@@ -57,7 +57,8 @@ export function parseOptions(args: readonly string[]): DemoOptions {
   if (scenario !== undefined && script !== undefined)
     throw new OptionsError("--scenario and --script: give one of them");
   if (scenario === undefined && (runs !== undefined || writers !== undefined || timeline || sync)) {
-    const misplaced = runs !== undefined ? "--runs" : writers !== undefined ? "--writers" : timeline ? "--timeline" : "--sync";
+    const misplaced =
+      runs !== undefined ? "--runs" : writers !== undefined ? "--writers" : timeline ? "--timeline" : "--sync";
     throw new OptionsError(`${misplaced} belongs to --scenario: add one of ${SCENARIOS.join(", ")}`);
   }
   if (script !== undefined) return { kind: "script", file: script, json };
