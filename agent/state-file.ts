@@ -7,13 +7,13 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { join } from "node:path";
 import { z } from "zod";
 import type { MemberDurable } from "#shared/core/member/state.ts";
-import { zClocks, zReleaseCause, zUpstream } from "#shared/protocol/wire.ts";
+import { zClocks, zName, zReleaseCause, zUpstream } from "#shared/protocol/wire.ts";
 
 const zCount = z.int().min(0);
 const zState = z.strictObject({
   format: z.literal(1),
-  dataservice: z.string(),
-  host: z.string(),
+  dataservice: zName,
+  host: zName,
   startCount: zCount,
   incarnation: z.string().min(1),
   systemId: z.string().nullable(),
@@ -48,6 +48,11 @@ const zLease = z.strictObject({
   lease: z.strictObject({ epoch: zCount, ttlMs: zCount, base: zClocks, bootId: z.string() }).nullable(),
 });
 
+/** Whether one state can be all that: no member attempts or vouches for an epoch that it has not seen. */
+function isConsistent({ attempted, ownEpoch, released, epochSeen }: z.infer<typeof zState>): boolean {
+  return attempted <= epochSeen && released <= epochSeen && (ownEpoch ?? 0) <= attempted;
+}
+
 /** The state file cannot be read or written; the message names it and the remedy. */
 export class StateFileError extends Error {}
 
@@ -67,7 +72,7 @@ export class StateFile {
     const text = readIfThere(this.#stateJson);
     if (text === null) return null;
     const state = parse(text, zState);
-    if (!state) {
+    if (!state || !isConsistent(state)) {
       throw new StateFileError(
         `state file ${this.#stateJson} is damaged or of another format: restore it, or move it away and have this member readmitted`,
       );

@@ -124,8 +124,8 @@ export const zPoll = z.strictObject({
   version: zCount,
   mac: z.string().max(2_048),
   incarnation: z.string().max(64),
-  /** How long this agent may need to fence. */
-  fenceMs: zCount,
+  /** How long this agent may need to fence: the wait for its lease's end grows with it, so it has a bound. */
+  fenceMs: zCount.max(60_000),
   electorateVersion: zCount,
   policyVersion: zCount,
   /** The version of the newest sync set that this member was told. */

@@ -30,7 +30,7 @@ test("what was written is read, lease and all", () => {
 
 test("a state without the newer fields may hold writes of its last epoch, and is not damaged", () => {
   const file = new StateFile(directory);
-  file.write(durable({ attempted: 4, ownEpoch: 0, isDamaged: true }), true);
+  file.write(durable({ epochSeen: 4, attempted: 4, ownEpoch: 0, isDamaged: true }), true);
   expect(file.read()).toMatchObject({ ownEpoch: 0, isDamaged: true });
   const path = join(directory, "state.json");
   const { ownEpoch: _, isDamaged: __, ...older } = JSON.parse(readFileSync(path, "utf8")) as MemberDurable;

@@ -13,6 +13,8 @@ export default defineConfig({
           ADMIN_TOKEN: "administrator-of-the-tests",
           SECRET: "secret-of-the-tests-only",
           ALLOW_INSECURE_WEBHOOKS: "true",
+          // How long the fuzzing goes on: a Worker has no environment of its own.
+          FUZZ_RUNS: process.env["FUZZ_RUNS"] ?? "",
         },
       },
     }),

@@ -1,0 +1,40 @@
+/** Who may not speak for a host: refused with a code, and the state after it is the very same. */
+import { describe, expect, test } from "vitest";
+import type { Poll } from "#shared/domain/messages.ts";
+import { nextPoll, pass, poll, runningCluster, send, streamingPatch, type Cluster } from "./builders.ts";
+
+function refusalOf(cluster: Cluster, sent: Poll): string | null {
+  const before = cluster.state;
+  const { answer } = send(cluster, { kind: "poll", poll: sent });
+  if (answer.kind !== "refused") return null;
+  expect(cluster.state).toBe(before);
+  return answer.refusal.code;
+}
+
+describe("a poll", () => {
+  test("of an earlier start is refused once a later one has spoken", () => {
+    const cluster = runningCluster();
+    const late = nextPoll(cluster, "db2", { seq: 900 });
+    poll(cluster, "db2", { ...streamingPatch("db1"), startCount: 2, seq: 1 });
+    expect(refusalOf(cluster, late)).toBe("second-agent");
+  });
+
+  test("of another server is refused, and one of which the identifier is not known is not", () => {
+    const cluster = runningCluster();
+    expect(refusalOf(cluster, nextPoll(cluster, "db2", { server: { systemId: "7399999999999999999" } }))).toBe(
+      "wrong-system",
+    );
+    expect(refusalOf(cluster, nextPoll(cluster, "db2", { server: { systemId: null } }))).toBeNull();
+  });
+
+  test("that was answered already is refused, and so is one that is older", () => {
+    const cluster = runningCluster();
+    const older = nextPoll(cluster, "db3");
+    pass(cluster, 100);
+    poll(cluster, "db3");
+    poll(cluster, "db3");
+    expect(refusalOf(cluster, older)).toBe("stale-poll");
+    const again = cluster.polls["db3"];
+    expect(again && refusalOf(cluster, again)).toBe("stale-poll");
+  });
+});
