@@ -23,9 +23,11 @@ export class HostClock {
   #sleptMs = 0;
   #asleepSinceMs: number | null = null;
 
-  constructor(world: World, random: Random) {
+  /** `agree`: one oscillator drives all three, as it mostly does; they then err to the same side. */
+  constructor(world: World, random: Random, { agree = false } = {}) {
     this.#world = world;
-    this.#rates = { monoMs: rate(random), bootMs: rate(random), wallMs: rate(random) };
+    const rates = { monoMs: rate(random), bootMs: rate(random), wallMs: rate(random) };
+    this.#rates = agree ? { monoMs: rates.monoMs, bootMs: rates.monoMs, wallMs: rates.monoMs } : rates;
     this.#bootedAtMs = -random.between(1_000, 1e9);
     this.#wallOffsetMs = 1.7e12 + random.between(-1e6, 1e6);
   }

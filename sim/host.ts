@@ -29,7 +29,8 @@ export class Host {
     this.#ports = ports;
     this.name = server.name;
     this.server = server;
-    this.clock = new HostClock(ports.world, ports.random.fork(`clock of ${server.name}`));
+    const agree = ports.scenario.clocksAgree;
+    this.clock = new HostClock(ports.world, ports.random.fork(`clock of ${server.name}`), { agree });
     this.disk = new Disk(freshDurable({ dataservice: "alpha", host: server.name }, `incarnation-of-${server.name}`));
   }
 

@@ -1,5 +1,5 @@
 /** Values that are almost right: one made wrong in a few places, as fast-check chooses. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -52,7 +52,7 @@ const change: fc.Arbitrary<Change> = fc.record({
 });
 
 /** A copy of `base` that differs from it in one to three places. */
-export function mutated<T>(base: T): fc.Arbitrary<unknown> {
+export function mutated(base: unknown): fc.Arbitrary<unknown> {
   return changes.map((list) => changed(base, list));
 }
 

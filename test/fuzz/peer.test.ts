@@ -1,7 +1,7 @@
 /** Junk on the peer channel: nobody is nudged by it, and the channel goes on listening. */
 import { once } from "node:events";
 import { connect } from "node:net";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { PeerChannel } from "../../agent/peer/channel.ts";
 import { sign, SIGNATURE_HEADER, TOLERANCE_MS } from "../../agent/peer/signature.ts";

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { pollOf } from "#shared/core/member/poll.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
@@ -30,13 +30,13 @@ const REPLY = {
     ttlMs: 5_000,
     electorateVersion: 1,
     electorate: ["db1", "db2"],
-    syncSet: { version: 1, k: 0, members: [] },
   },
   leaseEnded: { epoch: 1, mac: "mac" },
   commands: [
     { kind: "follow", ...HEAD, upstream: UPSTREAM },
     { kind: "promote", ...HEAD, id: "9.db1.y", proof: "released", timeline: 2 },
   ],
+  sync: { version: 1, k: 1, members: ["db2"] },
   routes: [
     { service: "read-write", epoch: 1, target: UPSTREAM, hold: false, validMs: 5_000 },
     { service: "read-only", epoch: 1, targets: [UPSTREAM], validMs: 5_000 },

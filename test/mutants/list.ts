@@ -22,6 +22,8 @@ const REPLY = "shared/core/cluster/reply.ts";
 const STEP = "shared/core/cluster/step.ts";
 const SUCCESSION = "shared/core/cluster/succession.ts";
 const SWITCH = "shared/core/cluster/switch.ts";
+const SYNC = "shared/core/cluster/sync.ts";
+const MEMBER_SYNC = "shared/core/member/sync.ts";
 
 /** These fall within few seeds: what a short run looks at. */
 export const QUICK: readonly string[] = [
@@ -633,15 +635,15 @@ export const FAULTS: readonly Fault[] = [
     rule: "CHOOSE-5",
     what: "a named target is not waited for while it catches up",
     file: COLLECTING,
-    search: "if (mayDecide && !isAwaitingTarget)",
-    replace: "if (mayDecide)",
+    search: "if (mayDecide && !isAwaitingTarget &&",
+    replace: "if (mayDecide &&",
   },
   {
     id: "loss-unbounded",
     rule: "CHOOSE-6",
     what: "any loss is accepted",
     file: COLLECTING,
-    search: "if (lost > work.durable.settings.maxLossBytes && !phase.byOperator) {",
+    search: "if (lost > work.durable.settings.maxLossBytes && isLimited) {",
     replace: "if (lost < 0) {",
   },
   {
@@ -809,5 +811,119 @@ export const FAULTS: readonly Fault[] = [
     file: "shared/core/cluster/recover.ts",
     search: "if (!hasDiverged(work, name)) return beginFollowing(work, plan, primary);",
     replace: "if (name !== primary) return beginFollowing(work, plan, primary);",
+  },
+
+  // Synchronous durability.
+  {
+    id: "read-quorum-ignored",
+    rule: "SYNC-1",
+    what: "a successor is chosen without a read quorum of the sets",
+    file: COLLECTING,
+    search: "if (mayDecide && !isAwaitingTarget && hasReadQuorums(work, phase, ready))",
+    replace: "if (mayDecide && !isAwaitingTarget)",
+  },
+  {
+    id: "read-quorum-of-newest",
+    rule: "SYNC-1",
+    what: "only the newest set is asked, though older ones are not covered yet",
+    file: SYNC,
+    search: "return durable.syncSets.flatMap((set): Missing[] => {",
+    replace: "return durable.syncSets.slice(-1).flatMap((set): Missing[] => {",
+  },
+  {
+    id: "read-quorum-too-small",
+    rule: "SYNC-1",
+    what: "one member too few is read",
+    file: SYNC,
+    search: "return k === 0 ? 0 : members.length - k + 1;",
+    replace: "return k === 0 ? 0 : members.length - k;",
+  },
+  {
+    id: "retired-early",
+    rule: "SYNC-1",
+    what: "older sets are forgotten before the newest covers them",
+    file: SYNC,
+    search: "if (holding.length < newest.k) return;",
+    replace: "",
+  },
+  {
+    id: "nobody-covers",
+    rule: "SYNC-1",
+    what: "a set that asks nobody retires those that asked somebody",
+    file: SYNC,
+    search: "!newest || newest.k === 0 || !until) return;",
+    replace: "!newest || !until) return;",
+  },
+  {
+    id: "revoked-unfrozen",
+    rule: "SYNC-1",
+    what: "members that still receive count for the proof `revoked`",
+    file: SYNC,
+    search: 'return receiver?.state === "frozen" && receiver.op === phase.op;',
+    replace: "return receiver !== undefined;",
+  },
+  {
+    id: "revoked-too-few",
+    rule: "SYNC-1",
+    what: "one frozen member of a set proves that the others acknowledge nothing",
+    file: SYNC,
+    search: "return set.k > 0 && frozen >= readQuorum(set);",
+    replace: "return frozen > 0;",
+  },
+  {
+    id: "told-set-not-counted",
+    rule: "SYNC-1",
+    what: "a set that the primary may yet take is not counted",
+    file: SYNC,
+    search: "if (told && version !== told.version) {",
+    replace: "if (told && version < 0) {",
+  },
+  {
+    id: "unsettled-promoted",
+    rule: "SYNC-1",
+    what: "a member is promoted before its server goes by a set",
+    file: CHOOSE,
+    search: 'if (durable.durability === "sync" && !isSettled(state, name) &&',
+    replace: "if (durable.epoch < 0 &&",
+  },
+  {
+    id: "acknowledged-by-another-incarnation",
+    rule: "SYNC-1",
+    what: "a member counts for what an earlier data directory of its acknowledged",
+    file: SYNC,
+    search: 'return incarnation !== "" && durable.identities[name]?.incarnation === incarnation;',
+    replace: "return durable.identities[name] !== undefined || incarnation === name;",
+  },
+  {
+    id: "last-log-of-any-epoch",
+    rule: "SYNC-1",
+    what: "the last primary answers for all sets though its log is of an earlier reign",
+    file: SYNC,
+    search: "if (last !== undefined && ready.includes(last.primary) && ownEpoch === last.epoch) return [];",
+    replace: "if (last !== undefined && ready.includes(last.primary) && ownEpoch >= 0) return [];",
+  },
+  {
+    id: "opened-set-dropped",
+    rule: "SYNC-1",
+    what: "the sets of a reign are dropped with its end",
+    file: SYNC,
+    search: "if (wasGranted && !wasRefused) return;",
+    replace: "",
+  },
+  {
+    id: "synced-when-told",
+    rule: "SYNC-1",
+    what: "a member says that its server goes by a set when it is told, not when it does",
+    file: MEMBER_SYNC,
+    search: "work.live = { ...work.live, sync: { applied: 0, taskId } };",
+    replace: "work.live = { ...work.live, sync: { applied: durable.syncSet.version, taskId } };",
+  },
+  {
+    id: "older-set-taken",
+    rule: "SYNC-1",
+    what: "a member goes back to an older set",
+    file: MEMBER_SYNC,
+    search: "if (sync === null || sync.version <= work.durable.syncSet.version) return;",
+    replace: "if (sync === null || sync.version === work.durable.syncSet.version) return;",
   },
 ];

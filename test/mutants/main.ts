@@ -1,23 +1,25 @@
 /**
  * `npm run -s mutants [-- --only ID,ID] [--quick]`: how well the checkers and the tests of the machines see. Each fault
  * of the list is planted alone in a copy of the machines; the simulator hunts for it, and, where that sees nothing, the
- * tests of the machines. Without `--only` and `--quick` the table docs/MUTANTS.md is written anew.
+ * tests of the machines. What was found is kept in `findings.json`, and docs/MUTANTS.md is written from it; `--quick`
+ * writes neither.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { plant, type Fault } from "./fault.ts";
 import type { Catch } from "./hunt.ts";
 import { FAULTS, QUICK } from "./list.ts";
-import { pageOf, type Verdict } from "./page.ts";
+import { pageOf, type Findings, type Verdict } from "./page.ts";
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const NODE = join(ROOT, "node_modules", "node", "bin", "node");
 /** Ignored by git, and below the packages that the tests need. */
 const COPIES = join(ROOT, ".tsbuild", "mutants");
 const COPIED = ["package.json", "tsconfig.base.json", "shared", "sim", "test/core", "test/domain", "test/mutants"];
+const FINDINGS = join(ROOT, "test", "mutants", "findings.json");
 const QUICK_SEEDS = 150;
 const TESTS_DEADLINE_MS = 300_000;
 
@@ -25,8 +27,8 @@ const { values } = parseArgs({
   options: {
     only: { type: "string" },
     quick: { type: "boolean", default: false },
-    seeds: { type: "string", default: "300" },
-    "other-seeds": { type: "string", default: "60" },
+    seeds: { type: "string", default: "100" },
+    "other-seeds": { type: "string", default: "15" },
   },
 });
 
@@ -37,21 +39,31 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const startedAt = process.hrtime.bigint();
+const startedMs = performance.now();
 const verdicts: Verdict[] = [];
 for (const fault of FAULTS.filter(({ id }) => wanted.includes(id))) {
   const verdict = judge(fault);
   verdicts.push(verdict);
-  console.log(`${fault.id.padEnd(34)} ${told(verdict)}`);
+  console.log(`${fault.id.padEnd(36)} ${told(verdict)}`);
+  if (!values.quick) keep(verdict);
 }
-const tookS = Number(process.hrtime.bigint() - startedAt) / 1e9;
+const tookS = (performance.now() - startedMs) / 1_000;
 const survivors = verdicts.filter(({ by }) => by.kind === "nobody");
 console.log(`${verdicts.length} faults, ${survivors.length} survived, ${Math.round(tookS)} s`);
-if (!values.only && !values.quick) {
-  writeFileSync(join(ROOT, "docs", "MUTANTS.md"), pageOf(verdicts, { seeds: values.seeds, tookS }));
-}
 rmSync(COPIES, { recursive: true, force: true });
 process.exitCode = survivors.length === 0 ? 0 : 1;
+
+/** Kept at once: a long list may be ended in the middle. */
+function keep({ fault, by }: Verdict): void {
+  const findings = { ...readFindings(), [fault.id]: by };
+  const sorted = Object.fromEntries(FAULTS.flatMap(({ id }) => (findings[id] ? [[id, findings[id]]] : [])));
+  writeFileSync(FINDINGS, `${JSON.stringify(sorted, null, 2)}\n`);
+  writeFileSync(join(ROOT, "docs", "MUTANTS.md"), pageOf(FAULTS, sorted));
+}
+
+function readFindings(): Findings {
+  return existsSync(FINDINGS) ? (JSON.parse(readFileSync(FINDINGS, "utf8")) as Findings) : {};
+}
 
 function judge(fault: Fault): Verdict {
   const copy = join(COPIES, fault.id);

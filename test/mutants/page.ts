@@ -2,48 +2,58 @@
 import type { Fault } from "./fault.ts";
 import type { Catch } from "./hunt.ts";
 
+/** Who caught a fault. */
+export type By = { kind: "simulator"; caught: Catch } | { kind: "test"; test: string } | { kind: "nobody" };
+
 export interface Verdict {
   fault: Fault;
-  by: { kind: "simulator"; caught: Catch } | { kind: "test"; test: string } | { kind: "nobody" };
+  by: By;
 }
 
-export function pageOf(verdicts: Verdict[], { seeds, tookS }: { seeds: string; tookS: number }): string {
-  const bySimulator = verdicts.filter(({ by }) => by.kind === "simulator").length;
-  const byTests = verdicts.filter(({ by }) => by.kind === "test").length;
+/** What was found when each fault was last hunted, by its id. */
+export type Findings = Record<string, By>;
+
+export function pageOf(faults: readonly Fault[], findings: Findings): string {
+  const kinds = faults.map(({ id }) => findings[id]?.kind ?? "none");
+  const count = (kind: string): number => kinds.filter((other) => other === kind).length;
   return [
     "# Mutants: what the checkers see",
     "",
-    "Written by `npm run mutants`; do not edit. Each row is one rule made wrong in one place (the patches are in",
-    "`test/mutants/list.ts`). The simulator hunts for it first, with its seeds from 1 on and then in a few worlds of one",
+    "Written by `npm run -s mutants`; do not edit. Each row is one rule made wrong in one place: the patches are in",
+    "`test/mutants/list.ts`. The simulator hunts for it first, with its seeds from 1 on and then in a few worlds of one",
     "trouble each (`test/mutants/worlds.ts`); what no checker stops is given to the tests of the machines. A fault that",
-    "neither sees is a rule that nobody tests.",
+    "neither sees is a rule that nobody tests. `npm run -s mutants -- --only ID,ID` hunts some of them again, with",
+    "`--seeds N` and `--other-seeds M` for longer; `-- --quick` is a check of a few in less than a minute.",
     "",
-    `${verdicts.length} faults: ${bySimulator} caught by the simulator, ${byTests} by a test, ${verdicts.length - bySimulator - byTests} by nobody. Up to ${seeds} seeds`,
-    `in the first world; the whole list took ${Math.ceil(tookS / 60)} minutes on two busy cores.`,
+    `${faults.length} faults: ${count("simulator")} caught by the simulator, ${count("test")} by a test, ${count("nobody")} by nobody${count("none") > 0 ? `, ${count("none")} not hunted yet` : ""}.`,
     "",
     "| fault | rule | what is wrong | caught by | seeds run |",
     "|---|---|---|---|---|",
-    ...verdicts.map(rowOf),
+    ...faults.map((fault) => rowOf(fault, findings[fault.id])),
     "",
   ].join("\n");
 }
 
-function rowOf({ fault, by }: Verdict): string {
-  const cells = [`\`${fault.id}\``, fault.rule, fault.what, ...caughtBy(by)];
+function rowOf({ id, rule, what }: Fault, by: By | undefined): string {
+  const cells = [`\`${id}\``, rule, what, ...caughtBy(by)];
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
 }
 
-function caughtBy(by: Verdict["by"]): [string, string] {
-  switch (by.kind) {
+function caughtBy(by: By | undefined): [string, string] {
+  switch (by?.kind) {
     case "simulator": {
       const { world, seed, rule, what, tried } = by.caught;
       const where = world === "as the seed says" ? `seed ${seed}` : `seed ${seed} of "${world}"`;
-      const broken = what.replaceAll(/^.*?(invariant broken: .*)$/g, "$1");
+      const broken = what.slice(Math.max(0, what.indexOf("invariant broken")));
       return [`${rule === "invariant" ? broken : rule}, ${where}`, String(tried)];
     }
-    case "test":
-      return [`\`${by.test.slice(0, by.test.indexOf(":"))}\`:${by.test.slice(by.test.indexOf(":") + 1)}`, "all"];
+    case "test": {
+      const end = by.test.indexOf(":");
+      return [`\`${by.test.slice(0, end)}\`${by.test.slice(end)}`, "all"];
+    }
     case "nobody":
       return ["**nobody**", "all"];
+    case undefined:
+      return ["not hunted yet", ""];
   }
 }

@@ -21,6 +21,25 @@ export const WORLDS: Record<string, Partial<Scenario>> = {
     faultEveryMs: 2_500,
     answersUpstream: false,
   },
+  // A slow holder, a fast witness, a fence that takes all its time: here the margin is spent.
+  "at the edge": {
+    ...QUIET,
+    durability: "async",
+    faults: ["last-word"],
+    faultEveryMs: 6_000,
+    answersUpstream: false,
+    hasGuardian: false,
+    hasLateReplies: true,
+    clocksAgree: true,
+  },
+  synchronous: { durability: "sync", syncPolicy: { k: 1, onLoss: "block" } },
+  "synchronous, two of them": {
+    ...QUIET,
+    durability: "sync",
+    syncPolicy: { k: 2, onLoss: "degrade" },
+    faults: ["server-partition", "server-crash", "agent-partition", "machine-reboot", "operator-recover"],
+    faultEveryMs: 1_500,
+  },
   "nobody asks the upstream": { answersUpstream: false, hasGuardian: false, hasLateReplies: true },
   "lost agents": {
     ...QUIET,

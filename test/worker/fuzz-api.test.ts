@@ -1,7 +1,7 @@
 /** Requests that nobody would send, by whoever holds which token: answered in the documented shape, and without a trace when refused. */
 import { env } from "cloudflare:workers";
 import { reset } from "cloudflare:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ERRORS, type Problem } from "#shared/protocol/errors.ts";
 import { mutated, runsOf } from "../fuzz/mutate.ts";
