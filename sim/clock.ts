@@ -12,6 +12,15 @@ import type { World } from "./world.ts";
  */
 const RATE_ERROR = 0.035;
 
+/** What drives a machine's clocks: three oscillators, one, or one that errs as far as it may. */
+export type Clockwork = "any" | "agree" | "slow" | "fast";
+
+const RATES = { slow: 1 - RATE_ERROR, fast: 1 + RATE_ERROR } as const;
+
+function allAt(one: number): Clocks {
+  return { monoMs: one, bootMs: one, wallMs: one };
+}
+
 /** The clocks of one machine. */
 export class HostClock {
   bootId = "boot-1";
@@ -23,11 +32,10 @@ export class HostClock {
   #sleptMs = 0;
   #asleepSinceMs: number | null = null;
 
-  /** `agree`: one oscillator drives all three, as it mostly does; they then err to the same side. */
-  constructor(world: World, random: Random, { agree = false } = {}) {
+  constructor(world: World, random: Random, clocks: Clockwork = "any") {
     this.#world = world;
     const rates = { monoMs: rate(random), bootMs: rate(random), wallMs: rate(random) };
-    this.#rates = agree ? { monoMs: rates.monoMs, bootMs: rates.monoMs, wallMs: rates.monoMs } : rates;
+    this.#rates = clocks === "any" ? rates : allAt(clocks === "agree" ? rates.monoMs : RATES[clocks]);
     this.#bootedAtMs = -random.between(1_000, 1e9);
     this.#wallOffsetMs = 1.7e12 + random.between(-1e6, 1e6);
   }
@@ -78,9 +86,10 @@ export class WallClock {
   #rate: number;
   #offsetMs = 1.7e12;
 
-  constructor(world: World, random: Random) {
+  constructor(world: World, random: Random, clocks: Clockwork = "any") {
     this.#world = world;
-    this.#rate = rate(random);
+    const any = rate(random);
+    this.#rate = clocks === "slow" || clocks === "fast" ? RATES[clocks] : any;
   }
 
   read(): number {

@@ -57,7 +57,8 @@ export class Coordinator {
 
   constructor(ports: CoordinatorPorts) {
     this.#ports = ports;
-    this.clock = new WallClock(ports.world, ports.random.fork("clock of the coordinator"));
+    const random = ports.random.fork("clock of the coordinator");
+    this.clock = new WallClock(ports.world, random, ports.scenario.clocks === "opposed" ? "fast" : "any");
     this.stored = { durable: this.#created(false), lease: null, generation: 0 };
     this.start();
   }

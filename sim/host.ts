@@ -29,8 +29,10 @@ export class Host {
     this.#ports = ports;
     this.name = server.name;
     this.server = server;
-    const agree = ports.scenario.clocksAgree;
-    this.clock = new HostClock(ports.world, ports.random.fork(`clock of ${server.name}`), { agree });
+    const { clocks, members } = ports.scenario;
+    const opposed = server.name === members[0]?.name ? "slow" : "fast";
+    const clockwork = clocks === "opposed" ? opposed : clocks;
+    this.clock = new HostClock(ports.world, ports.random.fork(`clock of ${server.name}`), clockwork);
     this.disk = new Disk(freshDurable({ dataservice: "alpha", host: server.name }, `incarnation-of-${server.name}`));
   }
 

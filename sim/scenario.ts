@@ -73,12 +73,15 @@ export interface Scenario {
   hasLateReplies: boolean;
   /** Whether a server says on a replication connection whether it is writable; those before 14 do not. */
   answersUpstream: boolean;
-  /** Whether the three clocks of a host run at one rate, so that a host can be slow or fast by all of them. */
-  clocksAgree: boolean;
   /** Whether agents can read the end of a dead server's log. */
   readsTails: boolean;
   /** How long what a primary writes may be on its way to a replica: the longer, the more only its own disk holds. */
   streamsTakeMs: number;
+  /**
+   * Whether the three clocks of a host run at one rate, so that a host can be slow or fast by all of them; `opposed`: the
+   * first primary as slow, and everybody else as fast, as the guarantees allow for.
+   */
+  clocks: "any" | "agree" | "opposed";
   /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
   reservesTimelines: boolean;
 }
@@ -97,13 +100,13 @@ export function scenarioOf(seed: number): Scenario {
   const storage = seededRandom(seed).fork("storage lost");
   if (storage.chance(1 / 8)) return { ...any, ...lostStorage(storage, any) };
   if (any.durability === "sync" && random.chance(0.6)) return { ...any, ...quorumHunt(random) };
-  if (random.chance(1 / 6)) return { ...any, ...leaseHunt(random), clocksAgree: doClocksAgree(seed) };
+  if (random.chance(1 / 6)) return { ...any, ...leaseHunt(random), clocks: clocksOf(seed) };
   return random.chance(1 / 4) ? { ...any, ...busyOperators(random) } : any;
 }
 
-/** Where the ends of leases are attacked, half of the hosts have one oscillator each. Drawn apart. */
-function doClocksAgree(seed: number): boolean {
-  return seededRandom(seed).fork("clocks that agree").chance(0.5);
+/** How wrong the clocks are where the ends of leases are attacked. Drawn apart. */
+function clocksOf(seed: number): Scenario["clocks"] {
+  return seededRandom(seed).fork("clocks").pick(["any", "agree", "opposed"]);
 }
 
 /** One world in three is synchronous. Drawn apart, so that everything else about a seed stays as it was. */
@@ -274,7 +277,7 @@ function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" 
     hasTunnel: seed % 2 === 0,
     onlyCoordinatorFailsFromMs: null,
     hasLateReplies: random.chance(0.7),
-    clocksAgree: false,
+    clocks: "any",
     reservesTimelines: true,
     answersUpstream: random.chance(0.5),
     streamsTakeMs: seededRandom(seed).fork("streams").pick([8, 8, 8, 300]),

@@ -6,6 +6,7 @@ import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { pollOf } from "#shared/core/member/poll.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
+import type { Reply } from "#shared/domain/messages.ts";
 import { zReply } from "#shared/protocol/wire.ts";
 import { CoordinatorClient } from "../../agent/coordinator-client.ts";
 import { clocksAt } from "../core/builders.ts";
@@ -16,7 +17,7 @@ const RUNS = runsOf(150, process.env["FUZZ_RUNS"]);
 
 const HEAD = { id: "9.db1.x", op: 9, epoch: 1, deadlineMs: 1_000 };
 const UPSTREAM = { member: "db2", host: "db2.example", port: 5432 };
-const REPLY = {
+const REPLY: Reply = {
   protocol: 1,
   answersSeq: 1_000,
   nonce: "1.1",
@@ -30,6 +31,7 @@ const REPLY = {
     ttlMs: 5_000,
     electorateVersion: 1,
     electorate: ["db1", "db2"],
+    promiseBindsMs: 7_000,
   },
   leaseEnded: { epoch: 1, mac: "mac" },
   commands: [

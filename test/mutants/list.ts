@@ -22,6 +22,9 @@ const REPLY = "shared/core/cluster/reply.ts";
 const STEP = "shared/core/cluster/step.ts";
 const SUCCESSION = "shared/core/cluster/succession.ts";
 const SWITCH = "shared/core/cluster/switch.ts";
+const RESTORATION = "shared/core/cluster/restoration.ts";
+const PROMISES = "shared/core/cluster/promises.ts";
+const MEMBER_PROMISES = "shared/core/member/promises.ts";
 const SYNC = "shared/core/cluster/sync.ts";
 const MEMBER_SYNC = "shared/core/member/sync.ts";
 
@@ -61,8 +64,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "ID-3",
     what: "an agent that lost its state is taken for the one that was enrolled",
     file: ADMISSION,
-    search: "if (poll.incarnation !== identity.incarnation && !isRebuilding(state, poll)) {",
-    replace: "if (poll.incarnation === null) {",
+    search: "if (poll.incarnation !== identity.incarnation && !isRebuilding(state, poll) &&",
+    replace: "if (poll.incarnation === null &&",
   },
   {
     id: "other-system",
@@ -108,8 +111,8 @@ export const FAULTS: readonly Fault[] = [
     id: "restore-not-noticed",
     rule: "ID-9",
     what: "a coordinator that knows less than a member goes on deciding",
-    file: STEP,
-    search: "work.live = { ...work.live, behindMembers: true };",
+    file: RESTORATION,
+    search: "if (voucher && isBeyond(work.durable, voucher)) learn(work, poll, voucher);",
     replace: "",
   },
   {
@@ -453,7 +456,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "OPEN-9",
     what: "a promotion takes the next timeline that its server does not know",
     file: MINTING,
-    search: "nextTimeline(work.durable.reigns, position)",
+    search: "nextTimeline(work.durable.reigns, position, seen)",
     replace: "position.timeline + 1",
   },
   {
@@ -471,8 +474,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "PROOF-1",
     what: "a reign is over as soon as its end has been decided",
     file: SUCCESSION,
-    search: "if (!wasGranted || isExpired(work, phase.epoch))",
-    replace: "if (!wasGranted || phase.epoch > 0)",
+    search: "if ((!wasGranted || isExpired(work, phase.epoch)) &&",
+    replace: "if ((!wasGranted || phase.epoch > 0) &&",
   },
   {
     id: "writable-not-fenced",
@@ -750,8 +753,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "STATE-1",
     what: "a report brings back who was put aside by an operator",
     file: DATASOURCES,
-    search: 'if (phase.kind === "founding" || isOperatorsWord(record.reason)) return;',
-    replace: 'if (phase.kind === "founding") return;',
+    search: 'if (phase.kind === "founding" || isOperatorsWord(record.reason) || isRestoring(work)) return;',
+    replace: 'if (phase.kind === "founding" || isRestoring(work)) return;',
   },
   {
     id: "shunned-comes-back",
@@ -801,8 +804,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "RECOVER-3",
     what: "a rebuilt member keeps its own epoch",
     file: MEMBER,
-    search: "incarnation, ownEpoch: 0, frozenOp: null",
-    replace: "incarnation, frozenOp: null",
+    search: "      ownEpoch: 0,\n",
+    replace: "",
   },
   {
     id: "rejoined-as-if-nothing",
@@ -925,5 +928,146 @@ export const FAULTS: readonly Fault[] = [
     file: MEMBER_SYNC,
     search: "if (sync === null || sync.version <= work.durable.syncSet.version) return;",
     replace: "if (sync === null || sync.version === work.durable.syncSet.version) return;",
+  },
+
+  // Without the coordinator.
+  {
+    id: "promise-binds-nobody",
+    rule: "ALONE-4",
+    what: "a member that has promised is opened by `expired` all the same",
+    file: MEMBER_PROMISES,
+    search: "return durable.promise !== null && promiseLeftMs(durable.promise, live.bootId, clocks) > 0;",
+    replace: "return durable.promise === null && live.bootId === String(clocks);",
+  },
+  {
+    id: "promise-and-revoked",
+    rule: "ALONE-4",
+    what: "a promise does not bind against `revoked`",
+    file: MEMBER_PROMISES,
+    search: 'if (proof !== "expired" && proof !== "revoked") return false;',
+    replace: 'if (proof !== "expired") return false;',
+  },
+  {
+    id: "giver-counts-most",
+    rule: "ALONE-4",
+    what: "the giver of a promise counts by its largest clock",
+    file: MEMBER_PROMISES,
+    search: "bindsMs - smallestElapsedMs(base, clocks)",
+    replace: "bindsMs - largestElapsedMs(base, clocks)",
+  },
+  {
+    id: "sync-not-promise",
+    rule: "ALONE-4",
+    what: "a promise is not synced before it is given",
+    file: MEMBER,
+    search: 'new Set(["lease", "version", "mac"])',
+    replace: 'new Set(["lease", "version", "mac", "promise"])',
+  },
+  {
+    id: "promise-over-with-restart",
+    rule: "ALONE-4",
+    what: "a promise is over when another kernel has booted",
+    file: MEMBER_PROMISES,
+    search: "return bootId === boot ? bindsMs - smallestElapsedMs(base, clocks) : bindsMs;",
+    replace: "return bootId === boot ? bindsMs - smallestElapsedMs(base, clocks) : 0;",
+  },
+  {
+    id: "promised-from-newest",
+    rule: "ALONE-4",
+    what: "the holder counts from the newest of its requests",
+    file: MEMBER_PROMISES,
+    search: "Math.min(...known.map((reading) => reading[clock]))",
+    replace: "Math.max(...known.map((reading) => reading[clock]))",
+  },
+  {
+    id: "majority-suffices",
+    rule: "ALONE-4",
+    what: "half of the electorate's promises are enough",
+    file: MEMBER_PROMISES,
+    search: "if (known.length < readings.length) return null;",
+    replace: "if (known.length * 2 < readings.length) return null;",
+  },
+  {
+    id: "promised-while-opening",
+    rule: "ALONE-4",
+    what: "a member that is being opened promises not to be",
+    file: MEMBER_PROMISES,
+    search: 'if (phase.kind === "opening" || phase.kind === "open") return "promotion-under-way";',
+    replace: "",
+  },
+  {
+    id: "promised-when-frozen",
+    rule: "ALONE-4",
+    what: "a member that was frozen for a successor promises to the one before",
+    file: MEMBER_PROMISES,
+    search:
+      'if (durable.frozenOp !== null && (durable.frozenEpoch ?? durable.epochSeen) >= epoch) return "frozen-for-a-successor";',
+    replace: "",
+  },
+  {
+    id: "promised-to-the-past",
+    rule: "ALONE-4",
+    what: "a member promises to the holder of an epoch that is over",
+    file: MEMBER_PROMISES,
+    search: 'if (epoch < seen || epoch <= durable.attempted || epoch <= durable.released) return "epoch-superseded";',
+    replace: "if (epoch < seen - seen) return null;",
+  },
+  {
+    id: "promise-shortened",
+    rule: "ALONE-4",
+    what: "a newer promise shortens an older one",
+    file: MEMBER_PROMISES,
+    search: "const bindsMs = Math.max(request.bindsMs, Math.ceil(leftMs));",
+    replace: "const bindsMs = Math.min(request.bindsMs, Math.max(request.bindsMs, Math.ceil(leftMs)));",
+  },
+  {
+    id: "time-against-promises",
+    rule: "ALONE-4",
+    what: "time ends a reign while promises for it run",
+    file: PROMISES,
+    search: "if (promisedUntil(work) === null) return false;",
+    replace: "return false;",
+  },
+  {
+    id: "refused-crown-proves",
+    rule: "ALONE-4",
+    what: "a crown that was refused proves that the holder before has laid his down",
+    file: PROMISES,
+    search: 'if (!before || released < before.epoch) return "expired";',
+    replace: "",
+  },
+
+  // A coordinator of the past.
+  {
+    id: "restated-early",
+    rule: "ID-9",
+    what: "the state is restated before every member has reported",
+    file: RESTORATION,
+    search: "if (names.every((name) => hasReported(work, name) && isAtRest(work, name))) restate(work, []);",
+    replace: "if (names.some((name) => hasReported(work, name) && isAtRest(work, name))) restate(work, []);",
+  },
+  {
+    id: "restored-in-automatic",
+    rule: "ID-9",
+    what: "a restored coordinator decides by itself before an operator has spoken",
+    file: RESTORATION,
+    search: 'const policy = known.policy === "maintenance" ? "maintenance" : "manual";',
+    replace: 'const policy = known.policy === "maintenance" ? "maintenance" : "automatic";',
+  },
+  {
+    id: "holder-of-any-epoch",
+    rule: "ID-9",
+    what: "a restored coordinator extends the lease of an epoch that was succeeded",
+    file: "shared/core/cluster/restoring.ts",
+    search: "return attempted >= known.epoch &&",
+    replace: "return attempted > 0 &&",
+  },
+  {
+    id: "numbers-not-raised",
+    rule: "ID-9",
+    what: "a restored coordinator gives out operation numbers again",
+    file: RESTORATION,
+    search: "op: Math.max(work.durable.op, op),\n",
+    replace: "",
   },
 ];

@@ -21,7 +21,7 @@ export const WORLDS: Record<string, Partial<Scenario>> = {
     faultEveryMs: 2_500,
     answersUpstream: false,
   },
-  // A slow holder, a fast witness, a fence that takes all its time: here the margin is spent.
+  // A slow holder, fast witnesses, a fast coordinator: here the margin is spent.
   "at the edge": {
     ...QUIET,
     durability: "async",
@@ -30,7 +30,7 @@ export const WORLDS: Record<string, Partial<Scenario>> = {
     answersUpstream: false,
     hasGuardian: false,
     hasLateReplies: true,
-    clocksAgree: true,
+    clocks: "opposed",
   },
   synchronous: { durability: "sync", syncPolicy: { k: 1, onLoss: "block" } },
   "synchronous, two of them": {
