@@ -144,6 +144,7 @@ const REPLY = {
   policyVersion: 1,
   lease: null,
   leaseEnded: null,
+  sync: null,
   commands: [],
   routes: [],
   peers: [],

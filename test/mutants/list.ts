@@ -471,8 +471,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "PROOF-1",
     what: "a reign is over as soon as its end has been decided",
     file: SUCCESSION,
-    search: "if (!wasGranted || isExpired(work, phase.epoch))",
-    replace: "if (!wasGranted || phase.epoch > 0)",
+    search: "const isTimedOut = !wasGranted || (isExpired(work, phase.epoch) && hasElectorate(work, phase));",
+    replace: "const isTimedOut = true;",
   },
   {
     id: "writable-not-fenced",
@@ -545,7 +545,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "CHOOSE-1",
     what: "members outside the electorate are promoted",
     file: CHOOSE,
-    search: "if (!record || !durable.electorate.members.includes(name))",
+    search: "if (!record || (!isElectable(state, name) && !isAsserted))",
     replace: "if (!record)",
   },
   {
@@ -801,8 +801,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "RECOVER-3",
     what: "a rebuilt member keeps its own epoch",
     file: MEMBER,
-    search: "incarnation, ownEpoch: 0, frozenOp: null",
-    replace: "incarnation, frozenOp: null",
+    search: "      ownEpoch: 0,\n      frozenOp: null,",
+    replace: "      frozenOp: null,",
   },
   {
     id: "rejoined-as-if-nothing",
