@@ -26,7 +26,7 @@ export function upgraded(stored: StoredState): StoredState {
   };
 }
 
-const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false };
+const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false, readmitOp: 0, assumedEpoch: 0 };
 
 function upgradedPhase(phase: Phase): Phase {
   switch (phase.kind) {
