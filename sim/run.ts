@@ -146,7 +146,7 @@ function readmitForgetful({ coordinator, hosts }: Stage): void {
     if (known === null || known === disk.written.incarnation) continue;
     const { phase } = coordinator.stored.durable;
     // A lease without an end is ended by nobody else: its server was stopped when the file was lost.
-    const reigns = phase.kind === "reigning" && phase.primary === name;
+    const reigns = (phase.kind === "reigning" || phase.kind === "deposing") && phase.primary === name;
     if (reigns) coordinator.command({ kind: "failover", to: null }, true);
     else coordinator.command({ kind: "datasource-recover", member: name }, true);
   }

@@ -66,8 +66,9 @@ export function isHolder({ durable }: Pick<ClusterState, "durable">, poll: Poll)
   const { attempted, released, server } = poll;
   const wasReleased = (durable.identities[poll.host]?.released ?? 0) >= attempted;
   if (server?.phase !== "open" || attempted === 0 || released >= attempted || wasReleased) return false;
-  // In MAINTENANCE it believes that no time ends its lease.
-  return attempted >= known.epoch && ((poll.leaseRemainingMs ?? 0) > 0 || known.policy === "maintenance");
+  // Its machine looks at the time before it speaks: who calls itself open is covered, by its lease, by promises, or in
+  // MAINTENANCE without an end.
+  return attempted >= known.epoch && poll.leaseRemainingMs !== null;
 }
 
 /** The last epoch in which a member's log may hold writes of its own: what it says, or what it has forgotten. */
