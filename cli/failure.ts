@@ -69,7 +69,7 @@ export const REMEDIES: Record<ErrorCode, string> = {
   "stale-poll": "nothing to do: a newer poll has been answered",
   "second-agent": "stop the other agent of this host",
   "wrong-system": "point the agent at the server that was founded",
-  "wrong-incarnation": "readmit the member",
+  "wrong-incarnation": "`set force true`, `datasource MEMBER recover` readmits an agent that has lost its state file",
   "not-founded": "start the agent of every member: founding waits until each has reported",
   "primary-is-healthy": "a primary that serves is moved with `rex switch`; to depose it: `rex datasource PRIMARY fail`",
   "primary-is-live": "move it first with `rex switch`, or add --force if all writing is meant to stop",

@@ -96,6 +96,11 @@ export class Checkers {
     this.violation ??= { rule, what, timeMs: this.#world.nowMs };
   }
 
+  /** A member lost its memory: what it was bound by is the coordinator's to remember. */
+  forgot(name: string): void {
+    this.#bounds.delete(name);
+  }
+
   /** The coordinator's storage is one of the past: what was minted since then is forgotten, and may be minted again. */
   restored({ epoch }: DurableState): void {
     for (const opened of this.#openers.keys()) if (opened > epoch) this.#openers.delete(opened);

@@ -34,6 +34,7 @@ const COPIES = 6;
 interface Incarnation {
   state: ClusterState;
   lastWallMs: number;
+  at: number;
   alarm: Appointment | null;
 }
 
@@ -88,7 +89,12 @@ export class Coordinator {
     this.stored = { ...this.stored, generation };
     const wallMs = this.clock.read();
     const { durable, lease } = this.stored;
-    this.#current = { state: { durable, lease, live: freshLive(generation, wallMs) }, lastWallMs: wallMs, alarm: null };
+    this.#current = {
+      state: { durable, lease, live: freshLive(generation, wallMs) },
+      lastWallMs: wallMs,
+      at: 0,
+      alarm: null,
+    };
     this.#ports.world.note("coordinator", `incarnation ${generation}`);
     this.#wakeLater(this.#current);
   }
@@ -156,9 +162,10 @@ export class Coordinator {
 
   #time(incarnation: Incarnation): { at: number; wallMs: number } {
     const wallMs = this.clock.read();
-    const at = incarnation.state.live.at + Math.max(0, wallMs - incarnation.lastWallMs);
+    // Time passes with an event that is refused, too.
+    incarnation.at += Math.max(0, wallMs - incarnation.lastWallMs);
     incarnation.lastWallMs = wallMs;
-    return { at, wallMs };
+    return { at: incarnation.at, wallMs };
   }
 
   /** Steps and keeps; null when the answer may not leave. */

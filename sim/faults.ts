@@ -95,6 +95,8 @@ function strike(ports: FaultPorts, kind: FaultKind, host: Host): void {
     case "coordinator-disk-lost":
       // Where nothing was founded yet, a creation anew is no restore.
       return coordinator.stored.durable.epoch > 0 ? coordinator.restore(null) : undefined;
+    case "state-file-lost":
+      return loseState(ports, host);
     case "coordinator-wall-step":
       return coordinator.clock.step(wallStep(random));
     case "operator-fail":
@@ -124,6 +126,18 @@ const DATASOURCE_REQUESTS = [
   "datasource-online",
   "datasource-offline",
 ] as const;
+
+/** An agent loses its state file; sooner or later an operator has it readmitted. */
+function loseState({ world, random, coordinator }: FaultPorts, host: Host): void {
+  // An unfounded agent fences nothing: its server must not be able to write, or its owner must have stopped it.
+  if (!host.isManaged || !host.isOn || host.isHalted) return;
+  host.server.kill();
+  host.loseState(`incarnation-of-${host.name}-${world.nowMs.toFixed(0)}`, random.between(10, 3_000));
+  world.after(random.between(100, 6_000), () => {
+    if (host.server.life === null && host.isOn) host.server.start(200);
+    coordinator.command({ kind: "datasource-recover", member: host.name }, true);
+  });
+}
 
 /** What an operator does who means it. */
 function byForce({ random, coordinator }: FaultPorts, host: Host): void {

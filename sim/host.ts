@@ -65,6 +65,15 @@ export class Host {
     this.#ports.world.after(downMs, () => this.startAgent());
   }
 
+  /** The agent's process ends, and its state file is gone when it is started again. */
+  loseState(incarnation: string, downMs: number): void {
+    this.#ports.world.note(this.name, "state file lost");
+    this.server.standbySignal = true;
+    this.disk.write(freshDurable({ dataservice: "alpha", host: this.name }, incarnation), true);
+    this.#ports.checkers.forgot(this.name);
+    this.crashAgent(downMs);
+  }
+
   pause(forMs: number): void {
     if (this.isHalted) return;
     this.#ports.world.note(this.name, "agent paused");

@@ -57,7 +57,7 @@ function hasEligible(durable: DurableState, hosts: Host[]): boolean {
   return hosts.some((host) => {
     const { reason } = durable.members[host.name] as MemberRecord;
     const isOut = isOperatorsWord(reason) || reason.kind === "failed-over-to" || host.disk.written.isDamaged;
-    if (isOut || !isOfThisLine(durable, host)) return false;
+    if (isOut || hasForgotten(durable, host) || !isOfThisLine(durable, host)) return false;
     // By the logs themselves: who holds what the last holder lacks is of no use without a person.
     const { phase } = durable;
     const last = hosts.find(
@@ -68,9 +68,14 @@ function hasEligible(durable: DurableState, hosts: Host[]): boolean {
   });
 }
 
+/** Whether its agent has lost its state, and nobody has readmitted it. */
+function hasForgotten({ identities }: DurableState, { name, disk }: Host): boolean {
+  return identities[name]?.incarnation !== disk.written.incarnation;
+}
+
 /** Whether the last epoch in which a member may have written is an ancestor of the current one. */
 function isOfThisLine(durable: DurableState, host: Host): boolean {
-  const { ownEpoch } = host.disk.written;
+  const ownEpoch = Math.max(host.disk.written.ownEpoch, durable.identities[host.name]?.assumedEpoch ?? 0);
   return ownEpoch === 0 || ancestry(durable.reigns, durable.epoch).some((reign) => reign.epoch === ownEpoch);
 }
 

@@ -140,6 +140,19 @@ function calm({ world, network, coordinator, hosts }: Stage): void {
   }
 }
 
+/** An agent that lost its state file is refused until an operator takes it for the member's. */
+function readmitForgetful({ coordinator, hosts }: Stage): void {
+  for (const { name, disk } of hosts) {
+    const known = coordinator.stored.durable.identities[name]?.incarnation ?? null;
+    if (known === null || known === disk.written.incarnation) continue;
+    const { phase } = coordinator.stored.durable;
+    // A lease without an end is ended by nobody else: its server was stopped when the file was lost.
+    const reigns = (phase.kind === "reigning" || phase.kind === "deposing") && phase.primary === name;
+    if (reigns) coordinator.command({ kind: "failover", to: null }, true);
+    else coordinator.command({ kind: "datasource-recover", member: name }, true);
+  }
+}
+
 /** Waits for rest; failing that, liveness is broken. */
 function heal(stage: Stage): Rest {
   const { world, checkers, coordinator, hosts } = stage;
@@ -148,6 +161,11 @@ function heal(stage: Stage): Rest {
   let rest: Rest = { kind: "unsettled", why: "not looked at yet" };
   while (world.nowMs < endMs && checkers.violation === null) {
     world.runUntil(world.nowMs + LOOK_EVERY_MS, () => checkers.violation !== null);
+    readmitForgetful(stage);
+    // One whose agent is refused reports to nobody: after a while its operator goes on without it.
+    if (coordinator.stored.durable.restoration?.kind === "reporting" && world.nowMs > endMs - HEALING_MS / 2) {
+      coordinator.command({ kind: "coordinator-restored" }, true);
+    }
     // An operator looks at what a restored coordinator has found, and takes the dataservice back.
     if (coordinator.stored.durable.restoration?.kind === "unconfirmed") {
       coordinator.command({ kind: "set-policy", policy: "automatic" });

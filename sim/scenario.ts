@@ -36,8 +36,8 @@ export const FAULT_KINDS = [
 /** What any world may hold: an absence of many seconds has worlds of its own. */
 const ANY_FAULTS = FAULT_KINDS.filter((kind) => kind !== "coordinator-away");
 
-/** What happens to a coordinator's storage: only where a scenario is about that. */
-export const STORAGE_FAULTS = ["coordinator-restore", "coordinator-disk-lost"] as const;
+/** What happens to what somebody must not forget: only where a scenario is about that. */
+export const STORAGE_FAULTS = ["coordinator-restore", "coordinator-disk-lost", "state-file-lost"] as const;
 
 export type FaultKind = (typeof FAULT_KINDS)[number] | (typeof STORAGE_FAULTS)[number];
 

@@ -38,6 +38,7 @@ const KINDS: Record<StoredReason["kind"], true> = {
   "coordinator-behind-members": true,
   "coordinator-restated": true,
   "member-strayed": true,
+  "agent-readmitted": true,
   "agent-started": true,
   "founding-blocked": true,
   founded: true,

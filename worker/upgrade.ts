@@ -29,7 +29,7 @@ export function upgraded(stored: StoredState): StoredState {
 
 /** Its list had never changed. */
 const WITHOUT_CHANGES = { unconfirmed: [] };
-const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false };
+const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false, readmitOp: 0, assumedEpoch: 0 };
 
 function upgradedPhase(phase: Phase): Phase {
   switch (phase.kind) {

@@ -11,7 +11,7 @@ const ACTIONS = {
   welcome: { isExpert: true, isForceable: true },
   online: { isExpert: false, isForceable: false },
   offline: { isExpert: false, isForceable: true },
-  recover: { isExpert: false, isForceable: false },
+  recover: { isExpert: false, isForceable: true },
 } as const;
 
 type Action = keyof typeof ACTIONS;
@@ -30,6 +30,7 @@ export const DATASOURCE: CommandSpec = {
     "online   takes it in again after `offline`",
     "offline  takes it out for now; in AUTOMATIC it comes back by itself",
     "recover  brings a FAILED or SHUNNED one back as a replica, a former primary too",
+    "         With force also one whose agent has lost its state file: it is readmitted",
     "With force the living primary can be shunned or taken offline: it is fenced, and nothing takes over.",
   ],
   example: "datasource db1 recover",

@@ -187,7 +187,8 @@ export const zOperatorCommand = z.discriminatedUnion("command", [
   z.strictObject({ command: z.literal("datasource-welcome"), member: zName, force: zForce }),
   z.strictObject({ command: z.literal("datasource-online"), member: zName }),
   z.strictObject({ command: z.literal("datasource-offline"), member: zName, force: zForce }),
-  z.strictObject({ command: z.literal("datasource-recover"), member: zName }),
+  /** With `force` an agent that has lost its state file is taken for this member's: it is readmitted. */
+  z.strictObject({ command: z.literal("datasource-recover"), member: zName, force: zForce }),
 ]);
 
 /** `PUT /v1/dataservices/{s}/policy`: the same as the command `set-policy`. */

@@ -31,7 +31,7 @@ describe("what is typed wrongly", () => {
     [["datasource", "db2", "frobnicate"], "usage", /usage: datasource MEMBER \{fail\|shun\|/],
     [["datasource", "db2"], "usage", /usage: datasource MEMBER \{/],
     [["datasource", "db2", "shun", "now"], "usage", /usage: datasource/],
-    [["datasource", "db2", "recover", "--force"], "usage", /leave --force out/],
+    [["datasource", "db2", "online", "--force"], "usage", /leave --force out/],
     [["switch", "db2"], "usage", /usage: switch \[to MEMBER\]/],
     [["switch", "to", "../db2"], "usage", /lower-case/],
     [["recover", "db2"], "usage", /usage: recover/],

@@ -117,6 +117,7 @@ describe("a coordinator restored to the past", () => {
     const early = ask(cluster, { kind: "coordinator-restored" }, { force: true });
     expect(early.answer).toMatchObject({ refusal: { code: "coordinator-restoring" } });
     pass(cluster, WAIT_MS);
+    for (const host of ["db3", "db4"]) poll(cluster, host);
     const forced = ask(cluster, { kind: "coordinator-restored" }, { force: true });
     expect(forced.reasons).toContainEqual(
       expect.objectContaining({ kind: "coordinator-restated", primary: null, waived: ["db1", "db2"] }),

@@ -454,7 +454,7 @@ it("refuses everything with a remedy while a secret is missing", async () => {
 it("grants a lease whose version and end are authenticated by keys that storage does not hold", async () => {
   const service = await foundedService();
   const { reply } = service.members.db1;
-  expect(macsOf(env.SECRET).vouched("alpha", reply?.mac ?? "")).toMatchObject({ version: reply?.version, epoch: 0 });
+  expect(macsOf(env.SECRET).vouched("alpha", reply?.mac ?? "")).toMatchObject({ version: reply?.version, epoch: 1 });
   expect(macsOf(env.SECRET).vouched("beta", reply?.mac ?? "")).toBeNull();
   expect(macsOf("another").vouched("alpha", reply?.mac ?? "")).toBeNull();
   expect(JSON.stringify(await stored())).not.toContain(reply?.mac);

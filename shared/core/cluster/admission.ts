@@ -22,14 +22,18 @@ export function refusePoll(state: ClusterState, poll: Poll, voucher: Voucher | n
     };
   }
   if (identity.startCount > 0) {
-    if (poll.incarnation !== identity.incarnation && !isRebuilding(state, poll) && !isOfLostTime(state, voucher)) {
+    const isKnown = poll.incarnation === identity.incarnation || isReadmitted(state, poll);
+    if (!isKnown && !isRebuilding(state, poll) && !isOfLostTime(state, voucher)) {
       if (poll.startCount <= identity.startCount) return secondAgent(poll, identity.startCount);
       return {
         code: "wrong-incarnation",
         detail: `the agent of '${poll.host}' comes with other state than the one that was enrolled: it must be readmitted`,
       };
     }
-    if (poll.startCount < identity.startCount) return secondAgent(poll, identity.startCount);
+    // Whoever has forgotten everything has forgotten how often it was started, too.
+    if (poll.startCount < identity.startCount && !isReadmitted(state, poll)) {
+      return secondAgent(poll, identity.startCount);
+    }
   }
   const systemId = poll.server?.systemId ?? null;
   if (identity.systemId !== null && systemId !== null && systemId !== identity.systemId) {
@@ -48,7 +52,7 @@ export function refusePoll(state: ClusterState, poll: Poll, voucher: Voucher | n
     };
   }
   const last = state.live.hosts[poll.host]?.poll;
-  if (last && last.startCount === poll.startCount && poll.seq <= last.seq) {
+  if (last && isSameStart(last, poll) && poll.seq <= last.seq) {
     return { code: "stale-poll", detail: `poll ${poll.seq} of '${poll.host}': ${last.seq} has been answered` };
   }
   return null;
@@ -58,6 +62,21 @@ export function refusePoll(state: ClusterState, poll: Poll, voucher: Voucher | n
 function isRebuilding(state: ClusterState, poll: Poll): boolean {
   const rebuildOp = state.durable.identities[poll.host]?.rebuildOp ?? 0;
   return rebuildOp > 0 && poll.opSeen >= rebuildOp && poll.ownEpoch === 0;
+}
+
+/** An operator has said, by a recovery with force, that the agent with this other state is the right one. */
+export function isReadmitted({ durable }: ClusterState, poll: Poll): boolean {
+  const { incarnation, readmitOp } = durable.identities[poll.host] ?? { incarnation: null, readmitOp: 0 };
+  // What was asked for ends with the operation that asked.
+  const isRecovered = durable.plan?.kind === "recover" && durable.plan.op === readmitOp;
+  const isReopened = durable.phase.kind === "collecting" && durable.phase.target === poll.host;
+  const isWelcomed = durable.phase.kind === "vacant" && durable.phase.welcomed === poll.host;
+  return incarnation !== poll.incarnation && (isWelcomed || (readmitOp > 0 && (isRecovered || isReopened)));
+}
+
+/** Whether two polls are of one process: a start is counted in the state that it began with. */
+export function isSameStart(a: Poll, b: Poll): boolean {
+  return a.startCount === b.startCount && a.incarnation === b.incarnation;
 }
 
 function secondAgent(poll: Poll, seen: number): Refusal {

@@ -9,6 +9,7 @@ import { type Position, comparePositions, coversPosition } from "../../domain/po
 import { lastOpenedEpoch, onLineage, unseenEpochs } from "../../domain/reign.ts";
 import type { Ineligible } from "./reason.ts";
 import { isElectable } from "./electorate.ts";
+import { ownEpochOf } from "./restoring.ts";
 import type { ClusterState, EndProof, PhaseOf } from "./state.ts";
 import { isSettled } from "./sync.ts";
 
@@ -59,7 +60,7 @@ export function ineligible(
   if (!server.position) return "no-position";
   if (durable.durability === "sync" && !isSettled(state, name) && !(phase.isForced && phase.target === name))
     return "sync-unsettled";
-  const { ownEpoch } = host.poll;
+  const ownEpoch = ownEpochOf(state, name);
   if (durable.identities[name]?.isStray) return "not-on-lineage";
   // Whoever attempted an epoch that nobody was seen to open in may have opened in it unseen: its own log then goes on.
   if (unseenEpochs(durable.reigns, phase.epoch).includes(ownEpoch)) return null;

@@ -22,6 +22,7 @@ import { ASK_UPSTREAM_MS } from "./goals.ts";
 import { mint } from "./minting.ts";
 import { whyNobodySucceeds } from "./policy.ts";
 import { beginSalvage, isFetching, tellTail } from "./salvage.ts";
+import { ownEpochOf } from "./restoring.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
 import { awaitsPromises, isOfTime, provenBy } from "./promises.ts";
@@ -296,7 +297,7 @@ function succeed(work: Work, phase: PhaseOf<"collecting">, winner: MemberName): 
 /** The epoch whose log the winner continues. */
 function parentOf(work: Work, { epoch, isForced }: PhaseOf<"collecting">, winner: MemberName): number {
   const { reigns } = work.durable;
-  const ownEpoch = work.live.hosts[winner]?.poll.ownEpoch ?? 0;
+  const ownEpoch = ownEpochOf(work, winner);
   // What an operator has put in place by force goes on with its own past, whatever line that is of.
   const isOwn = unseenEpochs(reigns, epoch).includes(ownEpoch) || (isForced && ownEpoch > 0);
   return isOwn ? ownEpoch : lastOpenedEpoch(reigns, epoch);

@@ -5,7 +5,7 @@
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { onLineage } from "../../domain/reign.ts";
-import { isRestoring } from "./restoring.ts";
+import { isRestoring, ownEpochOf } from "./restoring.ts";
 import type { ClusterState, LiveHost, MemberRecord } from "./state.ts";
 import { member, setHost, setMember, setState, type Work } from "./work.ts";
 
@@ -108,5 +108,5 @@ export function hasDiverged(state: ClusterState, name: MemberName): boolean {
   const position = host?.poll.server?.position;
   if (!host || !position) return false;
   if (state.durable.identities[name]?.isStray) return true;
-  return !onLineage(state.durable.reigns, state.durable.epoch, { ownEpoch: host.poll.ownEpoch, position });
+  return !onLineage(state.durable.reigns, state.durable.epoch, { ownEpoch: ownEpochOf(state, name), position });
 }

@@ -9,6 +9,7 @@ import { smallestElapsedMs } from "../../domain/clocks.ts";
 import type { Poll } from "../../domain/messages.ts";
 import type { Epoch } from "../../domain/reign.ts";
 import { expiryWaitMs } from "../../domain/settings.ts";
+import { isSameStart } from "./admission.ts";
 import type { LeaseRecord, LiveHost, LiveState, Witness } from "./state.ts";
 import type { Work } from "./work.ts";
 
@@ -81,7 +82,7 @@ export function witnessAfter(host: LiveHost | undefined, poll: Poll, serial: num
   const current = known !== null && known.startCount === poll.startCount && known.serial === serial;
   if (current || poll.nonce === null || poll.nonceClocks === null) return current ? known : null;
   const issued = host?.issued.find((entry) => entry.nonce === poll.nonce);
-  if (!issued || issued.serial !== serial || host?.poll.startCount !== poll.startCount) return null;
+  if (!issued || issued.serial !== serial || !host || !isSameStart(host.poll, poll)) return null;
   return { startCount: poll.startCount, serial, base: poll.nonceClocks };
 }
 

@@ -80,6 +80,8 @@ export type Reason =
     }
   /** A member's log is of a lost past whose epoch has a number of ours: nothing of it can be told apart from ours. */
   | { kind: "member-strayed"; member: MemberName; epoch: Epoch }
+  /** An operator took an agent without its state for this host's. */
+  | { kind: "agent-readmitted"; host: HostName; startCount: number; assumedEpoch: Epoch }
   | { kind: "agent-started"; host: HostName; startCount: number }
   | { kind: "founding-blocked"; why: FoundingObstacle; members: MemberName[] }
   | { kind: "founded"; primary: MemberName; how: "adopt" | "promote" }

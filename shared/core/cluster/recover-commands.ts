@@ -1,11 +1,11 @@
 /** What operators ask to be recovered. */
 import type { MemberName } from "../../domain/names.ts";
 import { type Answer, type Told, refused } from "./answers.ts";
-import { livingPrimary, streamsFrom } from "./datasources.ts";
+import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { beginMember } from "./recover.ts";
 import type { MemberRecord, PhaseOf, RecoverPlan } from "./state.ts";
 import { retrySuccession } from "./vacancy.ts";
-import { type Work, because, beginOperation, endOperation, nextOp, setPlan, setState } from "./work.ts";
+import { type Work, because, beginOperation, endOperation, nextOp, setIdentity, setPlan, setState } from "./work.ts";
 
 export function recoverAll(work: Work, tell: () => void): Answer {
   const { members, phase, policy } = work.durable;
@@ -42,14 +42,22 @@ export function recoverAll(work: Work, tell: () => void): Answer {
   return { kind: "accepted", op };
 }
 
-export function recoverOne(work: Work, record: MemberRecord, { tell }: Told): Answer {
+/** With force, the agent that comes next may be one that has lost its state: this readmits it. */
+export function recoverOne(work: Work, record: MemberRecord, { force, tell }: Told): Answer {
   const { name, state } = record;
   const primary = livingPrimary(work);
-  if (state === "online" && !isStopped(work, name))
+  if (primary === name && force) {
+    return refused(
+      "primary-is-live",
+      `'${name}@${work.durable.dataservice}' still reigns as far as is known: wait until its lease is over, or \`failover\` by force`,
+    );
+  }
+  // What is said of one whose agent is not heard may be of long ago.
+  if (state === "online" && !isStopped(work, name) && !(force && !isHeard(work, name)))
     return refused("wrong-state", `'${name}@${work.durable.dataservice}' is ONLINE: nothing is to be recovered`);
   tell();
   const { phase } = work.durable;
-  if (phase.kind === "vacant" && phase.deposed === name) return reopenLast(work, phase);
+  if (phase.kind === "vacant" && phase.deposed === name) return reopenLast(work, phase, force);
   const op = nextOp(work);
   beginOperation(work, op, "datasource-recover", true);
   if (primary === null) {
@@ -60,6 +68,7 @@ export function recoverOne(work: Work, record: MemberRecord, { tell }: Told): An
     endOperation(work, "");
   } else {
     beginRecovery(work, { op, first: name, waiting: [], isWhole: false, recovered: [] });
+    if (force) setIdentity(work, name, { readmitOp: op });
   }
   return { kind: "accepted", op };
 }
@@ -70,12 +79,13 @@ function isStopped(work: Work, name: MemberName): boolean {
 }
 
 /** The last primary, which nobody has succeeded: its server is started and opened again, in a new epoch. */
-function reopenLast(work: Work, phase: PhaseOf<"vacant">): Answer {
+function reopenLast(work: Work, phase: PhaseOf<"vacant">, force: boolean): Answer {
   const { deposed } = phase;
   setState(work, deposed, "offline", { kind: "none" });
   const attempt = { kind: "datasource-recover", cause: "operator-restart", byOperator: true, isForced: false } as const;
   const op = reopen(work, phase, { ...attempt, target: deposed });
   because(work, { kind: "recovery-started", op, member: deposed }, op);
+  if (force) setIdentity(work, deposed, { readmitOp: op });
   return { kind: "accepted", op };
 }
 

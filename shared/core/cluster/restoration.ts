@@ -16,7 +16,7 @@ import type { Epoch, Reign } from "../../domain/reign.ts";
 import { expiryWaitMs } from "../../domain/settings.ts";
 import type { SetAside, Voucher } from "../../domain/voucher.ts";
 import { type Answer, refused, setAtOnce } from "./answers.ts";
-import { livingPrimary, streamsFrom } from "./datasources.ts";
+import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { countAnew } from "./lease.ts";
 import type { LiveHost } from "./state.ts";
 import { isBeyond, isHolder, isOfAnother, isRestoring, merged, voucherOf } from "./restoring.ts";
@@ -56,7 +56,7 @@ export function coordinatorRestored(work: Work, { force, tell }: { force: boolea
     tell();
     return setAtOnce(work, "coordinator-restored", () => beginReporting(work));
   }
-  const silent = Object.keys(durable.members).filter((name) => !hasReported(work, name));
+  const silent = Object.keys(durable.members).filter((name) => !hasReported(work, name) || !isHeard(work, name));
   if (!force) {
     return refused(
       "needs-force",
@@ -64,7 +64,7 @@ export function coordinatorRestored(work: Work, { force, tell }: { force: boolea
     );
   }
   const waitMs = expiryWaitMs(work.lease ?? durable.settings, durable.settings) - live.at;
-  const unsettled = Object.keys(durable.members).filter((name) => hasReported(work, name) && !isSettled(work, name));
+  const unsettled = Object.keys(durable.members).filter((name) => !silent.includes(name) && !isSettled(work, name));
   if (waitMs > 0 || unsettled.length > 0) {
     const why = unsettled.length > 0 ? `${unsettled.join(", ")} is being opened or fenced` : "leases may still run";
     return refused("coordinator-restoring", `${why}: try again in ${Math.max(1, Math.ceil(waitMs / 1_000))} s`);
@@ -233,7 +233,7 @@ function noteOpened(work: Work, seen: { epoch: Epoch; member: MemberName; positi
 /** Everything that can be known is taken over. */
 function restate(work: Work, waived: MemberName[]): void {
   const known = voucherOf(work.durable);
-  const holder = restatedHolder(work);
+  const holder = restatedHolder(work, waived);
   if (known.epoch > 0 && holder === null) vacate(work, known.epoch, waived);
   for (const name of Object.keys(work.durable.members)) setAside(work, name, { holder, aside: known.aside });
   if (holder !== null) deposeByWord(work, holder);
@@ -260,8 +260,9 @@ function restate(work: Work, waived: MemberName[]): void {
 }
 
 /** Who reigns in the newest epoch, by its own word; null when nobody does. One whom an operator put aside is deposed. */
-function restatedHolder(work: Work): MemberName | null {
+function restatedHolder(work: Work, waived: readonly MemberName[]): MemberName | null {
   const primary = livingPrimary(work);
+  if (primary !== null && waived.includes(primary)) return null;
   const poll = primary === null ? undefined : work.live.hosts[primary]?.poll;
   return poll && isHolder(work, poll) ? primary : null;
 }
@@ -275,9 +276,10 @@ function vacate(work: Work, epoch: Epoch, waived: MemberName[]): void {
     .toSorted((a, b) => b.ownEpoch - a.ownEpoch || (a.host < b.host ? -1 : 1))[0];
   if (last) noteOpened(work, { epoch: last.ownEpoch, member: last.host, position: last.server?.position ?? null });
   const deposed = last?.host ?? subjectOf(work);
-  // Who was not heard may hold more, whose log is astray may be missed, and a server of a founding that was forgotten may
-  // be its owner's: then a person decides who comes next.
-  const mustAsk = waived.length > 0 || !last || polls.some(({ host }) => identity(work, host).isStray);
+  // Who was not heard may hold more, whose log is astray may be missed, nobody may remember the newest epoch, and a server
+  // of a founding that was forgotten may be its owner's: then a person decides who comes next.
+  const isOlder = !last || last.ownEpoch < epoch;
+  const mustAsk = waived.length > 0 || isOlder || polls.some(({ host }) => identity(work, host).isStray);
   const code = mustAsk ? "coordinator-restored" : "not-automatic";
   const proof = waived.length > 0 ? "asserted" : "released";
   const op = nextOp(work);

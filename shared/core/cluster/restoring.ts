@@ -7,6 +7,8 @@
  */
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { Poll } from "../../domain/messages.ts";
+import type { MemberName } from "../../domain/names.ts";
+import type { Epoch } from "../../domain/reign.ts";
 import type { SetAside, Voucher } from "../../domain/voucher.ts";
 import type { ClusterState, DurableState } from "./state.ts";
 
@@ -64,8 +66,15 @@ export function isHolder({ durable }: Pick<ClusterState, "durable">, poll: Poll)
   const { attempted, released, server } = poll;
   const wasReleased = (durable.identities[poll.host]?.released ?? 0) >= attempted;
   if (server?.phase !== "open" || attempted === 0 || released >= attempted || wasReleased) return false;
-  // In MAINTENANCE it believes that no time ends its lease.
-  return attempted >= known.epoch && ((poll.leaseRemainingMs ?? 0) > 0 || known.policy === "maintenance");
+  // Its machine looks at the time before it speaks: who calls itself open is covered, by its lease, by promises, or in
+  // MAINTENANCE without an end.
+  return attempted >= known.epoch && poll.leaseRemainingMs !== null;
+}
+
+/** The last epoch in which a member's log may hold writes of its own: what it says, or what it has forgotten. */
+export function ownEpochOf({ durable, live }: ClusterState, name: MemberName): Epoch {
+  const said = live.hosts[name]?.poll.ownEpoch ?? 0;
+  return Math.max(said, durable.identities[name]?.assumedEpoch ?? 0);
 }
 
 /** The most of both: numbers never go back; the later one's policy counts, and its word of whom operators had put aside. */

@@ -148,6 +148,10 @@ export interface Identity {
   rebuildOp: number;
   /** Its log is of a past that was lost, in which an epoch had the number of one of ours: only a new copy is of use. */
   isStray: boolean;
+  /** The recovery by which an operator takes a stranger's state for this host's; 0 when none is expected. */
+  readmitOp: number;
+  /** The last epoch in which its log may hold writes of its own, where its agent has forgotten: 0 when it knows. */
+  assumedEpoch: Epoch;
 }
 
 export interface SyncPolicy {
@@ -404,6 +408,8 @@ export function foundingState(founding: Founding): DurableState {
     policyVersion: 0,
     rebuildOp: 0,
     isStray: false,
+    readmitOp: 0,
+    assumedEpoch: 0,
   };
   return {
     dataservice: founding.dataservice,

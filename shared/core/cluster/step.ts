@@ -6,7 +6,7 @@
  */
 import type { Poll } from "../../domain/messages.ts";
 import type { Voucher } from "../../domain/voucher.ts";
-import { refusePoll } from "./admission.ts";
+import { isReadmitted, isSameStart, refusePoll } from "./admission.ts";
 import { handleRequest } from "./commands.ts";
 import { observeDatasources } from "./datasources.ts";
 import { nextDeadlineAt } from "./deadline.ts";
@@ -76,7 +76,7 @@ function hear(work: Work, poll: Poll, voucher: Voucher | null): void {
   const known = work.live.hosts[name];
   noteAbsence(work);
   const witness = witnessAfter(known, poll, work.lease?.serial ?? 0);
-  const sameStart = known?.poll.startCount === poll.startCount;
+  const sameStart = known !== undefined && isSameStart(known.poll, poll);
   const heard = {
     poll,
     handledAt: work.live.at,
@@ -101,17 +101,30 @@ function noteAbsence(work: Work): void {
 
 function enrol(work: Work, poll: Poll): void {
   const before = identity(work, poll.host);
+  if (before.startCount > 0 && isReadmitted(work, poll)) readmit(work, poll);
   if (poll.startCount > before.startCount) {
     because(work, { kind: "agent-started", host: poll.host, startCount: poll.startCount });
     setIdentity(work, poll.host, { startCount: poll.startCount, incarnation: poll.incarnation });
   }
   const systemId = poll.server?.systemId ?? null;
   if (before.systemId === null && systemId !== null) setIdentity(work, poll.host, { systemId });
-  if (poll.incarnation !== before.incarnation) {
-    setIdentity(work, poll.host, { incarnation: poll.incarnation, rebuildOp: 0 });
+  if (poll.incarnation !== identity(work, poll.host).incarnation) {
+    // What a rebuild leaves holds nothing of a past of its own.
+    setIdentity(work, poll.host, { incarnation: poll.incarnation, rebuildOp: 0, isStray: false, assumedEpoch: 0 });
   }
   if (poll.policyVersion > before.policyVersion) confirmPolicy(work, poll);
   if (poll.released > before.released) setIdentity(work, poll.host, { released: poll.released });
+}
+
+/**
+ * An agent that has lost its state is a member again, by its operator's word. What it has forgotten is assumed from what
+ * this coordinator remembers, in the safe direction: that its log may hold writes of every epoch that was ever its own.
+ */
+function readmit(work: Work, { host, startCount, incarnation }: Poll): void {
+  const own = work.durable.reigns.filter((reign) => reign.member === host).map((reign) => reign.epoch);
+  const assumedEpoch = Math.max(0, identity(work, host).assumedEpoch, ...own);
+  setIdentity(work, host, { startCount, incarnation, readmitOp: 0, rebuildOp: 0, assumedEpoch });
+  because(work, { kind: "agent-readmitted", host, startCount, assumedEpoch });
 }
 
 /** A lease without an end begins to end when its holder has learnt that it does: no wait of before counts for it. */

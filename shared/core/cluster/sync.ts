@@ -92,10 +92,10 @@ export interface Missing {
  * when it opened it had everything, and all that was acknowledged since it wrote.
  */
 export function missingQuorums(state: ClusterState, ready: readonly MemberName[]): Missing[] {
-  const { durable, live } = state;
+  const { durable } = state;
   if (durable.durability !== "sync") return [];
   const last = durable.syncSets.at(-1);
-  const ownEpoch = last === undefined ? 0 : (live.hosts[last.primary]?.poll.ownEpoch ?? 0);
+  const ownEpoch = last === undefined ? 0 : (state.live.hosts[last.primary]?.poll.ownEpoch ?? 0);
   if (last !== undefined && ready.includes(last.primary) && ownEpoch === last.epoch) return [];
   return durable.syncSets.flatMap((set): Missing[] => {
     const missing = set.members.filter((entry) => !ready.includes(entry.name) || !isSame(state, entry));

@@ -208,7 +208,7 @@ function obeyFence(work: Work, command: CommandOf<"fence">): void {
   const { phase } = work;
   switch (phase.kind) {
     case "observing":
-      return refuse(work, command, "not-founded");
+      return fenceUnfounded(work, command);
     case "closed":
       return answer(work, result(command, "done", ""));
     case "opening":
@@ -224,6 +224,18 @@ function obeyFence(work: Work, command: CommandOf<"fence">): void {
     case "fencing":
       return joinFence(work, phase, command);
   }
+}
+
+/**
+ * An agent that has lost its state does not know that it was ever founded. What its coordinator asks of it is no founding
+ * but the end of one: a server that can write is made unable to, and the epochs so far are released.
+ */
+function fenceUnfounded(work: Work, command: CommandOf<"fence">): void {
+  const { report } = work.live.view;
+  if (report.state !== "running" || report.inRecovery) return refuse(work, command, "not-founded");
+  setDurable(work, { founded: true });
+  take(work, command);
+  fence(work, { releases: command.epoch, cause: "commanded", restart: false, command });
 }
 
 /** An orderly stop is waited for only while the lease runs: from its end on the fence bound counts. */

@@ -1,0 +1,88 @@
+/** An agent that has lost its state file: refused until an operator readmits it, and then trusted with nothing it forgot. */
+import { expect, test } from "vitest";
+import {
+  ask,
+  healthyPoll,
+  IN_RECOVERY,
+  pass,
+  passWithout,
+  poll,
+  secondReign,
+  streamingPatch,
+  WAIT_MS,
+  type Cluster,
+} from "./builders.ts";
+
+/** The agent of `host` begins again with nothing but a new incarnation. */
+function forget(cluster: Cluster, host: string): void {
+  const server = cluster.polls[host]?.server ?? null;
+  cluster.polls[host] = { ...healthyPoll(host), incarnation: "another", server };
+}
+
+/** db1, which reigned first, has lost its state; db2 reigns. */
+function forgetful(): Cluster {
+  const cluster = secondReign();
+  poll(cluster, "db1", { released: 1, attempted: 1, ownEpoch: 1, server: { phase: "closed", report: IN_RECOVERY } });
+  forget(cluster, "db1");
+  passWithout(cluster, 4_000, ["db1"]);
+  return cluster;
+}
+
+const refusalOf = ({ answer }: ReturnType<typeof poll>) => (answer.kind === "refused" ? answer.refusal.code : null);
+
+test("is refused, and a recovery without force does not change that", () => {
+  const cluster = forgetful();
+  poll(cluster, "db2");
+  expect(refusalOf(poll(cluster, "db1"))).toBe("second-agent");
+  ask(cluster, { kind: "datasource-recover", member: "db1" });
+  expect(refusalOf(poll(cluster, "db1"))).toBe("second-agent");
+  expect(refusalOf(poll(cluster, "db1", { startCount: 9 }))).toBe("wrong-incarnation");
+});
+
+test("is readmitted by a recovery with force, and its past is assumed from the reign table", () => {
+  const cluster = forgetful();
+  poll(cluster, "db2");
+  ask(cluster, { kind: "datasource-recover", member: "db1" }, { force: true });
+  const { reasons } = poll(cluster, "db1", { server: { phase: "observing" } });
+  expect(reasons).toContainEqual({ kind: "agent-readmitted", host: "db1", startCount: 1, assumedEpoch: 1 });
+  expect(cluster.state.durable.identities["db1"]).toMatchObject({
+    startCount: 1,
+    incarnation: "another",
+    assumedEpoch: 1,
+    readmitOp: 0,
+    // What it vouched for before it forgot stays so.
+    released: 1,
+  });
+});
+
+test("readmits one agent, and the one that was known before is the stranger then", () => {
+  const cluster = forgetful();
+  const before = { ...healthyPoll("db1"), startCount: 5, server: cluster.polls["db1"]?.server ?? null };
+  poll(cluster, "db2");
+  ask(cluster, { kind: "datasource-recover", member: "db1" }, { force: true });
+  poll(cluster, "db1", { server: { phase: "observing" } });
+  cluster.polls["db1"] = before;
+  expect(refusalOf(poll(cluster, "db1"))).toBe("wrong-incarnation");
+});
+
+test("comes back as a replica of the line that reigns", () => {
+  const cluster = forgetful();
+  poll(cluster, "db2");
+  ask(cluster, { kind: "datasource-recover", member: "db1" }, { force: true });
+  poll(cluster, "db1", { server: { phase: "observing", receiver: { state: "none" } } });
+  expect(cluster.state.durable.commands["db1"]).toMatchObject({ kind: "follow", upstream: { member: "db2" } });
+  const server = { ...streamingPatch("db2").server, position: cluster.polls["db3"]?.server?.position ?? null };
+  poll(cluster, "db1", { server });
+  expect(cluster.state.durable.members["db1"]).toMatchObject({ role: "replica", state: "online" });
+});
+
+test("is not the reigning primary's way back while its lease may run", () => {
+  const cluster = secondReign();
+  forget(cluster, "db2");
+  pass(cluster, 1_000);
+  expect(ask(cluster, { kind: "datasource-recover", member: "db2" }, { force: true }).answer).toMatchObject({
+    refusal: { code: "primary-is-live" },
+  });
+  passWithout(cluster, WAIT_MS, ["db2"]);
+  expect(cluster.state.durable.phase.kind).not.toBe("reigning");
+});
