@@ -30,15 +30,15 @@ const MEMBER_SYNC = "shared/core/member/sync.ts";
 
 /** These fall within few seeds: what a short run looks at. */
 export const QUICK: readonly string[] = [
-  "lease-from-receipt",
-  "no-fence-bound",
-  "released-early",
   "sync-nothing",
+  "lease-never-over",
+  "lease-of-any-epoch",
+  "granted-while-deposed",
+  "released-early",
   "deposed-at-once",
-  "lineage-ignored",
-  "operators-word-undone",
-  "handover-incomplete",
   "epoch-reused",
+  "operators-word-eligible",
+  "read-quorum-ignored",
 ];
 
 export const FAULTS: readonly Fault[] = [
