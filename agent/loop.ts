@@ -4,7 +4,7 @@
  */
 import { performance } from "node:perf_hooks";
 import { setImmediate as oneTurn } from "node:timers/promises";
-import type { ConnectorReport, Endpoint, Poll, PromiseRequest, Reply, Route } from "#shared/domain/messages.ts";
+import type { ConnectorReport, Endpoint, Peer, Poll, PromiseRequest, Reply, Route } from "#shared/domain/messages.ts";
 import { isAlone, routeOf } from "#shared/core/member/promises.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
@@ -21,6 +21,7 @@ import { bootNowMs, readClocks } from "./clocks.ts";
 import type { PollOutcome } from "./coordinator-client.ts";
 import { carryOut } from "./engine/carry-out.ts";
 import type { Engine, EngineOutcome } from "./engine/engine.ts";
+import type { TailRequest } from "./peer/tail.ts";
 import { StateFileError } from "./state-file.ts";
 
 /** An observation this young is as good as a new one. */
@@ -67,6 +68,8 @@ export interface PeerPort {
   askPromises: (of: readonly string[], request: PromiseRequest, onPromise: (by: string) => void) => void;
   /** What another member's agent proves of its own reign. */
   askRoute: (member: string) => Promise<Route | null>;
+  /** Asks for a piece of a dead server's log; rejects when it cannot be had. */
+  fetchTail: (peer: Peer, wanted: TailRequest, withinMs: number) => Promise<Buffer>;
 }
 
 export class AgentLoop {
@@ -245,7 +248,11 @@ export class AgentLoop {
   async #carryOut(task: Task): Promise<EngineOutcome> {
     const { engine } = this.#ports;
     if (!engine) return { ok: false, code: "no-server", detail: "this host carries no server" };
-    return carryOut(engine, task);
+    return carryOut(engine, task, async ({ from: peer, epoch, until }, { from, bytes, withinMs }) => {
+      const { peers } = this.#ports;
+      if (!peers) throw new Error("this agent speaks to no peers");
+      return peers.fetchTail(peer, { epoch, until, from, bytes }, withinMs);
+    });
   }
 
   /** One observation at a time; a wish during one is fulfilled by another right after it. */

@@ -10,8 +10,10 @@ import {
   type MemberDurable,
   type MemberLive,
   type MemberReason,
+  type MemberState,
   type ServerView,
 } from "#shared/core/member/state.ts";
+import { mayGiveTail } from "#shared/core/member/tail.ts";
 import { checkAgent } from "./check.ts";
 import { bootNowMs, readBootId, readClocks } from "./clocks.ts";
 import { ConfigError, readConfig, type AgentConfig } from "./config.ts";
@@ -24,6 +26,7 @@ import { lockDirectory } from "./lock.ts";
 import { AgentLoop } from "./loop.ts";
 import { PeerChannel, type PeerChannelOptions } from "./peer/channel.ts";
 import { destinationOf } from "./peer/tunnel.ts";
+import type { TailRequest } from "./peer/tail.ts";
 import { goAhead } from "./priority.ts";
 import { StateFile, StateFileError } from "./state-file.ts";
 
@@ -120,6 +123,7 @@ async function serve(parts: {
     onNudge: () => loop?.pollForPeer(),
     desk: {
       onPromise: (request) => loop?.promise(request) ?? Promise.reject(new Error("not ready")),
+      giveTail: async (wanted) => (engine && loop ? tailOf(engine, loop.state, wanted) : null),
       route: () => loop?.route() ?? null,
     },
   });
@@ -197,6 +201,13 @@ async function meetGuardian(
   const guardian = new GuardianLink({ stateDirectory, dataDirectory, fenceMs, onLook, log });
   if (!(await guardian.met(patienceMs))) log.error("no guardian yet: going on without");
   return guardian;
+}
+
+/** What lies on this disk beyond the successor's log; null while it may not be read out. */
+async function tailOf(engine: Engine, state: MemberState, wanted: TailRequest): Promise<Buffer | null> {
+  if (!mayGiveTail(state, wanted)) return null;
+  const { until, from, bytes } = wanted;
+  return engine.readTail({ timeline: until.timeline, from, bytes });
 }
 
 /** The peers' hints only save time: an address that was not asked for and cannot be had is gone without. */

@@ -27,13 +27,18 @@ export class DemoClients {
   readonly #underWay = new Set<Promise<void>>();
   #lastNumber = 0;
   #timer: NodeJS.Timeout | null = null;
-  #keeper: Promise<void> | null = null;
+  #keeper: Promise<void[]> | null = null;
+  readonly #writers: number | null;
   readonly #open = new Set<Session>();
   #isStopping = false;
   #wake: () => void = () => {};
 
-  /** `holdTimeoutMs` is the connector's: an attempt waits somewhat longer than the connector may hold it. */
-  constructor(options: { connectorPort: number; holdTimeoutMs: number }) {
+  /**
+   * `holdTimeoutMs` is the connector's: an attempt waits somewhat longer than the connector may hold it. `writers` kept
+   * sessions write without a pause; null: one of them, with one.
+   */
+  constructor(options: { connectorPort: number; holdTimeoutMs: number; writers?: number | null }) {
+    this.#writers = options.writers ?? null;
     this.#port = options.connectorPort;
     this.#deadlineMs = options.holdTimeoutMs + 5_000;
   }
@@ -42,7 +47,8 @@ export class DemoClients {
   async start(): Promise<void> {
     await withSession({ port: this.#port, deadlineMs: this.#deadlineMs }, (client) => client.query(CREATE));
     this.#timer = setInterval(() => this.#attempt(), EVERY_MS);
-    this.#keeper = this.#keepWriting();
+    const everyMs = this.#writers === null ? EVERY_MS : 0;
+    this.#keeper = Promise.all(Array.from({ length: this.#writers ?? 1 }, () => this.#keepWriting(everyMs)));
   }
 
   get ackCount(): number {
@@ -90,13 +96,13 @@ export class DemoClients {
     }
   }
 
-  async #keepWriting(): Promise<void> {
+  async #keepWriting(everyMs: number): Promise<void> {
     while (!this.#isStopping) {
       const openedAtMs = performance.now();
       const session = openSession(this.#port);
       this.#open.add(session);
       try {
-        await this.#writeOn(session);
+        await this.#writeOn(session, everyMs);
         await session.client.end();
       } catch (error) {
         const { message } = session.causeOr(error);
@@ -109,13 +115,14 @@ export class DemoClients {
     }
   }
 
-  async #writeOn(session: Session): Promise<void> {
+  async #writeOn(session: Session, everyMs: number): Promise<void> {
     await this.#within(session, session.client.connect());
     while (!this.#isStopping) {
       const began = performance.now();
       const ack = await this.#within(session, write(session.client, this.#nextNumber(), "kept"));
       this.kept.acks.push(ack);
-      await this.#rest(Math.max(0, EVERY_MS - (performance.now() - began)));
+      const restMs = everyMs - (performance.now() - began);
+      if (restMs > 0) await this.#rest(restMs);
     }
   }
 

@@ -30,6 +30,17 @@ const REX_MS = 120_000;
 /** Brings the servers up, in whatever state the agents are to find them. */
 export type StartServers = (members: readonly DemoMember[], pristine: Pristine) => Promise<void>;
 
+/** What the dataservice is created with otherwise than by default. */
+export interface CreateOptions {
+  durability?: "async" | "sync";
+  sync?: { k: number; onLoss: "block" | "degrade" };
+}
+
+export interface StartOptions {
+  startServers?: StartServers | undefined;
+  create?: CreateOptions;
+}
+
 export class DemoCluster {
   readonly directory: string;
   readonly hosts: ReadonlyMap<string, DemoHost>;
@@ -63,7 +74,7 @@ export class DemoCluster {
   static async start(
     directory: string,
     pristine: Pristine,
-    startServers: StartServers = startReadOnly,
+    { startServers = startReadOnly, create = {} }: StartOptions = {},
   ): Promise<DemoCluster> {
     const { binDirectory, account, cloneCommand } = pristine;
     makeDirectory(directory);
@@ -73,7 +84,7 @@ export class DemoCluster {
       fixedPorts(2),
       startServers(members, pristine),
     ]);
-    const tokens = await createDataservice(coordinator);
+    const tokens = await createDataservice(coordinator, create);
     const hosts = [...members.map(({ name }) => name), ROUTER].map((name) => {
       const member = members.find((each) => each.name === name);
       return new DemoHost({
@@ -145,6 +156,13 @@ export class DemoCluster {
     });
   }
 
+  /** Waits until a failover has to ask only those who acknowledge now; in asynchronous mode that is so at once. */
+  untilSettled(deadlineMs = ONLINE_MS): Promise<Status> {
+    return this.#untilStatus("a settled sync set", deadlineMs, (status) =>
+      status.durability.settled ? { found: status } : { missing: JSON.stringify(status.durability) },
+    );
+  }
+
   /** Waits until all but the excused are ONLINE: a primary, replicas that stream from it, and the connector. */
   untilOnline(excused: (status: Status) => readonly string[] = () => [], deadlineMs = ONLINE_MS): Promise<Status> {
     return this.#untilStatus("the whole dataservice ONLINE", deadlineMs, (status) => {
@@ -184,7 +202,7 @@ export class DemoCluster {
   }
 }
 
-async function createDataservice(coordinator: DemoCoordinator): Promise<Map<string, string>> {
+async function createDataservice(coordinator: DemoCoordinator, create: CreateOptions): Promise<Map<string, string>> {
   const client = clientFor(coordinator.url, coordinator.adminToken, AbortSignal.timeout(CREATE_MS));
   const { tokens } = await client.create({
     name: DATASERVICE,
@@ -192,6 +210,7 @@ async function createDataservice(coordinator: DemoCoordinator): Promise<Map<stri
     primary: FIRST_PRIMARY,
     routers: [ROUTER],
     settings: { budget: BUDGET },
+    ...create,
   });
   return new Map(tokens.map(({ host, token }) => [host, token]));
 }

@@ -168,11 +168,12 @@ async function runScenarios(stage: Stage, options: OptionsOf<"scenario">): Promi
   return figures.some(({ dualWriters }) => dualWriters > 0) ? 1 : 0;
 }
 
-async function runOnce(stage: Stage, { scenario, json, timeline }: OptionsOf<"scenario">): Promise<ScenarioFigures> {
+async function runOnce(stage: Stage, options: OptionsOf<"scenario">): Promise<ScenarioFigures> {
+  const { scenario, json, timeline, sync, writers } = options;
   const show = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
-  const cluster = await stage.cluster();
+  const cluster = await stage.cluster({ create: sync ? { durability: "sync" } : {} });
   try {
-    const run = await runScenario(scenario, cluster);
+    const run = await runScenario(scenario, cluster, writers);
     show(`${renderLs(run.before, PLAIN_LS)}\n${renderLs(run.after, PLAIN_LS)}\n`);
     if (timeline) show(`${renderTimeline(run.timeline)}\n`);
     for (const message of run.errors) note(`client error: ${message}`);
@@ -189,6 +190,8 @@ const SPECIAL_FIGURES = [
   "keptDisconnects",
   "directWrites",
   "directMs",
+  "tailBytes",
+  "tailMs",
   "downMs",
   "events",
   "epochs",

@@ -6,7 +6,15 @@ export type DemoOptions =
   | { kind: "help" }
   | { kind: "console" }
   | { kind: "script"; file: string; json: boolean }
-  | { kind: "scenario"; scenario: ScenarioName; runs: number; json: boolean; timeline: boolean };
+  | {
+      kind: "scenario";
+      scenario: ScenarioName;
+      runs: number;
+      json: boolean;
+      timeline: boolean;
+      sync: boolean;
+      writers: number | null;
+    };
 
 /** An argument that cannot be used; the message names it, its value and the remedy. */
 export class OptionsError extends Error {}
@@ -22,38 +30,51 @@ applications that write through it. Everything lies in one temporary directory a
                         ${SCENARIOS.slice(0, 4).join(", ")},
                         ${SCENARIOS.slice(4).join(", ")}
   --runs N              so many times, each on a fresh cluster (default 1)
+  --sync                replicate synchronously: one replica acknowledges every commit
+  --writers N           so many sessions write without a pause, instead of one with pauses
   --timeline            show where the milliseconds of each run go
   --json                nothing but JSON on stdout
   --help                this text
 `;
 
 const MAX_RUNS = 1_000;
+const MAX_WRITERS = 64;
 const SPEC = {
   scenario: { type: "string" },
   runs: { type: "string" },
+  writers: { type: "string" },
   script: { type: "string" },
   json: { type: "boolean" },
   timeline: { type: "boolean" },
+  sync: { type: "boolean" },
   help: { type: "boolean" },
 } as const satisfies ParseArgsConfig["options"];
 
 /** Reads the arguments; throws an OptionsError. */
 export function parseOptions(args: readonly string[]): DemoOptions {
-  const { scenario, script, json = false, timeline = false, help, runs } = valuesOf(args);
+  const { scenario, script, json = false, timeline = false, sync = false, help, runs, writers } = valuesOf(args);
   if (help) return { kind: "help" };
   if (scenario !== undefined && script !== undefined)
     throw new OptionsError("--scenario and --script: give one of them");
-  if (scenario === undefined && (runs !== undefined || timeline)) {
-    throw new OptionsError(
-      `${runs === undefined ? "--timeline" : "--runs"} belongs to --scenario: add one of ${SCENARIOS.join(", ")}`,
-    );
+  if (scenario === undefined && (runs !== undefined || writers !== undefined || timeline || sync)) {
+    const misplaced =
+      runs !== undefined ? "--runs" : writers !== undefined ? "--writers" : timeline ? "--timeline" : "--sync";
+    throw new OptionsError(`${misplaced} belongs to --scenario: add one of ${SCENARIOS.join(", ")}`);
   }
   if (script !== undefined) return { kind: "script", file: script, json };
   if (scenario === undefined) {
     if (json) throw new OptionsError("--json belongs to --scenario or --script: add one of them");
     return { kind: "console" };
   }
-  return { kind: "scenario", scenario: scenarioOf(scenario), runs: runsOf(runs ?? "1"), json, timeline };
+  return {
+    kind: "scenario",
+    scenario: scenarioOf(scenario),
+    runs: countOf("runs", runs ?? "1", MAX_RUNS),
+    writers: writers === undefined ? null : countOf("writers", writers, MAX_WRITERS),
+    json,
+    timeline,
+    sync,
+  };
 }
 
 function valuesOf(args: readonly string[]) {
@@ -70,10 +91,10 @@ function scenarioOf(text: string): ScenarioName {
   return scenario;
 }
 
-function runsOf(text: string): number {
-  const runs = Number(text);
-  if (!/^\d+$/.test(text) || runs < 1 || runs > MAX_RUNS) {
-    throw new OptionsError(`--runs is '${text}': give a whole number, 1 to ${MAX_RUNS}`);
+function countOf(option: "runs" | "writers", text: string, most: number): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count < 1 || count > most) {
+    throw new OptionsError(`--${option} is '${text}': give a whole number, 1 to ${most}`);
   }
-  return runs;
+  return count;
 }

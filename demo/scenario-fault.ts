@@ -1,6 +1,7 @@
 /** The primary fails, in one of three ways: its server is killed, its whole host is, or its host stands still for a while. */
 import { randomInt } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
+import type { EventLine } from "#shared/protocol/api.ts";
 import {
   conclude,
   firstAckElsewhere,
@@ -26,6 +27,14 @@ export interface FreezeExtras {
   directMs: number;
 }
 
+/** Of the end of the dead primary's log that its successor lacked. */
+export interface TailExtras {
+  /** How much of it was fetched from the dead server's disk; 0 when nothing was lacking, or nothing could be had. */
+  tailBytes: number;
+  /** From the decision to fetch it to the promotion. */
+  tailMs: number;
+}
+
 /** The fault falls anywhere between two renewals of the lease. */
 const LEASE_PHASE_MS = 2_000;
 /** The thaw comes this long after the clients have moved on. */
@@ -34,7 +43,10 @@ const THAW_MAX_MS = 4_000;
 /** Longer than the agent and the guardian may take to fence, twice over. */
 const DIRECT_MS = 5_000;
 
-export async function measureFault(scenario: FaultName, actors: Actors): Promise<Measured<Partial<FreezeExtras>>> {
+export async function measureFault(
+  scenario: FaultName,
+  actors: Actors,
+): Promise<Measured<Partial<FreezeExtras & TailExtras>>> {
   const { cluster } = actors;
   const quiet = await untilQuiet(actors);
   const host = cluster.host(quiet.primary);
@@ -50,7 +62,7 @@ export async function measureFault(scenario: FaultName, actors: Actors): Promise
     const after = await cluster.untilOnline(() => [quiet.primary]);
     const { figures, events, errors } = await conclude(actors, quiet, began);
     return {
-      figures: { outageMs: movedOutageMs(actors, quiet.server), ...figures, ...thaw?.extras },
+      figures: { outageMs: movedOutageMs(actors, quiet.server), ...figures, ...thaw?.extras, ...tailIn(events) },
       before: quiet.before,
       after,
       timeline: timelineOf(events, began.wallMs, [
@@ -62,6 +74,15 @@ export async function measureFault(scenario: FaultName, actors: Actors): Promise
   } finally {
     await direct?.stop();
   }
+}
+
+/** Nothing where the successor had everything. */
+function tailIn(events: readonly EventLine[]): Partial<TailExtras> {
+  const began = events.find(({ kind }) => kind === "tail-fetching");
+  const ended = events.find(({ kind }) => kind === "tail-salvaged" || kind === "tail-lost");
+  if (!began || !ended) return {};
+  const tailBytes = ended.kind === "tail-salvaged" ? Number(ended.data["bytes"]) : 0;
+  return { tailBytes, tailMs: ended.wallMs - began.wallMs };
 }
 
 async function strike(scenario: FaultName, host: DemoHost): Promise<void> {

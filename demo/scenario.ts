@@ -4,7 +4,7 @@ import { DemoClients } from "./clients.ts";
 import { HOLD_TIMEOUT_MS, type DemoCluster } from "./cluster.ts";
 import { Probe } from "./probe.ts";
 import { measureCoordinatorRestart, type RestartExtras } from "./scenario-coordinator.ts";
-import { measureFault, type FreezeExtras } from "./scenario-fault.ts";
+import { measureFault, type FreezeExtras, type TailExtras } from "./scenario-fault.ts";
 import { measureSwitch, type SwitchExtras } from "./scenario-switch.ts";
 
 export const SCENARIOS = [
@@ -18,16 +18,21 @@ export const SCENARIOS = [
 export type ScenarioName = (typeof SCENARIOS)[number];
 
 /** What only some scenarios tell. */
-type Extras = Partial<SwitchExtras & FreezeExtras & RestartExtras>;
+type Extras = Partial<SwitchExtras & FreezeExtras & TailExtras & RestartExtras>;
 
 /** With its name, one JSON line. */
 export type ScenarioFigures = { scenario: ScenarioName } & Measured<Extras>["figures"];
 export type ScenarioRun = Omit<Measured<Extras>, "figures"> & { figures: ScenarioFigures };
 
-/** Runs `scenario` on a cluster that was just started. The cluster stays up; the caller ends it. */
-export async function runScenario(scenario: ScenarioName, cluster: DemoCluster): Promise<ScenarioRun> {
+/** Runs `scenario` on a cluster that was just started, with so many writers that never pause. The cluster stays up; the caller ends it. */
+export async function runScenario(
+  scenario: ScenarioName,
+  cluster: DemoCluster,
+  writers: number | null = null,
+): Promise<ScenarioRun> {
   await cluster.untilOnline();
-  const clients = new DemoClients({ connectorPort: cluster.connectorPort, holdTimeoutMs: HOLD_TIMEOUT_MS });
+  await cluster.untilSettled();
+  const clients = new DemoClients({ connectorPort: cluster.connectorPort, holdTimeoutMs: HOLD_TIMEOUT_MS, writers });
   const probe = scenario === "freeze-primary" ? null : new Probe(cluster.servers);
   try {
     await clients.start();

@@ -1,6 +1,6 @@
 /** What a demo has put up so far, so that it can be taken down at any moment, whatever was going on. */
 import { join } from "node:path";
-import { DemoCluster, type StartServers } from "./cluster.ts";
+import { DemoCluster, type StartOptions } from "./cluster.ts";
 import { preparePristine, type Pristine } from "./pristine.ts";
 import { clearAbandoned, clearDirectory, makeWorkshop } from "./workshop.ts";
 
@@ -24,10 +24,10 @@ export class Stage {
   }
 
   /** A fresh cluster, in place of the one before, which must have ended. */
-  async cluster(startServers?: StartServers): Promise<DemoCluster> {
+  async cluster(options: StartOptions = {}): Promise<DemoCluster> {
     this.#pristine ??= await preparePristine(this.workshop);
     this.#clusters += 1;
-    this.#cluster = await DemoCluster.start(join(this.workshop, `run-${this.#clusters}`), this.#pristine, startServers);
+    this.#cluster = await DemoCluster.start(join(this.workshop, `run-${this.#clusters}`), this.#pristine, options);
     return this.#cluster;
   }
 

@@ -8,12 +8,14 @@ import { pollOf } from "#shared/core/member/poll.ts";
 import { isAlone } from "#shared/core/member/promises.ts";
 import { freshLive } from "#shared/core/member/state.ts";
 import type { MemberEffect, MemberEvent, MemberState, MemberStep, Task } from "#shared/core/member/state.ts";
+import { mayGiveTail } from "#shared/core/member/tail.ts";
 import type { Checkers } from "./checkers.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Host } from "./host.ts";
 import type { Machines } from "./machines.ts";
 import type { Network } from "./network.ts";
-import { Engine } from "./engine.ts";
+import { Engine, type FetchTailTask } from "./engine.ts";
+import type { Server } from "./server.ts";
 import type { Random } from "./random.ts";
 import type { Scenario } from "./scenario.ts";
 import type { Appointment, World } from "./world.ts";
@@ -33,6 +35,8 @@ export interface AgentPorts {
   scenario: Scenario;
   /** All of the dataservice, this one included. */
   hosts: readonly Host[];
+  /** The host of a name. */
+  hostOf: (name: string) => Host | null;
 }
 
 /** Rings once, unless it is cancelled before; cancelling what has rung does nothing. */
@@ -71,11 +75,21 @@ export class Agent {
       taskFailureP: scenario.taskFailureP,
       reservesTimelines: scenario.reservesTimelines,
       answersUpstream: scenario.answersUpstream,
+      deadServerOf: (task) => this.#deadServerOf(task),
     });
   }
 
   get state(): MemberState | null {
     return this.#state;
+  }
+
+  /** Both ways must be open, and the agent there awake and of the opinion that it may. */
+  #deadServerOf({ from, epoch, until }: FetchTailTask): Server | null {
+    const { network, hostOf } = this.#ports;
+    const peer = hostOf(from.host);
+    const isNear = network.reaches(this.#host.name, from.host) && network.reaches(from.host, this.#host.name);
+    const state = peer?.agent?.isAlive && !peer.isHalted ? peer.agent.state : null;
+    return isNear && peer && state && mayGiveTail(state, { epoch, until }) ? peer.server : null;
   }
 
   /** Ends the process where it stands. */
@@ -274,7 +288,12 @@ export class Agent {
     this.#seq += 1;
     const seq = this.#seq;
     const sent = clock.read();
-    const poll = pollOf(this.#state, { seq, clocks: sent, connector: null, peer: null });
+    const poll = pollOf(this.#state, {
+      seq,
+      clocks: sent,
+      connector: null,
+      peer: { host: `${name}.example`, port: 7_432 },
+    });
     this.#sent.set(seq, sent);
     this.#inFlight = seq;
     checkers.polled(this.#host, poll);

@@ -14,7 +14,7 @@ import type { Server, Write } from "./server.ts";
 import type { World } from "./world.ts";
 
 export interface Violation {
-  rule: "policy" | "switch" | "G1" | "G2" | "G3" | "G4" | "G5" | "G6" | "G7" | "L1" | "invariant";
+  rule: "tail" | "policy" | "switch" | "G1" | "G2" | "G3" | "G4" | "G5" | "G6" | "G7" | "L1" | "invariant";
   what: string;
   timeMs: number;
 }
@@ -243,11 +243,19 @@ export class Checkers {
 
   /** A planned successor has everything that the stopped primary ever acknowledged. */
   #judgeSuccession({ plan }: DurableState, reason: Reason): void {
+    if (reason.kind === "tail-salvaged") this.#judgeSalvage(reason);
     if (reason.kind === "reign-ended" && reason.proof === "asserted") this.#asserted.add(reason.member);
     if (reason.kind !== "epoch-minted" || plan?.kind !== "switch" || plan.step.kind !== "stopping") return;
     const [old, heir] = [this.#servers.get(plan.primary), this.#servers.get(plan.target)];
     if (reason.member !== plan.target || !old || !heir) return;
     if (!old.isPrefixOf(heir)) this.fail("switch", `${plan.target} succeeds ${plan.primary} and lacks what it wrote`);
+  }
+
+  /** Whoever is said to have the tail has everything that the dead primary ever acknowledged. */
+  #judgeSalvage({ from, member }: Extract<Reason, { kind: "tail-salvaged" }>): void {
+    const [dead, heir] = [this.#servers.get(from), this.#servers.get(member)];
+    if (dead && heir && !dead.isPrefixOf(heir))
+      this.fail("tail", `${member} lacks what ${from} wrote, and is said to have it`);
   }
 
   /** G3: no answer tells of what is not in storage. */

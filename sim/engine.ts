@@ -12,6 +12,8 @@ const FENCE_LONGEST_MS = 1_420;
 
 export type Outcome = { ok: true; value?: string } | { ok: false; code: string; detail: string };
 
+export type FetchTailTask = Extract<Task, { kind: "fetch-tail" }>;
+
 export interface EnginePorts {
   world: World;
   random: Random;
@@ -21,6 +23,8 @@ export interface EnginePorts {
   reservesTimelines: boolean;
   /** Whether servers say if they are writable. */
   answersUpstream: boolean;
+  /** The dead server of a peer, if its agent would give its log now. */
+  deadServerOf: (task: FetchTailTask) => Server | null;
 }
 
 interface RunningTask {
@@ -150,6 +154,8 @@ export class Engine {
         if (isDeed) this.#later(running, random.between(0, takesMs), () => server.waitFor(task.set));
         return fixed(takesMs + 1);
       }
+      case "fetch-tail":
+        return this.#fetchTail(running, fails, task);
       case "rebuild":
         return this.#rebuild(running, fails, task);
     }
@@ -175,6 +181,20 @@ export class Engine {
     });
     const failure: Outcome = { ok: false, code: "sessions-left", detail: "" };
     return { takesMs, outcome: () => (fails ? failure : { ok: true, value: "2" }) };
+  }
+
+  /** Now and then only a part of it comes, and now and then it comes too late. */
+  #fetchTail(running: RunningTask, fails: boolean, task: FetchTailTask): Begun {
+    const { random, server, world } = this.#ports;
+    const takesMs = random.between(2, world.chaos && random.chance(0.2) ? 1.5 * task.deadlineMs : 200);
+    const share = fails ? random.between(0, 1) : 1;
+    let bytes: number | null = null;
+    this.#later(running, takesMs / 2, () => {
+      const dead = this.#ports.deadServerOf(task);
+      if (dead) bytes = server.takeTail(dead, share);
+    });
+    const failure: Outcome = { ok: false, code: "tail-not-had", detail: "" };
+    return { takesMs, outcome: () => (bytes === null || fails ? failure : { ok: true, value: String(bytes) }) };
   }
 
   #rebuild(running: RunningTask, fails: boolean, { upstream }: Extract<Task, { kind: "rebuild" }>): Begun {

@@ -78,6 +78,7 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
   const serverPorts = {
     world,
     network,
+    readsTails: scenario.readsTails,
     nextBranch: () => (branch += 1),
     serverAt: (endpoint: Endpoint) => hosts.find((host) => host.server.endpoint.host === endpoint.host)?.server ?? null,
     onAcknowledge: (server: Server, write: Write) => {
@@ -103,6 +104,7 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
       checkers,
       machines,
       scenario,
+      hostOf: (peer) => hosts.find((host) => host.name === peer) ?? null,
       random: random.fork(`agent of ${name}`),
       hosts,
     };

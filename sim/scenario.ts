@@ -78,6 +78,8 @@ export interface Scenario {
    * first primary as slow, and everybody else as fast, as the guarantees allow for.
    */
   clocks: "any" | "agree" | "opposed";
+  /** Whether agents can read the end of a dead server's log. */
+  readsTails: boolean;
   /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
   reservesTimelines: boolean;
 }
@@ -276,6 +278,7 @@ function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" 
     clocks: "any",
     reservesTimelines: true,
     answersUpstream: random.chance(0.5),
+    readsTails: seededRandom(seed).fork("tails").chance(0.8),
   };
 }
 

@@ -49,6 +49,8 @@ export interface ServerPorts {
   world: World;
   network: Network;
   random: Random;
+  /** Whether the end of a dead server's log can be read. */
+  readsTails: boolean;
   /** Branch numbers, never drawn twice. */
   nextBranch: () => number;
   serverAt: (endpoint: Endpoint) => Server | null;
@@ -152,22 +154,29 @@ export class Server {
         latencyMs: 0,
         receiver: { streaming: this.stream !== null, configured: this.conninfo },
         shutdownLsn: null,
+        tail: null,
       };
       return this.#lastView;
     }
-    const endOfStopped =
-      this.process.kind === "stopped" && this.shutdownLsn !== null ? lsnText(this.shutdownLsn) : null;
+    const isDown = this.process.kind === "stopped";
+    const endOfStopped = isDown && this.shutdownLsn !== null ? lsnText(this.shutdownLsn) : null;
+    const hasTail = isDown && this.shutdownLsn === null && this.#ports.readsTails;
     const state = this.isHung ? "unresponsive" : this.process.kind === "starting" ? "starting" : "stopped";
     return {
       report: { state },
       engineVersion: "18.0",
       systemId: SYSTEM_ID,
-      position: endOfStopped === null ? (this.#lastView?.position ?? null) : { ...this.position, lsn: endOfStopped },
+      position: hasTail ? this.position : this.#lastPosition(endOfStopped),
       applied: this.#lastView?.applied ?? null,
       latencyMs: null,
       receiver: { streaming: false, configured: this.conninfo },
       shutdownLsn: endOfStopped,
+      tail: hasTail ? { timeline: this.timeline, lsn: lsnText(this.endLsn) } : null,
     };
+  }
+
+  #lastPosition(endOfStopped: string | null): Position | null {
+    return endOfStopped === null ? (this.#lastView?.position ?? null) : { ...this.position, lsn: endOfStopped };
   }
 
   /** An orderly stop: clients go first, the followers are sent everything, the shutdown checkpoint last of all. */
@@ -193,6 +202,19 @@ export class Server {
     this.standbySignal = true;
     this.#lastView = null;
     this.#advance(source.endLsn);
+  }
+
+  /**
+   * Takes what a dead server's disk holds beyond its own log, or a share of that; returns how many bytes, null when it
+   * cannot: the logs differ, or it is not there to take it.
+   */
+  takeTail(dead: Server, share: number): number | null {
+    const isStandby = this.process.kind === "running" && this.process.inRecovery && this.stream === null;
+    if (!isStandby || this.isHung || this.timeline !== dead.timeline || !this.isPrefixOf(dead)) return null;
+    const bytes = Math.floor((dead.endLsn - this.endLsn) * share);
+    this.#advance(this.endLsn + bytes);
+    this.#feed();
+    return bytes;
   }
 
   /** Every process of the server is gone at once; so are the streams it fed. */

@@ -1,10 +1,14 @@
 /** A task of the member's machine, in the engine's words. */
 import { randomUUID } from "node:crypto";
 import type { Task } from "#shared/core/member/state.ts";
-import type { Engine, EngineOutcome } from "./engine.ts";
+import type { Engine, EngineOutcome, TailRange } from "./engine.ts";
+
+type FetchTailTask = Extract<Task, { kind: "fetch-tail" }>;
+/** Brings a piece of the log that the task names from its peer. */
+export type FetchTail = (task: FetchTailTask, range: TailRange) => Promise<Buffer>;
 
 /** Has `engine` do what `task` asks. A rebuild that succeeded yields the name of the new data incarnation. */
-export async function carryOut(engine: Engine, task: Task): Promise<EngineOutcome> {
+export async function carryOut(engine: Engine, task: Task, fetchTail: FetchTail): Promise<EngineOutcome> {
   switch (task.kind) {
     case "adopt":
       return engine.adopt(task.deadlineMs);
@@ -30,6 +34,8 @@ export async function carryOut(engine: Engine, task: Task): Promise<EngineOutcom
       return engine.askUpstream(task.upstream, task.deadlineMs);
     case "sync":
       return engine.sync(task.set, task.deadlineMs);
+    case "fetch-tail":
+      return engine.takeTail(task.until, (range) => fetchTail(task, range), task.deadlineMs);
     case "rebuild": {
       const outcome = await engine.rebuild(task.upstream, task.fork, task.deadlineMs);
       return outcome.ok ? { ...outcome, value: randomUUID() } : outcome;

@@ -4,6 +4,7 @@
  */
 import type { ServerView } from "#shared/core/member/state.ts";
 import type { Endpoint, LogPoint, SyncSet } from "#shared/domain/messages.ts";
+import type { Lsn } from "#shared/domain/position.ts";
 
 /** What the engine can see of its server at one moment: the member's machine takes it in as it is. */
 export type Observation = ServerView;
@@ -27,6 +28,15 @@ export interface EngineCheck {
   ok: boolean;
   /** What was found; when not ok, what to do about it. */
   detail: string;
+}
+
+/** A piece of a log. */
+export interface TailRange {
+  timeline: number;
+  from: Lsn;
+  bytes: number;
+  /** How long it is waited for. */
+  withinMs: number;
 }
 
 export interface Engine {
@@ -86,6 +96,14 @@ export interface Engine {
    * older one, which then fails with `superseded`.
    */
   sync(set: SyncSet, deadlineMs: number): Promise<EngineOutcome>;
+  /** The log as it lies in a dead server's files; shorter where it ends. Rejects when it cannot be read. */
+  readTail(range: Omit<TailRange, "withinMs">): Promise<Buffer>;
+  /**
+   * Gives a standby that receives nothing what a dead primary's log holds beyond its own, up to `until`, piece by piece
+   * from `fetch`. ok when it is replayed; the value is how many bytes it was. Whatever it fails with, the standby is at a
+   * place of the same log, and may be promoted there.
+   */
+  takeTail(until: LogPoint, fetch: (range: TailRange) => Promise<Buffer>, deadlineMs: number): Promise<EngineOutcome>;
   /** Looks at the server and its configuration without changing anything. */
   check(): Promise<EngineCheck[]>;
   /** Lets go of connections, watches and timers. The server goes on. */

@@ -20,11 +20,19 @@ export interface Addressed {
 /** What a tunnel is asked for: the peer alone knows where its coordinator is. */
 export const TUNNEL = { method: "CONNECT", path: "coordinator:0" } as const;
 
+export interface Asking {
+  agent: Agent;
+  timeoutMs: number;
+  nowWallMs: () => number;
+  /** The longest answer; a longer one is none. */
+  maxBytes?: number;
+}
+
 /** Rejects when the peer is not reached within `timeoutMs`, or the answer is not authentic. */
 export function askPeer(
   { from, to, endpoint, key }: Addressed,
   question: { method: string; path: string; body: string },
-  { agent, timeoutMs, nowWallMs }: { agent: Agent; timeoutMs: number; nowWallMs: () => number },
+  { agent, timeoutMs, nowWallMs, maxBytes = MAX_ANSWER_BYTES }: Asking,
 ): Promise<{ status: number; body: string }> {
   const { method, path, body } = question;
   const signature = sign(key, { method, path, body, from, to, atWallMs: nowWallMs() });
@@ -36,7 +44,7 @@ export function askPeer(
       let size = 0;
       response.on("data", (chunk: Buffer) => {
         size += chunk.length;
-        if (size > MAX_ANSWER_BYTES) outgoing.destroy(new Error("the answer is too large"));
+        if (size > maxBytes) outgoing.destroy(new Error("the answer is too large"));
         else chunks.push(chunk);
       });
       response.once("error", reject);

@@ -9,6 +9,7 @@ import type { PeerDesk } from "./requests.ts";
 import { readRoute, ROUTE } from "./route.ts";
 import { PeerSender } from "./sender.ts";
 import { listenToPeers } from "./server.ts";
+import { LONGEST_ANSWER_BYTES, TAIL, type TailRequest } from "./tail.ts";
 import { Carrier, type Destination } from "./tunnel.ts";
 
 /** However many nudges come, the coordinator is not asked more often for them. */
@@ -28,8 +29,8 @@ export interface PeerChannelOptions {
   /** A peer hints that something has happened. */
   onNudge: () => void;
   onFailure: (peer: string, error: Error) => void;
-  /** What peers may ask of this agent besides; without it nothing is promised and no route is proved. */
-  desk?: Pick<PeerDesk, "onPromise" | "route">;
+  /** What peers may ask of this agent besides; without it nothing is promised, proved or given. */
+  desk?: Partial<Omit<PeerDesk, "onNudge">>;
   /** Where this agent's coordinator is: polls of peers are carried there; without it none are. */
   coordinator?: Destination;
 }
@@ -45,9 +46,10 @@ interface Learnt {
 /** A way to the coordinator through a peer. */
 export type Detour = (signal: AbortSignal) => Promise<Socket>;
 
-const CLOSED_DESK: Pick<PeerDesk, "onPromise" | "route"> = {
+const CLOSED_DESK: Omit<PeerDesk, "onNudge"> = {
   onPromise: () => Promise.resolve("not-founded"),
   route: () => null,
+  giveTail: () => Promise.resolve(null),
 };
 const nowWallMs = (): number => Date.now();
 
@@ -84,7 +86,7 @@ export class PeerChannel {
     const { self, host, port, onNudge, onFailure, coordinator } = options;
     const learnt: Learnt = { peers: [], known: new Map(), key: null };
     const nudged = new SpacedSignal(NUDGE_SPACING_MS, onNudge);
-    const desk = { ...(options.desk ?? CLOSED_DESK), onNudge: () => nudged.raise() };
+    const desk = { ...CLOSED_DESK, ...options.desk, onNudge: () => nudged.raise() };
     const carrier = coordinator ? new Carrier(coordinator) : null;
     const carry = (asker: Socket, head: Buffer): void => (carrier ? carrier.carry(asker, head) : void asker.destroy());
     const server = await listenToPeers({ host, port }, { self, key: () => learnt.key, nowWallMs, desk, carry });
@@ -129,6 +131,18 @@ export class PeerChannel {
       this.#onFailure(member, error as Error);
       return null;
     }
+  }
+
+  /** Asks a peer for a piece of its dead server's log. Rejects when it does not come in time. */
+  async fetchTail({ host: to, endpoint }: Peer, wanted: TailRequest, withinMs: number): Promise<Buffer> {
+    const { key } = this.#learnt;
+    if (key === null) throw new Error("no key for the peer channel yet");
+    const question = { ...TAIL, body: JSON.stringify(wanted) };
+    const timeoutMs = Math.max(1, Math.floor(withinMs));
+    const asking = { agent: this.#asking, timeoutMs, nowWallMs, maxBytes: LONGEST_ANSWER_BYTES };
+    const { status, body } = await askPeer({ from: this.#self, to, endpoint, key }, question, asking);
+    if (status !== 200) throw new Error(`${to} answers HTTP ${status}`);
+    return Buffer.from(body, "base64");
   }
 
   /** Ways to the coordinator through other agents. */

@@ -3,6 +3,7 @@ import type { PromiseRequest, Route } from "#shared/domain/messages.ts";
 import { answerNudge, NUDGE } from "./nudge.ts";
 import { answerPromise, PROMISE } from "./promise.ts";
 import { answerRoute, ROUTE } from "./route.ts";
+import { answerTail, TAIL, type TailRequest } from "./tail.ts";
 
 /** An authentic request. */
 export interface PeerRequest {
@@ -26,6 +27,8 @@ export interface PeerDesk {
   onPromise: (request: PromiseRequest) => Promise<string | null>;
   /** Where this host's server may be written to, and for how long for certain; null when it may not. */
   route: () => Route | null;
+  /** A piece of this host's log; null when it may not be given. */
+  giveTail: (wanted: TailRequest) => Promise<Buffer | null>;
 }
 
 /** Answers a request. Nothing that is not authentic comes here. */
@@ -38,6 +41,8 @@ export async function answerPeer(request: PeerRequest, desk: PeerDesk): Promise<
       return answerPromise(request, desk);
     case ROUTE.path:
       return answerRoute(desk);
+    case TAIL.path:
+      return answerTail(request, desk);
     default:
       return { status: 404 };
   }

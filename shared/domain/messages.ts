@@ -123,6 +123,11 @@ export interface MemberServerReport {
    * before it. Null while the server runs, and after a crash.
    */
   shutdownLsn: Lsn | null;
+  /**
+   * Where the log of a server that died ends, read from its files: `position` then says the same. Null while the server
+   * runs, after a stop in good order, and where the log could not be read.
+   */
+  tail: LogPoint | null;
   /** The switch door: shut, it lets no client in and sends those inside home, while replication goes on. */
   door: "open" | "shut";
   /** A rebuild of the data directory was begun and not finished: nothing in it can be trusted. */
@@ -215,6 +220,11 @@ export type Command =
    * agent's configuration allows; the log that is given up is kept aside first. Leaves the server stopped.
    */
   | ({ kind: "rebuild"; upstream: Upstream; fork: LogPoint } & CommandHead)
+  /**
+   * Take what the dead server of `from` holds beyond this one's log, up to `until`, from its agent; its epoch is the
+   * command's. Done when it is replayed; the value is how many bytes it was.
+   */
+  | ({ kind: "fetch-tail"; from: Peer; until: LogPoint } & CommandHead)
   /** Start a stopped server, read-only. */
   | ({ kind: "start" } & CommandHead);
 

@@ -41,6 +41,12 @@ export function lsnBytes(lsn: Lsn): bigint {
   return (BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`);
 }
 
+/** The LSN of a byte number, as the server prints it. */
+export function lsnOf(bytes: bigint): Lsn {
+  const hex = (half: bigint) => half.toString(16).toUpperCase();
+  return `${hex(bytes >> 32n)}/${hex(bytes & 0xffff_ffffn)}`;
+}
+
 /** How many bytes of log `behind` lacks of `ahead`; negative when it is the longer one. */
 export function lsnDistance(ahead: Lsn, behind: Lsn): bigint {
   return lsnBytes(ahead) - lsnBytes(behind);

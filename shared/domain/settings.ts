@@ -16,6 +16,8 @@ export interface Settings {
   suspicionMs: number;
   /** How long a failover waits for the positions of the candidates. */
   collectMs: number;
+  /** How long a successor may take to fetch what only the dead primary's disk holds; 0: it does not try. */
+  salvageMs: number;
   /** How long a primary that gave up its lease by itself is waited for before another takes over. */
   failsafeReturnMs: number;
   /** The whole of one failover. */
@@ -51,6 +53,7 @@ export const DEFAULT_SETTINGS: Settings = {
   silentMs: 10_000,
   suspicionMs: 2_000,
   collectMs: 300,
+  salvageMs: 2_000,
   failsafeReturnMs: 2_000,
   failoverMs: 30_000,
   promoteMs: 10_000,

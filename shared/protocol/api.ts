@@ -16,6 +16,7 @@ export const zSettings = z.strictObject({
   silentMs: zMs.optional(),
   suspicionMs: zMs.optional(),
   collectMs: zMs.optional(),
+  salvageMs: zMs.optional(),
   failsafeReturnMs: zMs.optional(),
   failoverMs: zMs.optional(),
   promoteMs: zMs.optional(),
@@ -114,6 +115,13 @@ export const zStatus = z.strictObject({
     name: z.string(),
     state: z.enum(["online", "restoring", "restored"]),
     generation: z.int(),
+  }),
+  /** Which replicas acknowledge a commit before its client hears of it; `settled` once only they need to be asked. */
+  durability: z.strictObject({
+    mode: z.enum(["async", "sync"]),
+    k: z.int(),
+    members: z.array(zName),
+    settled: z.boolean(),
   }),
   /** The operation under way. */
   operation: z.strictObject({ op: z.int(), kind: z.string(), step: z.string() }).nullable(),

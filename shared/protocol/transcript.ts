@@ -20,6 +20,7 @@ export type ToldReason =
   | { kind: "candidate-position"; member: MemberName; lsn: Lsn; applied: number | null; latencyMs: number | null }
   | { kind: "candidate-passed-over"; member: MemberName; why: string }
   | { kind: "candidate-chosen" | "replicator-frozen" | "most-advanced"; member: MemberName }
+  | { kind: "tail-fetching" | "tail-salvaged" | "tail-lost"; member: MemberName; bytes: number }
   | { kind: "possible-loss"; member: MemberName; bytes: number }
   | { kind: "read-quorum-awaited"; missing: MemberName[] }
   | { kind: "read-quorum-overridden"; member: MemberName; missing: MemberName[] }
@@ -106,6 +107,15 @@ const WORDS: Words = {
   ],
   "read-quorum-overridden": ({ member, missing }, { dataservice: s }) => [
     `'${member}@${s}' IS TAKEN AS IT IS. WRITES ACKNOWLEDGED BY ${missing.join(", ")} MAY BE LOST`,
+  ],
+  "tail-fetching": ({ member, bytes }, { dataservice: s }) => [
+    `'${member}@${s}' FETCHES ${bytes} BYTES OF LOG FROM THE DISK OF THE PREVIOUS MASTER`,
+  ],
+  "tail-salvaged": ({ member, bytes }, { dataservice: s }) => [
+    `'${member}@${s}' HAS ${bytes} BYTES OF LOG FROM THE DISK OF THE PREVIOUS MASTER`,
+  ],
+  "tail-lost": ({ member, bytes }, { dataservice: s }) => [
+    `'${member}@${s}' GOES ON WITHOUT ${bytes} BYTES OF LOG THAT ARE ON THE DISK OF THE PREVIOUS MASTER`,
   ],
   "catching-up": ({ member, upstream }, { dataservice: s }) => [
     `'${member}@${s}' FIRST CATCHES UP FROM '${upstream}@${s}', WHICH IS MORE ADVANCED`,

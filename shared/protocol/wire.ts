@@ -12,6 +12,7 @@ import { MOST_FENCE_MS } from "../domain/settings.ts";
 export const zName = z.string().regex(NAME_PATTERN, { error: `must be ${NAME_RULE}` });
 const zCount = z.int().min(0);
 const zLsn = z.string().regex(/^[0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8}$/, { error: "must be an LSN such as 0/3000060" });
+const zLogPoint = z.strictObject({ timeline: z.int().min(1), lsn: zLsn });
 const zId = z.string().min(1).max(100);
 const zHostAddress = z.string().min(1).max(255);
 const zPort = z.int().min(1).max(65_535);
@@ -151,6 +152,8 @@ export const zPoll = z.strictObject({
       receiver: zReceiver,
       /** Where the shutdown checkpoint of a server that was stopped in good order begins. */
       shutdownLsn: zLsn.nullable(),
+      /** Where the log of a server that died ends; an agent of an earlier version does not say. */
+      tail: zLogPoint.nullable().default(null),
       /** The switch door. */
       door: z.enum(["open", "shut"]),
       /** A rebuild was begun and not finished. */
@@ -204,7 +207,14 @@ export const zCommand = z.discriminatedUnion("kind", [
     kind: z.literal("rebuild"),
     ...zCommandHead,
     upstream: zUpstream,
-    fork: z.strictObject({ timeline: z.int().min(1), lsn: zLsn }),
+    fork: zLogPoint,
+  }),
+  /** Take the end of a dead primary's log from its agent. */
+  z.strictObject({
+    kind: z.literal("fetch-tail"),
+    ...zCommandHead,
+    from: z.strictObject({ host: zName, endpoint: zEndpoint }),
+    until: zLogPoint,
   }),
   /** Start a stopped server, read-only. */
   z.strictObject({ kind: z.literal("start"), ...zCommandHead }),

@@ -42,6 +42,7 @@ function run(answer: (poll: Poll) => PollOutcome): Run {
         nudge: () => (nudges += 1),
         askPromises: () => {},
         askRoute: () => Promise.resolve(null),
+        fetchTail: () => Promise.reject(new Error("none")),
       },
       guard: () => {},
       poll: (poll) => {

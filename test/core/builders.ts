@@ -61,6 +61,7 @@ export function healthyServer(name: string): MemberServerReport {
     latencyMs: 0,
     receiver: { state: "none" },
     shutdownLsn: null,
+    tail: null,
     door: "open",
     isDamaged: false,
     sync: null,

@@ -148,6 +148,10 @@ function obedience(cluster: Cluster, host: string, command: Command): PollPatch 
       return { ...done(command), server: { door: "open" } };
     case "ask-upstream":
       return done(command, "read-only");
+    case "fetch-tail": {
+      const lsn = command.until.lsn;
+      return { ...done(command, "96"), server: { position: position && { ...position, lsn } } };
+    }
     case "rebuild":
       return {
         ...done(command),

@@ -38,6 +38,7 @@ export function viewOf(report: ServerReport): ServerView {
     latencyMs: 0,
     receiver: { streaming: false, configured: null },
     shutdownLsn: null,
+    tail: null,
   };
 }
 
@@ -144,6 +145,10 @@ export function commandOf(
       return { kind, ...head, drainMs: 5_000, deadlineMs: SHUT_FOR_MS };
     case "ask-upstream":
       return { kind, ...head, upstream: UPSTREAM };
+    case "fetch-tail": {
+      const from = { host: "db1", endpoint: { host: "db1.example", port: 7_432 } };
+      return { kind, ...head, from, until: { timeline: 1, lsn: "0/3000100" } };
+    }
     case "rebuild":
       return { kind, ...head, upstream: UPSTREAM, fork: { timeline: 1, lsn: "0/2FFFFA0" } };
     case "adopt":
@@ -353,6 +358,7 @@ export const memberEvents: Record<MemberEventKind, (member: Member) => MemberSte
   "told-to-shut": told("shut"),
   "told-to-reopen": told("reopen"),
   "told-to-ask-upstream": told("ask-upstream"),
+  "told-to-fetch-tail": told("fetch-tail"),
   "told-to-rebuild": told("rebuild"),
   "told-to-promote-without-a-lease": (member) => [
     give(member, replyWith(member, { commands: [commandOf(member, "promote")] })),

@@ -48,6 +48,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("observing", ["command-refused"], ["poll"], "new.shut refused wrong-phase"),
     "told-to-reopen": to("observing", ["command-refused"], ["poll"], "new.reopen refused wrong-phase"),
     "told-to-ask-upstream": to("observing", ["command-refused"], ["poll"], "new.ask-upstream refused not-founded"),
+    "told-to-fetch-tail": to("observing", ["command-refused"], ["poll"], "new.fetch-tail refused not-founded"),
     "told-to-rebuild": to("observing", ["command-refused"], ["poll"], "new.rebuild refused not-founded"),
     "told-to-promote-without-a-lease": to("observing", ["command-refused"], ["poll"], "new.promote refused no-lease"),
     "told-to-promote-in-an-attempted-epoch": to(
@@ -99,6 +100,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("closed-idle", ["command-refused"], ["poll"], "new.shut refused wrong-phase"),
     "told-to-reopen": to("closed-idle", ["command-refused"], ["poll"], "new.reopen refused wrong-phase"),
     "told-to-ask-upstream": to("closed-busy", ["command-taken"], ["ask-upstream"], "new.ask-upstream accepted"),
+    "told-to-fetch-tail": to("closed-busy", ["command-taken"], ["fetch-tail"], "new.fetch-tail accepted"),
     "told-to-rebuild": to("closed-rebuilding", ["command-taken"], ["rebuild"], "new.rebuild accepted"),
     "told-to-promote-without-a-lease": to("closed-idle", ["command-refused"], ["poll"], "new.promote refused no-lease"),
     "told-to-promote-in-an-attempted-epoch": to(
@@ -150,6 +152,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("closed-busy", [], []),
     "told-to-reopen": to("closed-busy", [], []),
     "told-to-ask-upstream": to("closed-busy", [], []),
+    "told-to-fetch-tail": to("closed-busy", [], []),
     "told-to-rebuild": to("closed-busy", [], []),
     "told-to-promote-without-a-lease": to("closed-busy", [], []),
     "told-to-promote-in-an-attempted-epoch": to("closed-busy", [], []),
@@ -215,6 +218,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("opening", ["command-refused"], ["poll"], "new.shut refused wrong-phase"),
     "told-to-reopen": to("opening", ["command-refused"], ["poll"], "new.reopen refused wrong-phase"),
     "told-to-ask-upstream": to("opening", ["command-refused"], ["poll"], "new.ask-upstream refused wrong-phase"),
+    "told-to-fetch-tail": to("opening", ["command-refused"], ["poll"], "new.fetch-tail refused wrong-phase"),
     "told-to-rebuild": to("opening", ["command-refused"], ["poll"], "new.rebuild refused wrong-phase"),
     "told-to-promote-without-a-lease": to(
       "fencing",
@@ -278,6 +282,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("open-busy", ["command-taken"], ["shut"], "new.shut accepted"),
     "told-to-reopen": to("open-busy", ["command-taken"], ["reopen"], "new.reopen accepted"),
     "told-to-ask-upstream": to("open", ["command-refused"], ["poll"], "new.ask-upstream refused wrong-phase"),
+    "told-to-fetch-tail": to("open", ["command-refused"], ["poll"], "new.fetch-tail refused wrong-phase"),
     "told-to-rebuild": to("open", ["command-refused"], ["poll"], "new.rebuild refused wrong-phase"),
     "told-to-promote-without-a-lease": to(
       "fencing",
@@ -334,6 +339,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("closed-rebuilding", [], []),
     "told-to-reopen": to("closed-rebuilding", [], []),
     "told-to-ask-upstream": to("closed-rebuilding", [], []),
+    "told-to-fetch-tail": to("closed-rebuilding", [], []),
     "told-to-rebuild": to("closed-rebuilding", [], []),
     "told-to-promote-without-a-lease": to("closed-rebuilding", [], []),
     "told-to-promote-in-an-attempted-epoch": to("closed-rebuilding", [], []),
@@ -391,6 +397,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("damaged", ["command-refused"], ["poll"], "new.shut refused wrong-phase"),
     "told-to-reopen": to("damaged", ["command-refused"], ["poll"], "new.reopen refused wrong-phase"),
     "told-to-ask-upstream": to("closed-busy", ["command-taken"], ["ask-upstream"], "new.ask-upstream accepted"),
+    "told-to-fetch-tail": to("damaged", ["command-refused"], ["poll"], "new.fetch-tail failed damaged"),
     "told-to-rebuild": to("closed-rebuilding", ["command-taken"], ["rebuild"], "new.rebuild accepted"),
     "told-to-promote-without-a-lease": to("damaged", ["command-refused"], ["poll"], "new.promote refused damaged"),
     "told-to-promote-in-an-attempted-epoch": to(
@@ -478,6 +485,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
       "new.reopen accepted",
     ),
     "told-to-ask-upstream": to("open-busy", ["command-refused"], ["poll"], "new.ask-upstream refused wrong-phase"),
+    "told-to-fetch-tail": to("open-busy", ["command-refused"], ["poll"], "new.fetch-tail refused wrong-phase"),
     "told-to-rebuild": to("open-busy", ["command-refused"], ["poll"], "new.rebuild refused wrong-phase"),
     "told-to-promote-without-a-lease": to(
       "fencing",
@@ -546,6 +554,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("open-busy", ["command-taken"], ["shut"], "new.shut accepted"),
     "told-to-reopen": to("open-busy", ["command-taken"], ["reopen"], "new.reopen accepted"),
     "told-to-ask-upstream": to("open-shut", ["command-refused"], ["poll"], "new.ask-upstream refused wrong-phase"),
+    "told-to-fetch-tail": to("open-shut", ["command-refused"], ["poll"], "new.fetch-tail refused wrong-phase"),
     "told-to-rebuild": to("open-shut", ["command-refused"], ["poll"], "new.rebuild refused wrong-phase"),
     "told-to-promote-without-a-lease": to(
       "fencing",
@@ -608,6 +617,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("fencing", ["command-refused"], ["poll"], "new.shut refused wrong-phase"),
     "told-to-reopen": to("fencing", ["command-refused"], ["poll"], "new.reopen refused wrong-phase"),
     "told-to-ask-upstream": to("fencing", ["command-refused"], ["poll"], "new.ask-upstream refused wrong-phase"),
+    "told-to-fetch-tail": to("fencing", ["command-refused"], ["poll"], "new.fetch-tail refused wrong-phase"),
     "told-to-rebuild": to("fencing", ["command-refused"], ["poll"], "new.rebuild refused wrong-phase"),
     "told-to-promote-without-a-lease": to("fencing", ["command-refused"], ["poll"], "new.promote refused wrong-phase"),
     "told-to-promote-in-an-attempted-epoch": to(
@@ -654,6 +664,7 @@ const table: Record<MemberPhaseKind, Record<MemberEventKind, MemberOutcome>> = {
     "told-to-shut": to("fencing-gently", ["command-refused"], ["poll"], "new.shut refused wrong-phase"),
     "told-to-reopen": to("fencing-gently", ["command-refused"], ["poll"], "new.reopen refused wrong-phase"),
     "told-to-ask-upstream": to("fencing-gently", ["command-refused"], ["poll"], "new.ask-upstream refused wrong-phase"),
+    "told-to-fetch-tail": to("fencing-gently", ["command-refused"], ["poll"], "new.fetch-tail refused wrong-phase"),
     "told-to-rebuild": to("fencing-gently", ["command-refused"], ["poll"], "new.rebuild refused wrong-phase"),
     "told-to-promote-without-a-lease": to(
       "fencing-gently",

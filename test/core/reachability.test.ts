@@ -123,6 +123,10 @@ function taskOf({ id, kind }: Running): Task {
       return { id, kind, upstream, deadlineMs };
     case "sync":
       return { id, kind, set: { version: 1, k: 1, members: ["db2"] }, deadlineMs };
+    case "fetch-tail": {
+      const from = { host: "db1", endpoint: { host: "db1.example", port: 7_432 } };
+      return { id, kind, from, epoch: 2, until: { timeline: 1, lsn: "0/3000100" }, deadlineMs };
+    }
     case "rebuild":
       return { id, kind, upstream, fork: { timeline: 1, lsn: "0/2FFFFA0" }, deadlineMs };
     case "promote":
@@ -218,6 +222,10 @@ function obedient(cluster: Cluster, command: Command): PollPatch & { server: Non
       return { ...done, server: { door: "shut" } };
     case "reopen":
       return { ...done, server: { door: "open" } };
+    case "fetch-tail": {
+      const lsn = command.until.lsn;
+      return { ...done, server: { position: { ...FORK, lsn } } };
+    }
     case "rebuild":
       return { ...done, ownEpoch: 0, server: { report: STOPPED, position: FORK } };
   }
@@ -263,6 +271,10 @@ function viewAfter(before: ServerView, task: Task): ServerView {
       };
     case "rebuild":
       return { ...before, report: STOPPED, receiver: quiet, position: FORK };
+    case "fetch-tail": {
+      const known = before.position;
+      return { ...before, receiver: quiet, position: known && { ...known, lsn: task.until.lsn } };
+    }
     case "prepare":
     case "shut":
     case "reopen":
@@ -610,10 +622,24 @@ describe("a primary that serves already", () => {
   });
 });
 
+describe("a dead primary whose log reaches further than its successor's", () => {
+  test("is read out before the promotion", () => {
+    const pair = pairOf("collecting-natural", "closed-idle");
+    const { cluster } = pair;
+    const lsn = "0/3000700";
+    const dead = cluster.polls["db2"]?.server?.position;
+    if (!dead) throw new Error("db2 has said where its log ends");
+    const server = { position: { ...dead, lsn }, tail: { timeline: dead.timeline, lsn } };
+    poll(cluster, "db2", { peer: { host: "db2.example", port: 7_432 }, server });
+    expect(courseOf(pair)).toBe("reigns fetch-tail promote");
+  });
+});
+
 const EVERY_COMMAND: Record<Command["kind"], true> = {
   adopt: true,
   "ask-upstream": true,
   fence: true,
+  "fetch-tail": true,
   follow: true,
   freeze: true,
   prepare: true,
@@ -630,5 +656,7 @@ test("every kind of command is asked of somebody", () => {
   );
   // A primary that serves already is met above.
   asked.add("adopt");
+  // A dead primary with a tail as well.
+  asked.add("fetch-tail");
   for (const kind of Object.keys(EVERY_COMMAND)) expect(asked).toContain(kind);
 });

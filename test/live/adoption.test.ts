@@ -17,12 +17,14 @@ let signalBefore: boolean | null = null;
 
 beforeAll(async () => {
   stage = await Stage.open(() => {});
-  cluster = await stage.cluster(async (members, pristine) => {
-    await startServing(members, pristine);
-    const [primary] = members;
-    session = new KeptSession(primary?.port ?? 0);
-    await session.start();
-    signalBefore = existsSync(join(primary?.dataDirectory ?? "", "standby.signal"));
+  cluster = await stage.cluster({
+    startServers: async (members, pristine) => {
+      await startServing(members, pristine);
+      const [primary] = members;
+      session = new KeptSession(primary?.port ?? 0);
+      await session.start();
+      signalBefore = existsSync(join(primary?.dataDirectory ?? "", "standby.signal"));
+    },
   });
 });
 

@@ -480,7 +480,8 @@ describe("the last word of a stopped server", () => {
     const before = await primary.engine.observe();
     expect(await primary.engine.fence(FENCE)).toEqual({ ok: true });
     const stopped = await primary.engine.observe();
-    expect(stopped).toMatchObject({ report: { state: "stopped" }, shutdownLsn: null, position: before.position });
+    const still = { report: { state: "stopped" }, shutdownLsn: null, tail: null, position: before.position };
+    expect(stopped).toMatchObject(still);
     await reopened();
     leftovers.push(sharedMemoryOf(primary.member.dataDirectory));
     killServer(primary.member.dataDirectory);

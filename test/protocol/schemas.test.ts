@@ -48,6 +48,7 @@ const POLL: Poll = {
     latencyMs: 0,
     receiver: { state: "none" },
     shutdownLsn: "0/3000028",
+    tail: { timeline: 2, lsn: "0/3000060" },
     door: "shut",
     isDamaged: false,
     sync: { version: 3, k: 1, members: ["db2", "db3"] },
@@ -98,6 +99,12 @@ const COMMANDS: Record<Command["kind"], Command> = {
   shut: { kind: "shut", drainMs: 5_000, ...HEAD },
   reopen: { kind: "reopen", ...HEAD },
   "ask-upstream": { kind: "ask-upstream", upstream: UPSTREAM, ...HEAD },
+  "fetch-tail": {
+    kind: "fetch-tail",
+    from: { host: "db2", endpoint: { host: "db2.example", port: 7432 } },
+    until: { timeline: 1, lsn: "0/3000000" },
+    ...HEAD,
+  },
   rebuild: { kind: "rebuild", upstream: UPSTREAM, fork: { timeline: 1, lsn: "0/3000000" }, ...HEAD },
   start: { kind: "start", ...HEAD },
 };
@@ -139,6 +146,7 @@ describe("a poll", () => {
         systemId: null,
         shutdownLsn: null,
         sync: null,
+        tail: null,
       },
       server && { ...server, report: { state: "unresponsive" }, receiver: { state: "streaming", upstream: null } },
       server && { ...server, report: { state: "starting" }, receiver: { state: "ended", upstream: "db2" } },

@@ -417,6 +417,18 @@ describe("the unusual turns of an operation", () => {
       "'db2@alpha' FIRST CATCHES UP FROM 'db3@alpha', WHICH IS MORE ADVANCED",
     ],
     [
+      { kind: "tail-fetching", op: 3, member: "db2", from: "db1", bytes: 96 },
+      "'db2@alpha' FETCHES 96 BYTES OF LOG FROM THE DISK OF THE PREVIOUS MASTER",
+    ],
+    [
+      { kind: "tail-salvaged", op: 3, member: "db2", from: "db1", bytes: 96 },
+      "'db2@alpha' HAS 96 BYTES OF LOG FROM THE DISK OF THE PREVIOUS MASTER",
+    ],
+    [
+      { kind: "tail-lost", op: 3, member: "db2", from: "db1", bytes: 96, code: "tail-not-had" },
+      "'db2@alpha' GOES ON WITHOUT 96 BYTES OF LOG THAT ARE ON THE DISK OF THE PREVIOUS MASTER",
+    ],
+    [
       { kind: "possible-loss", op: 3, member: "db2", bytes: 96 },
       "'db2@alpha' LACKS 96 BYTES OF THE PREVIOUS MASTER'S LOG",
     ],

@@ -37,6 +37,7 @@ export class ScriptedMember {
       latencyMs: 0,
       receiver: { state: "none" },
       shutdownLsn: null,
+      tail: null,
       door: "open",
       isDamaged: false,
       sync: null,
@@ -98,6 +99,7 @@ export class ScriptedMember {
           phase: "closed",
           door: "open",
           shutdownLsn: null,
+          tail: null,
           report: { state: "running", inRecovery: true, writable: false },
           receiver: { state: "streaming", upstream: command.upstream.member },
         };
@@ -119,6 +121,7 @@ export class ScriptedMember {
         break;
       case "prepare":
       case "ask-upstream":
+      case "fetch-tail":
         break;
       case "rebuild":
         this.poll = { ...this.poll, ownEpoch: 0 };

@@ -276,7 +276,12 @@ describe("a state that an earlier version stored", () => {
       settings: DEFAULT_SETTINGS,
     });
     const whole = upgraded(old(collecting));
-    expect(whole.phase).toEqual({ ...collecting, inquiry: { kind: "clear" }, isForced: false });
+    expect(whole.phase).toEqual({
+      ...collecting,
+      inquiry: { kind: "clear" },
+      salvage: { kind: "none" },
+      isForced: false,
+    });
     expect(upgraded(whole)).toEqual(whole);
   });
 });

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { LogPoint } from "#shared/domain/messages.ts";
+import { crc32c } from "./crc32c.ts";
 
 export interface ControlFile {
   systemId: string;
@@ -49,16 +50,4 @@ function stateOf(code: number): ControlFile["state"] {
 function lsnOf(bytes: Buffer, at: number): string {
   const half = (offset: number) => bytes.readUInt32LE(offset).toString(16).toUpperCase();
   return `${half(at + 4)}/${half(at)}`;
-}
-
-/** Castagnoli's polynomial, reflected. */
-const POLYNOMIAL = 0x82f63b78;
-
-function crc32c(bytes: Buffer): number {
-  let rest = 0xffffffff;
-  for (const byte of bytes) {
-    rest ^= byte;
-    for (let bit = 0; bit < 8; bit += 1) rest = rest & 1 ? (rest >>> 1) ^ POLYNOMIAL : rest >>> 1;
-  }
-  return (rest ^ 0xffffffff) >>> 0;
 }

@@ -61,7 +61,7 @@ export function syncDirectory(directory: string): void {
 }
 
 /** An agent that runs as root must leave files that the server's account can read and replace. */
-function handToOwner(fd: number, directory: string): void {
+export function handToOwner(fd: number, directory: string): void {
   if (process.getuid?.() !== 0) return;
   const { uid, gid } = statSync(directory);
   fchownSync(fd, uid, gid);

@@ -62,6 +62,12 @@ export function deleteReservedTimelines(dataDirectory: string): void {
   if (left.length > 0) syncDirectory(directory);
 }
 
+/** The newest timeline that a server knows of by its history; 1 when there is none. */
+export function newestTimeline(dataDirectory: string): number {
+  const real = knownTimelines(join(dataDirectory, "pg_wal")).filter(({ isReal }) => isReal);
+  return Math.max(1, ...real.map(({ timeline }) => timeline));
+}
+
 function knownTimelines(directory: string): { timeline: number; isReal: boolean }[] {
   return readdirSync(directory)
     .filter((name) => /^[0-9A-F]{8}\.history$/.test(name))

@@ -1,13 +1,15 @@
 /** One PostgreSQL server, 13 to 18, behind the engine's port. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Endpoint, LogPoint, SyncSet } from "#shared/domain/messages.ts";
-import type { Engine, EngineCheck, EngineHint, EngineOutcome, Observation } from "../engine.ts";
+import { lsnBytes } from "#shared/domain/position.ts";
+import type { Engine, EngineCheck, EngineHint, EngineOutcome, Observation, TailRange } from "../engine.ts";
 import { checkServer } from "./check.ts";
 import { writeConfiguration } from "./configuration.ts";
 import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
 import { Deadline, OutOfTime, within } from "./deadline.ts";
 import { fenceServer, type FenceLimits } from "./fence.ts";
 import { isListening } from "./listening.ts";
+import { LogPages } from "./log-pages.ts";
 import { assertOptions, socketPathOf, type PostgresOptions } from "./options.ts";
 import { Probe } from "./probe.ts";
 import { isServerOf, livingPostmaster, serverProcesses } from "./processes.ts";
@@ -17,6 +19,7 @@ import { startServer } from "./start.ts";
 import { adopt, follow, freeze, promote, Refusal, untilAnswering, type Control } from "./steering.ts";
 import { SwitchDoor } from "./switch-door.ts";
 import { applySyncSet } from "./sync.ts";
+import { takeTail, type Tail } from "./take-tail.ts";
 import { UpstreamWatch } from "./upstream-watch.ts";
 
 /** How long, and how often, the end of a postmaster is waited for that is nobody's child of ours. */
@@ -239,6 +242,25 @@ export class PostgresEngine implements Engine {
       connection.discard();
       this.#errands.delete(connection);
     }
+  }
+
+  async readTail({ timeline, from, bytes }: Omit<TailRange, "withinMs">): Promise<Buffer> {
+    const pages = LogPages.open(this.#options.dataDirectory, timeline);
+    const start = Number(lsnBytes(from));
+    try {
+      return pages?.raw(start, start + bytes) ?? Buffer.alloc(0);
+    } finally {
+      pages?.close();
+    }
+  }
+
+  async takeTail(until: LogPoint, fetch: Tail["fetch"], deadlineMs: number): Promise<EngineOutcome> {
+    let taken = 0;
+    const { position: own } = await this.observe();
+    const outcome = await this.#exclusively(deadlineMs, async (control) => {
+      taken = await takeTail(control, { own, until, fetch });
+    });
+    return outcome.ok ? { ...outcome, value: String(taken) } : outcome;
   }
 
   check(): Promise<EngineCheck[]> {

@@ -5,7 +5,8 @@ import type { Observation } from "../engine.ts";
 import { configuredConninfo } from "./configuration.ts";
 import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
 import { endpointOfConninfo } from "./conninfo.ts";
-import { readControlFile } from "./control-file.ts";
+import { readControlFile, type ControlFile } from "./control-file.ts";
+import { DeadLog } from "./dead-log.ts";
 import { OutOfTime, within } from "./deadline.ts";
 import { endOfLog, hasReadItsLog, type LogFacts, type LogPoint } from "./end-of-log.ts";
 import { TimelineHistories } from "./history.ts";
@@ -36,6 +37,7 @@ export class Probe {
   readonly #withReplication: ServerConnection;
   readonly #plain: ServerConnection;
   readonly #histories: TimelineHistories;
+  readonly #deadLog: DeadLog;
   #pending: Promise<Answer> | null = null;
   #last: Observation | null = null;
   /** Since this server was connected to: its startup process is not always caught waiting. */
@@ -46,6 +48,7 @@ export class Probe {
     this.#dataDirectory = options.dataDirectory;
     this.#timeoutMs = options.timeoutMs;
     this.#histories = new TimelineHistories(options.dataDirectory);
+    this.#deadLog = new DeadLog(options.dataDirectory);
     const onLost = () => {
       this.#histories.forget();
       this.#hasReadItsLog = false;
@@ -67,6 +70,7 @@ export class Probe {
   forget(): void {
     this.#last = null;
     this.#histories.forget();
+    this.#deadLog.forget();
   }
 
   /** Answers within the probe timeout; while an earlier question hangs no second one is asked. */
@@ -97,6 +101,7 @@ export class Probe {
     try {
       const observation = await this.#look();
       this.#last = observation;
+      this.#deadLog.forget();
       return { kind: "answered", observation };
     } catch (error) {
       return { kind: "failed", error };
@@ -142,6 +147,7 @@ export class Probe {
       latencyMs: latencyOf(facts, { end, streaming, replayAgeMs: numberOrNull(row["replay_age_ms"]) }),
       receiver: { streaming, configured: endpointOfConninfo(textOrNull(row["conninfo"]) ?? "") },
       shutdownLsn: null,
+      tail: null,
     };
   }
 
@@ -161,15 +167,34 @@ export class Probe {
       latencyMs: last?.latencyMs ?? null,
       receiver: { streaming: false, configured: configuredUpstream(this.#dataDirectory) },
       shutdownLsn: null,
+      tail: null,
     };
-    return report.state === "stopped" ? { ...seen, ...this.#stoppedInGoodOrder() } : seen;
+    return report.state === "stopped" ? { ...seen, ...this.#stopped() } : seen;
+  }
+
+  #stopped(): Partial<Observation> {
+    const file = readControlFile(this.#dataDirectory);
+    switch (file?.state) {
+      case "stopped":
+        return this.#stoppedInGoodOrder(file);
+      case "other":
+        return this.#died(file);
+      case "stopped-in-recovery":
+      case undefined:
+        return {};
+    }
+  }
+
+  /** Whatever a server had acknowledged when it died is in its files. */
+  #died({ systemId }: ControlFile): Partial<Observation> {
+    const tail = this.#deadLog.end(this.#last?.position ?? null);
+    if (!tail) return {};
+    const history = new TimelineHistories(this.#dataDirectory).before(tail.timeline);
+    return { systemId, position: { engine: "postgres", systemId, ...tail, history }, tail };
   }
 
   /** Of a primary that was stopped in good order the last word is known: its shutdown checkpoint ends the log. */
-  #stoppedInGoodOrder(): Partial<Observation> {
-    const file = readControlFile(this.#dataDirectory);
-    if (file?.state !== "stopped") return {};
-    const { systemId, checkpoint } = file;
+  #stoppedInGoodOrder({ systemId, checkpoint }: ControlFile): Partial<Observation> {
     // While it is down the directory may be laid out anew: what is known of running servers is no guide.
     const history = new TimelineHistories(this.#dataDirectory).before(checkpoint.timeline);
     return {

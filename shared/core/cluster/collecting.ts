@@ -21,6 +21,7 @@ import { setFallen } from "./deposed.ts";
 import { ASK_UPSTREAM_MS } from "./goals.ts";
 import { mint } from "./minting.ts";
 import { whyNobodySucceeds } from "./policy.ts";
+import { beginSalvage, isFetching, tellTail } from "./salvage.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
 import { awaitsPromises, provenBy } from "./promises.ts";
@@ -44,6 +45,7 @@ export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   if (phase.proof === "expired" && awaitsPromises(work, phase.epoch)) return noteRelease(work, phase);
   if (phase.inquiry.kind === "asking") return inquire(work, phase);
   if (phase.cause === "switch") return handOver(work, phase);
+  if (isFetching(work, phase)) return;
   const eligible = eligibleMembers(work, phase);
   const ready = eligible.filter((name) => notFinal(work, phase, name) === null);
   const waited = work.live.at - work.live.phaseAt;
@@ -55,7 +57,10 @@ export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   const complete = ready.length > 0 && ready.length === eligible.length && !isUnheardAwaited(work, phase);
   const mayDecide = complete || (ready.length > 0 && waited >= patienceMs(work, phase));
   const isAwaitingTarget = phase.target !== null && (!ready.includes(phase.target) || isCatchingUp(work, phase));
-  if (mayDecide && !isAwaitingTarget && hasReadQuorums(work, phase, ready)) return decide(work, phase, ready, eligible);
+  if (mayDecide && !isAwaitingTarget && hasReadQuorums(work, phase, ready)) {
+    if (!beginSalvage(work, phase, ready)) decide(work, phase, ready, eligible);
+    return;
+  }
   if (waited < failoverMs) return;
   const unread = phase.isForced ? [] : missingQuorums(work, ready).flatMap(({ missing }) => missing);
   if (unread.length > 0) return abort(work, phase, "read-quorum-missing", [...new Set(unread)]);
@@ -241,6 +246,7 @@ function crown(work: Work, phase: PhaseOf<"collecting">, best: Candidate, candid
   if (!winner) return abort(work, phase, "target-not-eligible", [phase.target ?? best.member]);
   // A named target is no bypass: it may take over only with everything that the most advanced one holds.
   if (!coversPosition(winner.position, best.position)) return abort(work, phase, "target-behind", [best.member]);
+  tellTail(work, phase, winner.member);
   const lost = bytesLost(work, winner, candidates);
   if (lost > 0) because(work, { kind: "possible-loss", op, member: winner.member, bytes: lost }, op);
   // What was never acknowledged is nobody's loss.

@@ -56,6 +56,7 @@ export function endReign(
     op,
     proof: provenBy(work, epoch, proof),
     cause,
+    salvage: { kind: "none" },
     inquiry: { kind: proof === "expired" ? "asking" : "clear" },
     // Outside AUTOMATIC a lease that was lost brings back its own holder, and nobody else.
     target: cause === "lease-lost" && policy !== "automatic" ? primary : null,

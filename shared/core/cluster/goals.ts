@@ -3,14 +3,15 @@
  * command that carries it keeps its id until the member has answered, so that a repetition is recognised.
  */
 import { isOperatorsWord } from "../../domain/datasource.ts";
-import type { Command, Endpoint, LogPoint, MemberServerReport, Poll, Upstream } from "../../domain/messages.ts";
+import type { Command, Endpoint, LogPoint, MemberServerReport, Peer, Poll, Upstream } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
 import type { ProofKind } from "../../domain/reign.ts";
 import { catchUpFrom, eligibleMembers, freezeMode, ineligible } from "./choose.ts";
 import { hasDiverged, livingPrimary } from "./datasources.ts";
 import { isRestoring } from "./restoring.ts";
-import type { PhaseOf, RecoverPlan, SwitchPlan } from "./state.ts";
+import type { PhaseOf, RecoverPlan, Salvage, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
+import { missingQuorums } from "./sync.ts";
 import { type Work, because, becauseOnce, member, setHost, setIdentity } from "./work.ts";
 
 /** How long a server that was asked whether it is writable may take to answer: a frozen one says nothing at all. */
@@ -38,6 +39,7 @@ type Goal =
   | { kind: "shut"; drainMs: number }
   | { kind: "ask-upstream"; upstream: Upstream }
   | { kind: "rebuild"; upstream: Upstream; fork: LogPoint }
+  | { kind: "fetch-tail"; from: Peer; until: LogPoint }
   | { kind: "promote"; proof: ProofKind; timeline: number }
   | { kind: "freeze"; proof: ProofKind }
   | { kind: "follow"; upstream: Upstream };
@@ -199,6 +201,7 @@ function collectingGoal(
 ): Goal | null {
   if (ineligible(work, phase, name) !== null) return startingGoal(work, phase, name, server);
   if (phase.inquiry.kind === "asking") return askingGoal(work, phase, name);
+  if (phase.salvage.kind === "fetching") return fetchingGoal(work, phase, phase.salvage, name);
   const source = name === phase.target ? catchUpFrom(work, phase) : null;
   if (source !== null) return catchUpGoal(work, source, server);
   const mustFreeze = freezeMode(phase) === "explicit" || server.receiver.state === "streaming";
@@ -213,12 +216,23 @@ function askingGoal(work: Work, { deposed, op }: PhaseOf<"collecting">, name: Me
   return { kind: "ask-upstream", upstream };
 }
 
+/** Only who is to win fetches the tail: the others follow it afterwards. */
+function fetchingGoal(
+  work: Work,
+  { op }: PhaseOf<"collecting">,
+  { winner, from, until }: Extract<Salvage, { kind: "fetching" }>,
+  name: MemberName,
+): Goal | null {
+  if (name !== winner || isOver(resultOf(work, name, { kind: "fetch-tail", op }))) return null;
+  return { kind: "fetch-tail", from, until };
+}
+
 function catchUpGoal(work: Work, source: MemberName, server: MemberServerReport): Goal | null {
   const upstream = upstreamAt(work, source);
   return upstream && !followsAlready(server, source) ? { kind: "follow", upstream } : null;
 }
 
-/** Without a primary, stopped servers are started: replicas always, the crashed last primary only when nobody else can. */
+/** Without a primary, stopped servers are started: replicas always, the crashed last primary only when nobody can succeed without it. */
 function startingGoal(
   work: Work,
   phase: PhaseOf<"collecting" | "vacant">,
@@ -230,7 +244,9 @@ function startingGoal(
   if (isWanted(work, phase, name)) return { kind: "start" };
   if (record.reason.kind === "failed-over-to" || !mayRestart(work, name)) return null;
   if (name === phase.deposed || record.role === "primary") {
-    if (eligibleMembers(work, phase).length > 0) return null;
+    // Its own log also answers for those who cannot be asked.
+    const eligible = eligibleMembers(work, phase);
+    if (eligible.length > 0 && missingQuorums(work, eligible).length === 0) return null;
   }
   return restartGoal(work, name);
 }
@@ -335,6 +351,8 @@ function deadlineOf(work: Work, goal: Goal): number {
       return ASK_UPSTREAM_MS;
     case "rebuild":
       return settings.recoverMs;
+    case "fetch-tail":
+      return settings.salvageMs;
     case "fence":
       return DEADLINES_MS.fence + goal.patienceMs;
     case "adopt":

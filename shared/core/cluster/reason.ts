@@ -112,6 +112,11 @@ export type Reason =
   | { kind: "suspicion-over"; op: number; epoch: Epoch; member: MemberName }
   | { kind: "read-quorum-awaited"; op: number; sets: number[]; missing: MemberName[] }
   | { kind: "read-quorum-overridden"; op: number; member: MemberName; missing: MemberName[] }
+  /** The dead primary's log reaches further than the winner's, and its agent lives: the rest is fetched from there. */
+  | { kind: "tail-fetching"; op: number; member: MemberName; from: HostName; bytes: number }
+  | { kind: "tail-salvaged"; op: number; member: MemberName; from: HostName; bytes: number }
+  /** The winner goes on without these bytes of the log; `code` says why they could not be had. */
+  | { kind: "tail-lost"; op: number; member: MemberName; from: HostName; bytes: number; code: string }
   | { kind: "failover-completed"; op: number; member: MemberName; deposed: MemberName; epoch: Epoch }
   | { kind: "failover-aborted"; op: number; deposed: MemberName; code: AbortCode; members: MemberName[] }
   | { kind: "command-issued"; member: MemberName; command: string; id: string; op: number }

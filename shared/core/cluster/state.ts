@@ -7,7 +7,7 @@
  */
 import type { Clocks } from "../../domain/clocks.ts";
 import type { Durability, Policy, Role, State, StateReason } from "../../domain/datasource.ts";
-import type { Command, Endpoint, LogPoint, Poll, Reply, SyncSet } from "../../domain/messages.ts";
+import type { Command, Endpoint, LogPoint, Peer, Poll, Reply, SyncSet } from "../../domain/messages.ts";
 import type { DataserviceName, HostName, MemberName } from "../../domain/names.ts";
 import type { Position } from "../../domain/position.ts";
 import type { Epoch, ProofKind, Reign } from "../../domain/reign.ts";
@@ -24,6 +24,13 @@ export type Inquiry =
   | { kind: "clear" }
   /** The replicas are being asked. */
   | { kind: "asking" };
+
+/** What is done about the end of the dead primary's log that its successor lacks. */
+export type Salvage =
+  /** Nothing yet, or there is nothing to be had. */
+  | { kind: "none" }
+  /** `winner` fetches `bytes`, up to `until`, from the dead server's agent. */
+  | { kind: "fetching"; winner: MemberName; from: Peer; until: LogPoint; bytes: number };
 
 /** Where the dataservice stands. A phase carries only its own fields. */
 export type Phase =
@@ -53,6 +60,7 @@ export type Phase =
       proof: EndProof;
       cause: FailoverCause;
       inquiry: Inquiry;
+      salvage: Salvage;
       target: MemberName | null;
       byOperator: boolean;
       /** The operator takes the target as it is: whatever it lacks is lost, and said. */

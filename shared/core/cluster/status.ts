@@ -15,6 +15,7 @@ import { positionNumber, type Position } from "../../domain/position.ts";
 import { expiryWaitMs } from "../../domain/settings.ts";
 import { livingPrimary } from "./datasources.ts";
 import type { ClusterState, MemberRecord } from "./state.ts";
+import { syncState } from "./sync.ts";
 
 export interface DatasourceView {
   member: MemberName;
@@ -51,9 +52,18 @@ export interface DataserviceView {
   epoch: number;
   primary: MemberName | null;
   coordinator: { name: string; state: "online" | "restoring" | "restored"; generation: number };
+  durability: DurabilityView;
   operation: { op: number; kind: string; step: string } | null;
   datasources: DatasourceView[];
   routers: RouterView[];
+}
+
+/** `k` of `members` acknowledge what the primary acknowledges; `settled` once nobody else has to be asked about it. */
+export interface DurabilityView {
+  mode: "async" | "sync";
+  k: number;
+  members: MemberName[];
+  settled: boolean;
 }
 
 /** The whole picture, as known at this moment. */
@@ -67,10 +77,17 @@ export function statusOf(state: ClusterState, coordinatorName: string): Dataserv
     epoch: durable.epoch,
     primary: livingPrimary(state),
     coordinator: { name: coordinatorName, state: coordinatorState(state), generation: live.generation },
+    durability: durabilityView(state),
     operation: operation && { op: operation.op, kind: operation.kind, step: durable.plan?.step.kind ?? phase.kind },
     datasources: Object.values(durable.members).map((record) => datasourceView(state, record)),
     routers: routerViews(state),
   };
+}
+
+function durabilityView(state: ClusterState): DurabilityView {
+  const sync = syncState(state);
+  const mode = state.durable.durability;
+  return sync ? { mode, ...sync } : { mode, k: 0, members: [], settled: mode === "async" };
 }
 
 /** `restoring` promotes and commands nothing; `restored` waits for an operator to look and to set the policy. */

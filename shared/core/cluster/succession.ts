@@ -276,6 +276,7 @@ function phaseDue(state: ClusterState): number | null {
     case "collecting": {
       const stages = [
         ...(phase.inquiry.kind === "asking" ? [since + inquiryMs(state)] : []),
+        ...(phase.salvage.kind === "fetching" ? [since + settings.salvageMs] : []),
         since + patienceMs(state, phase),
         since + settings.failsafeReturnMs,
         since + settings.failoverMs,

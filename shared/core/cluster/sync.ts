@@ -289,10 +289,10 @@ function isSame({ durable }: ClusterState, { name, incarnation }: OpenSyncSet["m
 }
 
 /** Whether the living primary's newest set is in force, and the only one. For display. */
-export function syncState(state: ClusterState): { k: number; members: MemberName[]; isSettled: boolean } | null {
+export function syncState(state: ClusterState): { k: number; members: MemberName[]; settled: boolean } | null {
   const newest = state.durable.syncSets.at(-1);
   if (state.durable.durability !== "sync" || !newest) return null;
   const isInForce = newest.from !== null && state.durable.syncSets.length === 1;
   const members = newest.members.map(({ name }) => name);
-  return { k: newest.k, members, isSettled: isInForce && livingPrimary(state) === newest.primary };
+  return { k: newest.k, members, settled: isInForce && newest.k > 0 && livingPrimary(state) === newest.primary };
 }

@@ -100,6 +100,7 @@ export function retrySuccession(work: Work, phase: PhaseOf<"vacant">, attempt: A
     proof,
     cause,
     inquiry,
+    salvage: { kind: "none" },
     target,
     byOperator,
     isForced,

@@ -52,6 +52,8 @@ export function perform(work: Work, command: Command, lease: HeldLease | null): 
       return void runOpen(work, command, { kind: "reopen", deadlineMs: command.deadlineMs });
     case "ask-upstream":
       return askUpstream(work, command);
+    case "fetch-tail":
+      return fetchTail(work, command);
     case "rebuild":
       return rebuild(work, command);
   }
@@ -180,6 +182,16 @@ function askUpstream(work: Work, command: CommandOf<"ask-upstream">): void {
   if (work.phase.kind !== "closed")
     return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
   runClosed(work, command, { kind: "ask-upstream", upstream: command.upstream, deadlineMs: command.deadlineMs });
+}
+
+function fetchTail(work: Work, command: CommandOf<"fetch-tail">): void {
+  if (work.phase.kind !== "closed")
+    return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
+  const { report } = work.live.view;
+  if (work.durable.isDamaged) return fail(work, command, "damaged");
+  if (report.state !== "running") return fail(work, command, "server-down");
+  const { from, epoch, until, deadlineMs } = command;
+  runClosed(work, command, { kind: "fetch-tail", from, epoch, until, deadlineMs });
 }
 
 /** From here on the data directory is worth nothing until the rebuild has ended well: that is on disk first. */

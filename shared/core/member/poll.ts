@@ -39,6 +39,7 @@ export function pollOf(state: MemberState, sending: Sending): Poll {
       latencyMs: live.view.latencyMs,
       receiver: receiverOf(state),
       shutdownLsn: live.view.shutdownLsn,
+      tail: durable.isDamaged ? null : live.view.tail,
       door: phase.kind === "open" && phase.shut !== null ? "shut" : "open",
       isDamaged: durable.isDamaged,
       sync: isSynced(state) ? durable.syncSet : null,

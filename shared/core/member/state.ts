@@ -10,6 +10,7 @@ import type {
   Endpoint,
   LogPoint,
   PromiseRequest,
+  Peer,
   ReleaseCause,
   Reply,
   ServerReport,
@@ -89,6 +90,8 @@ export interface ServerView {
   receiver: { streaming: boolean; configured: Endpoint | null };
   /** Where the shutdown checkpoint of a server that was stopped in good order begins; null while it runs or after a crash. */
   shutdownLsn: Lsn | null;
+  /** Where the log of a server that died ends, read from its files; null while it runs, after an orderly stop, and where it cannot be read. */
+  tail: LogPoint | null;
 }
 
 export type TaskKind =
@@ -103,6 +106,7 @@ export type TaskKind =
   | "shut"
   | "reopen"
   | "ask-upstream"
+  | "fetch-tail"
   | "rebuild"
   | "sync";
 
@@ -115,6 +119,7 @@ export type Task =
   | { id: number; kind: "settle"; deadlineMs: number }
   | { id: number; kind: "shut"; drainMs: number; deadlineMs: number }
   | { id: number; kind: "ask-upstream"; upstream: Upstream; deadlineMs: number }
+  | { id: number; kind: "fetch-tail"; from: Peer; epoch: Epoch; until: LogPoint; deadlineMs: number }
   | { id: number; kind: "rebuild"; upstream: Upstream; fork: LogPoint; deadlineMs: number }
   /** Have every part of the running server go by this set. Goes on beside whatever else is under way. */
   | { id: number; kind: "sync"; set: SyncSet; deadlineMs: number }
@@ -273,6 +278,7 @@ export const UNSEEN: ServerView = {
   latencyMs: null,
   receiver: { streaming: false, configured: null },
   shutdownLsn: null,
+  tail: null,
 };
 
 /** What a process begins with: what it was told, and nothing heard or done yet. */
