@@ -79,6 +79,7 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
     world,
     network,
     readsTails: scenario.readsTails,
+    streamsTakeMs: scenario.streamsTakeMs,
     nextBranch: () => (branch += 1),
     serverAt: (endpoint: Endpoint) => hosts.find((host) => host.server.endpoint.host === endpoint.host)?.server ?? null,
     onAcknowledge: (server: Server, write: Write) => {

@@ -80,6 +80,8 @@ export interface Scenario {
   clocks: "any" | "agree" | "opposed";
   /** Whether agents can read the end of a dead server's log. */
   readsTails: boolean;
+  /** How long what a primary writes may be on its way to a replica: the longer, the more only its own disk holds. */
+  streamsTakeMs: number;
   /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
   reservesTimelines: boolean;
 }
@@ -278,6 +280,7 @@ function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" 
     clocks: "any",
     reservesTimelines: true,
     answersUpstream: random.chance(0.5),
+    streamsTakeMs: seededRandom(seed).fork("streams").pick([8, 8, 8, 300]),
     readsTails: seededRandom(seed).fork("tails").chance(0.8),
   };
 }

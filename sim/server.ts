@@ -51,6 +51,8 @@ export interface ServerPorts {
   random: Random;
   /** Whether the end of a dead server's log can be read. */
   readsTails: boolean;
+  /** How long what is written may be on its way to a replica. */
+  streamsTakeMs: number;
   /** Branch numbers, never drawn twice. */
   nextBranch: () => number;
   serverAt: (endpoint: Endpoint) => Server | null;
@@ -332,7 +334,7 @@ export class Server {
     const stream = replica.stream;
     if (stream?.upstream !== this || !network.reaches(this.name, replica.name)) return;
     const { segments, endLsn } = this;
-    world.after(random.between(0.5, 8), () => replica.#receive(stream, { segments, endLsn }));
+    world.after(random.between(0.5, this.#ports.streamsTakeMs), () => replica.#receive(stream, { segments, endLsn }));
   }
 
   #receive(stream: Stream, sent: { segments: Segment[]; endLsn: number }): void {

@@ -145,6 +145,7 @@ const REPLY = {
   lease: null,
   leaseEnded: null,
   commands: [],
+  sync: null,
   routes: [],
   peers: [],
   peerKey: "",

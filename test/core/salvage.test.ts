@@ -112,11 +112,12 @@ describe("the tail of a dead primary's log", () => {
     expect(kindOf(cluster.state.durable.phase)).toBe("reigning-opening");
   });
 
-  test("is not waited for when its fetcher has died: another succeeds", () => {
+  test("is fetched by another when its fetcher has died", () => {
     const cluster = dead();
     poll(cluster, "db3", { server: ENDED });
     poll(cluster, "db3", { server: { report: STOPPED } });
-    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", primary: "db4" });
+    const told = poll(cluster, "db4", { server: ENDED });
+    expect(commandIn(told)).toMatchObject({ kind: "fetch-tail", from: { host: "db2" } });
   });
 
   test.each([

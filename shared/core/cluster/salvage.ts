@@ -23,13 +23,17 @@ export function beginSalvage(work: Work, phase: Collecting, ready: readonly Memb
   return true;
 }
 
-/** Whether the tail is still waited for: its fetcher has not answered, could go on, and has time left. */
-export function isFetching(state: ClusterState, phase: Collecting): boolean {
+/** Whether the tail is still waited for: its fetcher has not answered, and has time left. One that is gone is forgotten. */
+export function isFetching(work: Work, phase: Collecting): boolean {
   const { salvage, op } = phase;
   if (salvage.kind !== "fetching") return false;
-  if (isOver(resultOf(state, salvage.winner, { kind: "fetch-tail", op }))) return false;
-  if (ineligible(state, phase, salvage.winner) !== null) return false;
-  return state.live.at - state.live.phaseAt < state.durable.settings.salvageMs;
+  if (isOver(resultOf(work, salvage.winner, { kind: "fetch-tail", op }))) return false;
+  if (ineligible(work, phase, salvage.winner) !== null) {
+    // Whoever would win instead may fetch it as well.
+    setPhase(work, { ...phase, salvage: { kind: "none" } });
+    return true;
+  }
+  return work.live.at - work.live.phaseAt < work.durable.settings.salvageMs;
 }
 
 /** Says what became of the tail, when a winner is chosen. */

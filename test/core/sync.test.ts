@@ -1,0 +1,210 @@
+/**
+ * Sync sets: every set under which a write may have been acknowledged is asked about until another covers it, and a
+ * silent primary is succeeded once its replicas have stopped acknowledging to it.
+ */
+import { describe, expect, test } from "vitest";
+import { missingQuorums } from "#shared/core/cluster/sync.ts";
+import type { SyncPolicy } from "#shared/core/cluster/state.ts";
+import {
+  ask,
+  createdCluster,
+  frozenPatch,
+  openPatch,
+  pass,
+  poll,
+  position,
+  releasedPatch,
+  streamingPatch,
+  WRITABLE,
+  type Cluster,
+  type PollPatch,
+} from "./builders.ts";
+
+const REPLICAS = ["db2", "db3", "db4"];
+
+/** Polls, and takes the set that the reply names: the next poll says that the server goes by it. */
+function talk(cluster: Cluster, host: string, patch: PollPatch = {}): void {
+  const { answer } = poll(cluster, host, patch);
+  const told = answer.kind === "reply" ? answer.reply.sync : null;
+  const last = cluster.polls[host];
+  if (!told || !last?.server) return;
+  cluster.polls[host] = { ...last, syncSeen: told.version, server: { ...last.server, sync: told } };
+}
+
+/** db1 reigns in epoch 1, its replicas stream; nobody's server goes by a set yet. */
+function synchronous(syncPolicy: Partial<SyncPolicy> = {}): Cluster {
+  const cluster = createdCluster();
+  const { durable } = cluster.state;
+  const policy: SyncPolicy = { k: 1, onLoss: "block", ...syncPolicy };
+  cluster.state = { ...cluster.state, durable: { ...durable, durability: "sync", syncPolicy: policy } };
+  for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "streaming", upstream: null } } });
+  talk(cluster, "db1", { server: { phase: "observing", report: WRITABLE } });
+  pass(cluster, 50);
+  talk(cluster, "db1", openPatch(1));
+  for (const host of REPLICAS) talk(cluster, host, streamingPatch("db1"));
+  return cluster;
+}
+
+/** Everybody who is not named polls once a second, four times. */
+function round(cluster: Cluster, silent: readonly string[] = []): void {
+  for (let turn = 0; turn < 4; turn += 1) {
+    pass(cluster, 1_000);
+    for (const host of ["db1", ...REPLICAS]) if (!silent.includes(host)) talk(cluster, host);
+  }
+}
+
+function setsOf({ state }: Cluster): { k: number; members: string[]; isTaken: boolean }[] {
+  return state.durable.syncSets.map(({ k, members, from }) => ({
+    k,
+    members: members.map(({ name }) => name),
+    isTaken: from !== null,
+  }));
+}
+
+const ALL = { k: 1, members: REPLICAS, isTaken: true };
+
+describe("a set", () => {
+  test("is stored in the step that tells it, and counts beside the one before", () => {
+    const cluster = synchronous();
+    pass(cluster, 1_000);
+    for (const host of REPLICAS) talk(cluster, host);
+    expect(setsOf(cluster)).toEqual([
+      { k: 0, members: [], isTaken: false },
+      { k: 1, members: REPLICAS, isTaken: false },
+    ]);
+  });
+
+  test("is the only one when enough of its members hold what was acknowledged before it", () => {
+    const cluster = synchronous();
+    round(cluster);
+    expect(setsOf(cluster)).toEqual([ALL]);
+  });
+
+  test("covers nothing while its members are behind the place where it was taken", () => {
+    const cluster = synchronous();
+    pass(cluster, 1_000);
+    talk(cluster, "db1", { server: { position: position("0/4000000") } });
+    talk(cluster, "db1");
+    for (const host of REPLICAS) talk(cluster, host);
+    expect(setsOf(cluster)).toHaveLength(2);
+    talk(cluster, "db3", { server: { position: position("0/4000000") } });
+    expect(setsOf(cluster)).toEqual([ALL]);
+  });
+
+  test("loses a member that has failed, and wins it back when it streams", () => {
+    const cluster = synchronous();
+    round(cluster);
+    round(cluster, ["db4"]);
+    round(cluster, ["db4"]);
+    round(cluster, ["db4"]);
+    expect(setsOf(cluster)).toEqual([{ ...ALL, members: ["db2", "db3"] }]);
+    round(cluster);
+    round(cluster);
+    expect(setsOf(cluster)).toEqual([ALL]);
+  });
+
+  test("stays as it is when too few are left and writes are to wait", () => {
+    const cluster = synchronous();
+    round(cluster);
+    for (let turn = 0; turn < 4; turn += 1) round(cluster, REPLICAS);
+    expect(setsOf(cluster)).toEqual([ALL]);
+  });
+
+  test("asks nobody when too few are left and writes are to go on, and the one before still counts", () => {
+    const cluster = synchronous({ onLoss: "degrade" });
+    round(cluster);
+    for (let turn = 0; turn < 4; turn += 1) round(cluster, REPLICAS);
+    expect(setsOf(cluster)).toEqual([ALL, { k: 0, members: [], isTaken: true }]);
+  });
+});
+
+describe("a failover", () => {
+  test("reads one more than those who need not have acknowledged", () => {
+    const cluster = synchronous();
+    round(cluster);
+    expect(missingQuorums(cluster.state, REPLICAS)).toEqual([]);
+    expect(missingQuorums(cluster.state, ["db2", "db3"])).toMatchObject([{ missing: ["db4"] }]);
+    expect(missingQuorums(cluster.state, ["db2"])).toMatchObject([{ missing: ["db3", "db4"] }]);
+  });
+
+  test("asks fewer where more must acknowledge", () => {
+    const cluster = synchronous({ k: 2 });
+    round(cluster);
+    expect(missingQuorums(cluster.state, ["db2", "db3"])).toEqual([]);
+    expect(missingQuorums(cluster.state, ["db2"])).toMatchObject([{ missing: ["db3", "db4"] }]);
+  });
+
+  test("counts nobody whose data directory is another than the one that acknowledged", () => {
+    const cluster = synchronous({ k: 2 });
+    round(cluster);
+    const { durable } = cluster.state;
+    const db3 = durable.identities["db3"];
+    if (!db3) throw new Error("no db3");
+    const identities = { ...durable.identities, db3: { ...db3, incarnation: "laid-out-anew" } };
+    cluster.state = { ...cluster.state, durable: { ...durable, identities } };
+    expect(missingQuorums(cluster.state, ["db2", "db3"])).toMatchObject([{ missing: ["db3", "db4"] }]);
+  });
+
+  test("waits for the read quorum, and goes on when it is there", () => {
+    const cluster = synchronous();
+    round(cluster);
+    poll(cluster, "db1", releasedPatch(1));
+    for (const host of ["db2", "db3"])
+      talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+    pass(cluster, 5_000);
+    for (const host of ["db2", "db3"]) talk(cluster, host);
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "collecting" });
+    talk(cluster, "db4", { server: { receiver: { state: "ended", upstream: "db1" } } });
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 2 });
+  });
+
+  test("opens a successor with a set of its own, and the old one still counts", () => {
+    const cluster = synchronous();
+    round(cluster);
+    poll(cluster, "db1", releasedPatch(1));
+    for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+    const { phase, syncSets } = cluster.state.durable;
+    expect(phase).toMatchObject({ kind: "reigning", epoch: 2 });
+    expect(syncSets.map(({ epoch, k }) => ({ epoch, k }))).toEqual([
+      { epoch: 1, k: 1 },
+      { epoch: 2, k: 1 },
+    ]);
+  });
+});
+
+describe("a primary that is silent", () => {
+  test("is suspected after two seconds, and succeeded when too few are left to acknowledge to it", () => {
+    const cluster = synchronous();
+    round(cluster);
+    pass(cluster, 2_000);
+    talk(cluster, "db2");
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 1, isSuspected: true });
+    talk(cluster, "db2", frozenPatch(cluster));
+    talk(cluster, "db3", frozenPatch(cluster));
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 1 });
+    talk(cluster, "db4", frozenPatch(cluster));
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 2, proof: "revoked" });
+  });
+
+  test("is no longer suspected when it is heard, and its replicas follow it again", () => {
+    const cluster = synchronous();
+    round(cluster);
+    pass(cluster, 2_000);
+    talk(cluster, "db2");
+    talk(cluster, "db2", frozenPatch(cluster));
+    talk(cluster, "db1");
+    expect(cluster.state.durable.phase).toMatchObject({ epoch: 1, isSuspected: false });
+    pass(cluster, 50);
+    poll(cluster, "db2");
+    expect(cluster.state.durable.commands["db2"]).toMatchObject({ kind: "follow", upstream: { member: "db1" } });
+  });
+
+  test("is waited for outside AUTOMATIC", () => {
+    const cluster = synchronous();
+    round(cluster);
+    ask(cluster, { kind: "set-policy", policy: "manual" });
+    pass(cluster, 3_000);
+    talk(cluster, "db2");
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 1, isSuspected: false });
+  });
+});

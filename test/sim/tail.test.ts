@@ -1,0 +1,61 @@
+/** Primaries that die with much that they have sent to nobody, under agents that live. */
+import { beforeAll, describe, expect, test } from "vitest";
+import { FAIR_WEATHER } from "../../sim/network.ts";
+import { runSeed, type Outcome } from "../../sim/run.ts";
+import type { Scenario } from "../../sim/scenario.ts";
+
+const SEEDS = 40;
+const CRASHES: Partial<Scenario> = {
+  primaryServes: true,
+  durability: "async",
+  onlyCoordinatorFailsFromMs: null,
+  isUntimely: false,
+  weather: FAIR_WEATHER,
+  chaosFromMs: 4_000,
+  chaosUntilMs: 30_000,
+  faultEveryMs: 6_000,
+  faults: ["server-crash"],
+  taskFailureP: 0,
+  crashAtEffectP: 0,
+  coordinatorCrashP: 0,
+  streamsTakeMs: 300,
+  readsTails: true,
+};
+
+function outcomesOf(scenario: Partial<Scenario>): Outcome[] {
+  return Array.from({ length: SEEDS }, (_, index) => runSeed(index + 1, { scenario: { ...CRASHES, ...scenario } }));
+}
+
+function told(outcomes: Outcome[], text: string): number {
+  return outcomes.reduce((sum, { trace }) => sum + trace.filter((line) => line.includes(text)).length, 0);
+}
+
+function lostIn(outcomes: Outcome[]): number {
+  return outcomes.reduce((sum, { lost }) => sum + lost, 0);
+}
+
+describe("primaries that die with a tail", () => {
+  let salvaging: Outcome[];
+  let without: Outcome[];
+  beforeAll(() => {
+    salvaging = outcomesOf({});
+    without = outcomesOf({ readsTails: false });
+  }, 60_000);
+
+  test("break no rule", () => {
+    const violations = [...salvaging, ...without].flatMap(({ seed, violation }) =>
+      violation ? [[seed, violation]] : [],
+    );
+    expect(violations).toEqual([]);
+  });
+
+  test("lose much where it cannot be read, hardly anything where it can, and say so", () => {
+    expect(told(salvaging, '"kind":"tail-salvaged"')).toBeGreaterThan(20);
+    expect(lostIn(without)).toBeGreaterThan(20);
+    const untold = salvaging.filter(
+      ({ trace, lost }) => lost > 0 && !trace.some((line) => line.includes("possible-loss")),
+    );
+    expect(untold.map(({ seed, lost }) => [seed, lost])).toEqual([]);
+    expect(lostIn(salvaging)).toBeLessThan(lostIn(without) / 4);
+  });
+});
