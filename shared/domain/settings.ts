@@ -123,6 +123,9 @@ export function checkSettings(settings: Settings): SettingProblem[] {
   return problems;
 }
 
+/** The longest that an agent may declare its fence to take. */
+export const MOST_FENCE_MS = 60_000;
+
 /** How long a coordinator waits after the last grant before it holds the lease for expired. */
 export function expiryWaitMs(lease: { ttlMs: number; fenceMs: number }, settings: Settings): number {
   return Math.max(lease.ttlMs, settings.ttlMs) + Math.max(lease.fenceMs, settings.fenceMs) + settings.marginMs;

@@ -7,6 +7,7 @@
 import { z } from "zod";
 import type { Command, Poll, PromiseRequest, Reply } from "../domain/messages.ts";
 import { NAME_PATTERN, NAME_RULE } from "../domain/names.ts";
+import { MOST_FENCE_MS } from "../domain/settings.ts";
 
 export const zName = z.string().regex(NAME_PATTERN, { error: `must be ${NAME_RULE}` });
 const zCount = z.int().min(0);
@@ -126,7 +127,7 @@ export const zPoll = z.strictObject({
   mac: z.string().max(2_048),
   incarnation: z.string().max(64),
   /** How long this agent may need to fence: the wait for its lease's end grows with it, so it has a bound. */
-  fenceMs: zCount.max(60_000),
+  fenceMs: zCount.max(MOST_FENCE_MS),
   electorateVersion: zCount,
   policyVersion: zCount,
   /** The version of the newest sync set that this member was told. */

@@ -1,6 +1,7 @@
 /** What carries authority, and who may be given it. */
 import { expect, test } from "vitest";
 import { ineligible } from "#shared/core/cluster/choose.ts";
+import { DEFAULT_SETTINGS, MOST_FENCE_MS } from "#shared/domain/settings.ts";
 import {
   answerInquiry,
   frozenPatch,
@@ -51,4 +52,16 @@ test("whoever is not in the electorate is passed over, whatever it holds", () =>
   const { durable } = cluster.state;
   expect(durable.phase).toMatchObject({ kind: "reigning", epoch: 2 });
   expect(durable.reigns.at(-1)?.member).not.toBe("db2");
+});
+
+test("a promise without an end holds up succession no longer than any promise could, once its giver is silent", () => {
+  const cluster = runningCluster();
+  pass(cluster, 500);
+  poll(cluster, "db2", { promises: [{ holder: "db1", epoch: 1, remainingMs: 1e12 }] });
+  const liedAtMs = cluster.atMs;
+  passWithout(cluster, 30_000, ["db1", "db2"]);
+  expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 1 });
+  const { ttlMs, marginMs } = DEFAULT_SETTINGS;
+  passWithout(cluster, liedAtMs + ttlMs + MOST_FENCE_MS + marginMs + 3_000 - cluster.atMs, ["db1", "db2"]);
+  expect(cluster.state.durable.phase.kind).not.toBe("reigning");
 });

@@ -30,15 +30,15 @@ const MEMBER_SYNC = "shared/core/member/sync.ts";
 
 /** These fall within few seeds: what a short run looks at. */
 export const QUICK: readonly string[] = [
-  "lease-from-receipt",
-  "no-fence-bound",
-  "released-early",
   "sync-nothing",
+  "lease-never-over",
+  "lease-of-any-epoch",
+  "granted-while-deposed",
+  "released-early",
   "deposed-at-once",
-  "lineage-ignored",
-  "operators-word-undone",
-  "handover-incomplete",
   "epoch-reused",
+  "operators-word-eligible",
+  "read-quorum-ignored",
 ];
 
 export const FAULTS: readonly Fault[] = [
@@ -859,7 +859,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "revoked-unfrozen",
-    rule: "SYNC-1",
+    rule: "SYNC-6",
     what: "members that still receive count for the proof `revoked`",
     file: SYNC,
     search: 'return receiver?.state === "frozen" && receiver.op === phase.op;',
@@ -867,7 +867,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "revoked-too-few",
-    rule: "SYNC-1",
+    rule: "SYNC-6",
     what: "one frozen member of a set proves that the others acknowledge nothing",
     file: SYNC,
     search: "return set.k > 0 && frozen >= readQuorum(set);",
@@ -875,7 +875,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "told-set-not-counted",
-    rule: "SYNC-1",
+    rule: "SYNC-2",
     what: "a set that the primary may yet take is not counted",
     file: SYNC,
     search: "if (told && version !== told.version) {",
@@ -883,7 +883,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "unsettled-promoted",
-    rule: "SYNC-1",
+    rule: "SYNC-3",
     what: "a member is promoted before its server goes by a set",
     file: CHOOSE,
     search: 'if (durable.durability === "sync" && !isSettled(state, name) &&',
@@ -891,7 +891,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "acknowledged-by-another-incarnation",
-    rule: "SYNC-1",
+    rule: "SYNC-4",
     what: "a member counts for what an earlier data directory of its acknowledged",
     file: SYNC,
     search: 'return incarnation !== "" && durable.identities[name]?.incarnation === incarnation;',
@@ -915,7 +915,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "synced-when-told",
-    rule: "SYNC-1",
+    rule: "SYNC-3",
     what: "a member says that its server goes by a set when it is told, not when it does",
     file: MEMBER_SYNC,
     search: "work.live = { ...work.live, sync: { applied: 0, taskId } };",
@@ -923,7 +923,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "older-set-taken",
-    rule: "SYNC-1",
+    rule: "SYNC-2",
     what: "a member goes back to an older set",
     file: MEMBER_SYNC,
     search: "if (sync === null || sync.version <= work.durable.syncSet.version) return;",

@@ -4,17 +4,14 @@
  * epoch is minted that nobody would open in.
  */
 import type { Epoch, Reign } from "../../domain/reign.ts";
+import { expiryWaitMs, MOST_FENCE_MS } from "../../domain/settings.ts";
 import type { ClusterState, EndProof } from "./state.ts";
 import { type Work, becauseOnce } from "./work.ts";
 
 /** Until when a promise runs that a member of the electorate has reported, in `at`; null when none does. */
 export function promisedUntil({ durable, live }: Pick<ClusterState, "durable" | "live">): number | null {
   let until = live.at;
-  for (const name of durable.electorate.members) {
-    const host = live.hosts[name];
-    for (const { remainingMs } of host?.poll.promises ?? [])
-      until = Math.max(until, (host?.handledAt ?? 0) + remainingMs);
-  }
+  for (const name of durable.electorate.members) until = Math.max(until, promisedBy({ durable, live }, name));
   return until > live.at ? until : null;
 }
 
@@ -26,9 +23,20 @@ export function awaitsPromises(work: Work, epoch: Epoch): boolean {
   return true;
 }
 
-function promised({ live }: Work, name: string): boolean {
+function promised(work: Work, name: string): boolean {
+  return promisedBy(work, name) > work.live.at;
+}
+
+/**
+ * Until when a member says that it has promised. None can bind for longer than the longest wait for a lease: whoever says
+ * so, and is never heard again, must not hold up succession for ever.
+ */
+function promisedBy({ durable, live }: Pick<ClusterState, "durable" | "live">, name: string): number {
+  const { settings } = durable;
+  const mostMs = expiryWaitMs({ ttlMs: settings.ttlMs, fenceMs: MOST_FENCE_MS }, settings);
   const host = live.hosts[name];
-  return (host?.poll.promises ?? []).some(({ remainingMs }) => (host?.handledAt ?? 0) + remainingMs > live.at);
+  const remaining = (host?.poll.promises ?? []).map(({ remainingMs }) => Math.min(remainingMs, mostMs));
+  return (host?.handledAt ?? 0) + Math.max(0, ...remaining);
 }
 
 /**
