@@ -14,6 +14,7 @@ export type DemoOptions =
       timeline: boolean;
       sync: boolean;
       writers: number | null;
+      door: boolean;
     };
 
 /** An argument that cannot be used; the message names it, its value and the remedy. */
@@ -27,11 +28,12 @@ applications that write through it. Everything lies in one temporary directory a
   (no options)          a console to play at
   --script FILE         run the console commands of FILE, and end with 0 or 1; demo/tour.rex is a tour
   --scenario NAME       measure one of
-                        ${SCENARIOS.slice(0, 4).join(", ")},
-                        ${SCENARIOS.slice(4).join(", ")}
+                        ${SCENARIOS.slice(0, 5).join(", ")},
+                        ${SCENARIOS.slice(5).join(", ")}
   --runs N              so many times, each on a fresh cluster (default 1)
   --sync                replicate synchronously: one replica acknowledges every commit
   --writers N           so many sessions write without a pause, instead of one with pauses
+  --no-door             the same without doors in the kernel, where there would be such
   --timeline            show where the milliseconds of each run go
   --json                nothing but JSON on stdout
   --help                this text
@@ -47,18 +49,29 @@ const SPEC = {
   json: { type: "boolean" },
   timeline: { type: "boolean" },
   sync: { type: "boolean" },
+  "no-door": { type: "boolean" },
   help: { type: "boolean" },
 } as const satisfies ParseArgsConfig["options"];
 
 /** Reads the arguments; throws an OptionsError. */
 export function parseOptions(args: readonly string[]): DemoOptions {
-  const { scenario, script, json = false, timeline = false, sync = false, help, runs, writers } = valuesOf(args);
+  const values = valuesOf(args);
+  const { scenario, script, json = false, timeline = false, sync = false, help, runs, writers } = values;
+  const door = values["no-door"] !== true;
   if (help) return { kind: "help" };
   if (scenario !== undefined && script !== undefined)
     throw new OptionsError("--scenario and --script: give one of them");
-  if (scenario === undefined && (runs !== undefined || writers !== undefined || timeline || sync)) {
+  if (scenario === undefined && (runs !== undefined || writers !== undefined || timeline || sync || !door)) {
     const misplaced =
-      runs !== undefined ? "--runs" : writers !== undefined ? "--writers" : timeline ? "--timeline" : "--sync";
+      runs !== undefined
+        ? "--runs"
+        : writers !== undefined
+          ? "--writers"
+          : timeline
+            ? "--timeline"
+            : sync
+              ? "--sync"
+              : "--no-door";
     throw new OptionsError(`${misplaced} belongs to --scenario: add one of ${SCENARIOS.join(", ")}`);
   }
   if (script !== undefined) return { kind: "script", file: script, json };
@@ -74,6 +87,7 @@ export function parseOptions(args: readonly string[]): DemoOptions {
     json,
     timeline,
     sync,
+    door,
   };
 }
 

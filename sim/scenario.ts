@@ -79,6 +79,8 @@ export interface Scenario {
   readsTails: boolean;
   /** How long what a primary writes may be on its way to a replica: the longer, the more only its own disk holds. */
   streamsTakeMs: number;
+  /** Whether every machine has a door in its kernel that shuts with the lease, whatever becomes of its processes. */
+  hasLeaseDoor: boolean;
   /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
   reservesTimelines: boolean;
 }
@@ -279,6 +281,7 @@ function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" 
     answersUpstream: random.chance(0.5),
     streamsTakeMs: seededRandom(seed).fork("streams").pick([8, 8, 8, 300]),
     readsTails: seededRandom(seed).fork("tails").chance(0.8),
+    hasLeaseDoor: seededRandom(seed).fork("lease door").chance(0.4),
   };
 }
 
