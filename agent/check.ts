@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { pino } from "pino";
 import type { AgentConfig } from "./config.ts";
 import type { EngineCheck } from "./engine/engine.ts";
+import { checkDoor } from "./door/find.ts";
 import { makeEngine } from "./engine/make.ts";
 import { StateFile } from "./state-file.ts";
 
@@ -13,6 +14,7 @@ const COORDINATOR_PATIENCE_MS = 3_000;
 export async function checkAgent(config: AgentConfig, output: { json: boolean }): Promise<number> {
   const engine = config.server ? makeEngine(config.server, config.host, pino({ level: "silent" })) : null;
   const checks = [checkState(config), await checkCoordinator(config), ...(engine ? await engine.check() : [])];
+  if (config.server) checks.push(await checkDoor(config, config.server));
   await engine?.close();
   if (output.json) process.stdout.write(`${JSON.stringify({ ok: checks.every(({ ok }) => ok), checks })}\n`);
   else for (const { name, ok, detail } of checks) process.stdout.write(`${ok ? "ok  " : "FAIL"}  ${name}: ${detail}\n`);

@@ -32,6 +32,8 @@ const zServer = z.strictObject({
   /** Where the log that a rebuild gives up is kept; by default `diverged` in the state directory. */
   keep_directory: zText.optional(),
   probe_timeout_ms: z.int().min(50).max(60_000).default(500),
+  /** Whether the kernel ends the right to write with the lease: where it can, never, or nothing is opened without. */
+  kernel_door: z.enum(["auto", "off", "require"]).default("auto"),
 });
 
 const zConnector = z

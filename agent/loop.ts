@@ -3,12 +3,13 @@
  * effects out. It decides nothing about the cluster.
  */
 import { performance } from "node:perf_hooks";
-import { setImmediate as oneTurn } from "node:timers/promises";
+import { setImmediate as oneTurn, setTimeout as pause } from "node:timers/promises";
 import type { ConnectorReport, Endpoint, Peer, Poll, PromiseRequest, Reply, Route } from "#shared/domain/messages.ts";
 import { isAlone, routeOf } from "#shared/core/member/promises.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
 import type {
+  MemberEffect,
   MemberEvent,
   MemberReason,
   MemberState,
@@ -19,6 +20,7 @@ import type {
 } from "#shared/core/member/state.ts";
 import { bootNowMs, readClocks } from "./clocks.ts";
 import type { PollOutcome } from "./coordinator-client.ts";
+import type { DoorPort } from "./door/kernel-door.ts";
 import { carryOut } from "./engine/carry-out.ts";
 import type { Engine, EngineOutcome } from "./engine/engine.ts";
 import type { TailRequest } from "./peer/tail.ts";
@@ -33,12 +35,16 @@ const OBSERVE_PATIENCE_HINTED_MS = 20;
 /** After an unanswered poll: while a lease runs, or clients are let through on a proof, there is no time to lose. */
 const RETRY_IN_NEED_MS = 100;
 const RETRY_AT_REST_MS = 1_000;
+const NO_DOOR: EngineOutcome = { ok: false, code: "no-door", detail: "this host has no kernel door" };
+const CALLED_OFF: EngineOutcome = { ok: false, code: "called-off", detail: "the server is being fenced" };
 /** A step that could not be kept is tried again after this long. */
 const KEEP_RETRY_MS = 1_000;
 
 /** What the loop needs of the outside. `engine` is null on a host that carries only a connector. */
 export interface LoopPorts {
   engine: Engine | null;
+  /** The kernel door of the server; null where there can be none. */
+  door: DoorPort | null;
   /** `isAlone`: the coordinator has not answered for a while, and other ways to it are tried as well. */
   poll: (poll: Poll, isAlone: boolean) => Promise<PollOutcome>;
   /** The agents of the other hosts; null when this one does not speak to them. */
@@ -96,6 +102,8 @@ export class AgentLoop {
   #hasNews = false;
   /** A peer has hinted, and no poll has been sent since. */
   #isHinted = false;
+  /** The newest wish for the kernel door; settles when its end has been handed in. */
+  #doorWork: Promise<EngineOutcome> = Promise.resolve({ ok: true });
 
   /** `first` is what the machine's `begin` yielded; its durable part has been kept already. */
   constructor(ports: LoopPorts, first: MemberStep) {
@@ -203,6 +211,9 @@ export class AgentLoop {
           this.#promises.get(effect.id)?.(effect.refusal);
           this.#promises.delete(effect.id);
           break;
+        case "door":
+          this.#doorWork = this.#setDoor(effect);
+          break;
       }
     }
   }
@@ -232,6 +243,12 @@ export class AgentLoop {
     return this.#stopped ? null : routeOf(this.#state, readClocks());
   }
 
+  async #setDoor({ id, wish }: Extract<MemberEffect, { kind: "door" }>): Promise<EngineOutcome> {
+    const outcome = (await this.#ports.door?.set(wish)) ?? NO_DOOR;
+    this.#handle({ kind: "door-set", clocks: readClocks(), id, outcome });
+    return outcome;
+  }
+
   /** What is news for the others too they are told when the coordinator has heard it. */
   #pollOutOfTurn(concernsOthers: boolean): void {
     this.#hasNews ||= concernsOthers;
@@ -248,6 +265,13 @@ export class AgentLoop {
   async #carryOut(task: Task): Promise<EngineOutcome> {
     const { engine } = this.#ports;
     if (!engine) return { ok: false, code: "no-server", detail: "this host carries no server" };
+    if ((task.kind === "promote" || task.kind === "adopt") && task.needsDoor) {
+      const door = await this.#doorWork;
+      if (!door.ok) return { ...door, code: "no-door" };
+      // A fence that began meanwhile has overtaken the opening: its server must not be opened behind its back.
+      const { phase } = this.#state;
+      if (phase.kind !== "opening" || phase.running.id !== task.id) return CALLED_OFF;
+    }
     return carryOut(engine, task, async ({ from: peer, epoch, until }, { from, bytes, withinMs }) => {
       const { peers } = this.#ports;
       if (!peers) throw new Error("this agent speaks to no peers");
@@ -282,6 +306,8 @@ export class AgentLoop {
     // What comes with the event that made us poll, the end of a task after its observation, goes along.
     await oneTurn();
     await this.#observeBriefly(patienceMs);
+    // The first word of an agent that was started beside an open server says that its door stands.
+    if (this.#seq === 0) await Promise.race([this.#doorWork, pause(OBSERVE_PATIENCE_MS)]);
     if (this.#stopped) return;
     const sent = readClocks();
     const [carriesNews, isHinted] = [this.#hasNews, this.#isHinted];

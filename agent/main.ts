@@ -6,6 +6,7 @@ import { begin } from "#shared/core/member/step.ts";
 import {
   freshDurable,
   freshLive,
+  NO_LEASE_DOOR,
   UNSEEN,
   type MemberDurable,
   type MemberLive,
@@ -24,6 +25,8 @@ import { makeEngine } from "./engine/make.ts";
 import { GuardianLink } from "./guardian/link.ts";
 import { lockDirectory } from "./lock.ts";
 import { AgentLoop } from "./loop.ts";
+import type { DoorPort } from "./door/kernel-door.ts";
+import { findDoor } from "./door/find.ts";
 import { PeerChannel, type PeerChannelOptions } from "./peer/channel.ts";
 import { destinationOf } from "./peer/tunnel.ts";
 import type { TailRequest } from "./peer/tail.ts";
@@ -65,12 +68,13 @@ async function runAgent(config: AgentConfig): Promise<number> {
   if (!goAhead()) log.info("this account may not put the agent before other processes: CAP_SYS_NICE would let it");
   const durable = countStart(file, config);
   const engine = config.server ? makeEngine(config.server, config.host, log) : null;
+  const door = config.server ? await findDoor(config, config.server, log) : null;
   const view = engine ? await engine.observe() : UNSEEN;
   if (engine && durable.founded) await startReadOnlyNext(engine, view, log);
-  const live = liveFor(config, engine, view);
+  const live = { ...liveFor(config, engine, view), leaseDoor: door?.asFound ?? NO_LEASE_DOOR };
   const first = begin(durable, live, readClocks());
   if (first.state.durable !== durable) file.write(first.state.durable, first.fsync);
-  return serve({ config, log, file, engine, first });
+  return serve({ config, log, file, engine, door: door?.port ?? null, first });
 }
 
 /**
@@ -112,9 +116,10 @@ async function serve(parts: {
   log: Logger;
   file: StateFile;
   engine: Engine | null;
+  door: DoorPort | null;
   first: ReturnType<typeof begin>;
 }): Promise<number> {
-  const { config, log, file, engine, first } = parts;
+  const { config, log, file, engine, door, first } = parts;
   const client = new CoordinatorClient({ ...config, timeoutMs: config.poll_timeout_ms });
   let loop: AgentLoop | null = null;
   const pollSoon = () => loop?.pollSoon();
@@ -137,6 +142,7 @@ async function serve(parts: {
   loop = new AgentLoop(
     {
       engine,
+      door,
       peers,
       guard: (state) => guardian?.tell(state),
       poll: (poll, isAlone) => client.poll(poll, isAlone || client.isDetoured ? peers?.detours() : []),
@@ -234,6 +240,7 @@ async function openPeerChannel(
 function logReason(log: Logger, reason: MemberReason): void {
   const { kind, ...data } = reason;
   if (kind === "lease-extended") log.debug(data, kind);
+  else if (kind === "lease-door-failed") log.error(data, kind);
   else log.info(data, kind);
 }
 

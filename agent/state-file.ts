@@ -45,7 +45,15 @@ const zLease = z.strictObject({
   format: z.literal(1),
   version: zCount,
   mac: z.string(),
-  lease: z.strictObject({ epoch: zCount, ttlMs: zCount, base: zClocks, bootId: z.string() }).nullable(),
+  lease: z
+    .strictObject({
+      epoch: zCount,
+      ttlMs: zCount,
+      base: zClocks,
+      bootId: z.string(),
+      hasLeaseDoor: z.boolean().default(false),
+    })
+    .nullable(),
 });
 
 /** Whether one state can be all that: no member attempts or vouches for an epoch that it has not seen. */

@@ -73,7 +73,7 @@ async function killOnce(of: DemoMember, epoch: number): Promise<number> {
   memory = joinSharedMemory(memory, sharedMemoryOf(of.dataDirectory));
   const writers = await Promise.all(Array.from({ length: WRITERS }, () => write(of.port)));
   const link = await meetGuardian(of);
-  const lease: HeldLease = { epoch, ttlMs: TTL_MS, base: readClocks(), bootId: readBootId() };
+  const lease: HeldLease = { epoch, ttlMs: TTL_MS, base: readClocks(), bootId: readBootId(), hasLeaseDoor: false };
   const fresh = freshDurable({ dataservice: "alpha", host: of.name }, "bench");
   const durable = { ...fresh, founded: true, attempted: epoch, released: epoch - 1, lease };
   new StateFile(stateDirectory).write(durable, true);

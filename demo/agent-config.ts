@@ -1,6 +1,8 @@
 /** What a host of the demo is, and the configuration file of its agent. */
 import type { Account, DemoMember } from "./postgres.ts";
 
+export type KernelDoor = "auto" | "off" | "require";
+
 export interface HostPlan {
   name: string;
   dataservice: string;
@@ -9,7 +11,14 @@ export interface HostPlan {
   coordinatorUrl: string;
   token: string;
   /** Without a clone command a diverged server is not laid out anew. */
-  server: { member: DemoMember; binDirectory: string; account: Account; cloneCommand?: string } | null;
+  server: {
+    member: DemoMember;
+    binDirectory: string;
+    account: Account;
+    cloneCommand?: string;
+    /** The agent's own choice when left out. */
+    kernelDoor?: KernelDoor | undefined;
+  } | null;
   /** Without a port for readers there is no such door. */
   connector: { port: number; readOnlyPort?: number; holdTimeoutMs: number } | null;
 }
@@ -32,7 +41,8 @@ export function agentConfig(plan: HostPlan): string {
   return `${lines.join("\n")}\n`;
 }
 
-function serverTable({ member, binDirectory, account, cloneCommand }: NonNullable<HostPlan["server"]>): string[] {
+function serverTable(server: NonNullable<HostPlan["server"]>): string[] {
+  const { member, binDirectory, account, cloneCommand, kernelDoor } = server;
   return [
     "",
     "[server]",
@@ -42,6 +52,7 @@ function serverTable({ member, binDirectory, account, cloneCommand }: NonNullabl
     `host = ${JSON.stringify(member.host)}`,
     `port = ${member.port}`,
     `log_file = ${JSON.stringify(member.logFile)}`,
+    ...(kernelDoor === undefined ? [] : [`kernel_door = "${kernelDoor}"`]),
     ...(account ? [`run_as = "nobody"`] : []),
     ...(cloneCommand === undefined ? [] : [`rebuild = "clone"`, `clone_command = ${JSON.stringify(cloneCommand)}`]),
   ];

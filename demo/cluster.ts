@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Status } from "#shared/protocol/api.ts";
 import type { Client } from "../cli/client.ts";
+import type { KernelDoor } from "./agent-config.ts";
 import { clientFor, DemoCoordinator } from "./coordinator.ts";
 import { DemoHost } from "./host.ts";
 import { fixedPorts } from "./ports.ts";
@@ -39,6 +40,7 @@ export interface CreateOptions {
 export interface StartOptions {
   startServers?: StartServers | undefined;
   create?: CreateOptions;
+  kernelDoor?: KernelDoor | undefined;
 }
 
 export class DemoCluster {
@@ -69,12 +71,12 @@ export class DemoCluster {
 
   /**
    * Copies the pristine members into `directory`, and starts everything. The dataservice is being founded when this
-   * returns. `startServers` is what happens before there is any agent: as a rule all servers start read-only.
+   * returns.
    */
   static async start(
     directory: string,
     pristine: Pristine,
-    { startServers = startReadOnly, create = {} }: StartOptions = {},
+    { startServers = startReadOnly, create = {}, kernelDoor }: StartOptions = {},
   ): Promise<DemoCluster> {
     const { binDirectory, account, cloneCommand } = pristine;
     makeDirectory(directory);
@@ -93,7 +95,7 @@ export class DemoCluster {
         directory: join(directory, `${name}-agent`),
         coordinatorUrl: coordinator.url,
         token: tokens.get(name) ?? "",
-        server: member ? { member, binDirectory, account, cloneCommand } : null,
+        server: member ? { member, binDirectory, account, cloneCommand, kernelDoor } : null,
         connector: name === ROUTER ? { port: connectorPort, readOnlyPort, holdTimeoutMs: HOLD_TIMEOUT_MS } : null,
       });
     });

@@ -121,6 +121,12 @@ export class DemoHost {
     if (pid !== null) killProcess(pid);
   }
 
+  /** SIGKILL to agent and guardian: nobody on the host fences the server any more. */
+  killAgents(): void {
+    this.killAgent();
+    this.killGuardian();
+  }
+
   /** SIGSTOP to everything on the host, as if its machine had been paused. Returns how many processes stand still. */
   async freeze(): Promise<number> {
     this.noteSharedMemory();

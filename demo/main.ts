@@ -169,9 +169,12 @@ async function runScenarios(stage: Stage, options: OptionsOf<"scenario">): Promi
 }
 
 async function runOnce(stage: Stage, options: OptionsOf<"scenario">): Promise<ScenarioFigures> {
-  const { scenario, json, timeline, sync, writers, awayMs } = options;
+  const { scenario, json, timeline, sync, writers, awayMs, door } = options;
   const show = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
-  const cluster = await stage.cluster({ create: sync ? { durability: "sync" } : {} });
+  const cluster = await stage.cluster({
+    create: sync ? { durability: "sync" } : {},
+    ...(door ? {} : { kernelDoor: "off" }),
+  });
   try {
     const run = await runScenario(scenario, cluster, { writers, ...(awayMs !== null && { awayMs }) });
     show(`${renderLs(run.before, PLAIN_LS)}\n${renderLs(run.after, PLAIN_LS)}\n`);

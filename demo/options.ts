@@ -15,6 +15,7 @@ export type DemoOptions =
       sync: boolean;
       writers: number | null;
       awayMs: number | null;
+      door: boolean;
     };
 
 /** An argument that cannot be used; the message names it, its value and the remedy. */
@@ -28,12 +29,13 @@ applications that write through it. Everything lies in one temporary directory a
   (no options)          a console to play at
   --script FILE         run the console commands of FILE, and end with 0 or 1; demo/tour.rex is a tour
   --scenario NAME       measure one of
-                        ${SCENARIOS.slice(0, 4).join(", ")},
-                        ${SCENARIOS.slice(4).join(", ")}
+                        ${SCENARIOS.slice(0, 5).join(", ")},
+                        ${SCENARIOS.slice(5).join(", ")}
   --away-s N            for how many seconds the coordinator of coordinator-away is away (default 600)
   --runs N              so many times, each on a fresh cluster (default 1)
   --sync                replicate synchronously: one replica acknowledges every commit
   --writers N           so many sessions write without a pause, instead of one with pauses
+  --no-door             the same without doors in the kernel, where there would be such
   --timeline            show where the milliseconds of each run go
   --json                nothing but JSON on stdout
   --help                this text
@@ -51,29 +53,30 @@ const SPEC = {
   json: { type: "boolean" },
   timeline: { type: "boolean" },
   sync: { type: "boolean" },
+  "no-door": { type: "boolean" },
   help: { type: "boolean" },
 } as const satisfies ParseArgsConfig["options"];
 
 /** Reads the arguments; throws an OptionsError. */
 export function parseOptions(args: readonly string[]): DemoOptions {
-  const {
-    scenario,
-    script,
-    json = false,
-    timeline = false,
-    sync = false,
-    help,
-    runs,
-    writers,
-    ...rest
-  } = valuesOf(args);
-  const away = rest["away-s"];
+  const values = valuesOf(args);
+  const { scenario, script, json = false, timeline = false, sync = false, help, runs, writers } = values;
+  const door = values["no-door"] !== true;
+  const away = values["away-s"];
   if (help) return { kind: "help" };
   if (scenario !== undefined && script !== undefined)
     throw new OptionsError("--scenario and --script: give one of them");
-  if (scenario === undefined && (runs !== undefined || writers !== undefined || timeline || sync)) {
+  if (scenario === undefined && (runs !== undefined || writers !== undefined || timeline || sync || !door)) {
     const misplaced =
-      runs !== undefined ? "--runs" : writers !== undefined ? "--writers" : timeline ? "--timeline" : "--sync";
+      runs !== undefined
+        ? "--runs"
+        : writers !== undefined
+          ? "--writers"
+          : timeline
+            ? "--timeline"
+            : sync
+              ? "--sync"
+              : "--no-door";
     throw new OptionsError(`${misplaced} belongs to --scenario: add one of ${SCENARIOS.join(", ")}`);
   }
   if (away !== undefined && scenario !== "coordinator-away") {
@@ -93,6 +96,7 @@ export function parseOptions(args: readonly string[]): DemoOptions {
     json,
     timeline,
     sync,
+    door,
   };
 }
 

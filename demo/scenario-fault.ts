@@ -1,4 +1,7 @@
-/** The primary fails, in one of three ways: its server is killed, its whole host is, or its host stands still for a while. */
+/**
+ * The primary fails, in one of four ways: its server is killed, its whole host is, its host stands still for a while, or
+ * those are killed who would end its server with the lease.
+ */
 import { randomInt } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { EventLine } from "#shared/protocol/api.ts";
@@ -18,7 +21,7 @@ import { tenths } from "./figures.ts";
 import type { DemoHost } from "./host.ts";
 import { timelineOf, type TimelineEntry } from "./timeline.ts";
 
-export type FaultName = "kill-primary" | "crash-primary" | "freeze-primary";
+export type FaultName = "kill-primary" | "crash-primary" | "freeze-primary" | "kill-agents";
 
 export interface FreezeExtras {
   /** What the thawed server acknowledged to clients that go straight to it. */
@@ -95,6 +98,9 @@ async function strike(scenario: FaultName, host: DemoHost): Promise<void> {
       return;
     case "freeze-primary":
       await host.freeze();
+      return;
+    case "kill-agents":
+      host.killAgents();
   }
 }
 

@@ -11,6 +11,7 @@ export const SCENARIOS = [
   "kill-primary",
   "crash-primary",
   "freeze-primary",
+  "kill-agents",
   "switch",
   "coordinator-restart",
   "coordinator-restart-20s",
@@ -59,6 +60,7 @@ function measure(scenario: ScenarioName, actors: Actors, awayMs?: number): Promi
     case "kill-primary":
     case "crash-primary":
     case "freeze-primary":
+    case "kill-agents":
       return measureFault(scenario, actors);
     case "switch":
       return measureSwitch(actors);

@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { doorTablesOf, removeDoors } from "./kernel-doors.ts";
 import { removeLeftovers, sharedMemoryOf, type SharedMemory } from "./postgres.ts";
 import { until } from "./until.ts";
 
@@ -56,8 +57,9 @@ export async function clearDirectory(directory: string, known: SharedMemory): Pr
   });
   for (const memory of memories) await removeLeftovers(memory);
   const left = inhabitants();
+  const doors = await removeDoors(doorTablesOf(configurationsIn(directory)));
   rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
-  return leftoversOf(directory, { pids: left, memories });
+  return [...leftoversOf(directory, { pids: left, memories }), ...doors];
 }
 
 /** The guardian that was started for an agent's state directory, wherever it works; null where none lives. */
@@ -114,6 +116,10 @@ function dataDirectoriesIn(directory: string): string[] {
 /** Wherever an agent has kept its state: it may have left a guardian there. */
 function stateDirectoriesIn(directory: string): string[] {
   return foldersWith("state.json", directory);
+}
+
+function configurationsIn(directory: string): string[] {
+  return foldersWith("agent.toml", directory).map((folder) => join(folder, "agent.toml"));
 }
 
 function foldersWith(file: string, directory: string): string[] {

@@ -6,7 +6,7 @@ import type { Clocks } from "#shared/domain/clocks.ts";
 import type { Poll, PromiseRequest, Reply } from "#shared/domain/messages.ts";
 import { pollOf } from "#shared/core/member/poll.ts";
 import { isAlone } from "#shared/core/member/promises.ts";
-import { freshLive } from "#shared/core/member/state.ts";
+import { freshLive, NO_LEASE_DOOR } from "#shared/core/member/state.ts";
 import type { MemberEffect, MemberEvent, MemberState, MemberStep, Task } from "#shared/core/member/state.ts";
 import { mayGiveTail } from "#shared/core/member/tail.ts";
 import type { Checkers } from "./checkers.ts";
@@ -14,7 +14,7 @@ import type { Coordinator } from "./coordinator.ts";
 import type { Host } from "./host.ts";
 import type { Machines } from "./machines.ts";
 import type { Network } from "./network.ts";
-import { Engine, type FetchTailTask } from "./engine.ts";
+import { Engine, type FetchTailTask, type Outcome } from "./engine.ts";
 import type { Server } from "./server.ts";
 import type { Random } from "./random.ts";
 import type { Scenario } from "./scenario.ts";
@@ -22,6 +22,7 @@ import type { Appointment, World } from "./world.ts";
 
 const OBSERVE_EVERY_MS = 500;
 const RETRY_MS = 100;
+type DoorEffect = Extract<MemberEffect, { kind: "door" }>;
 /** How late a timer of a busy process may fire. */
 const LATEST_TIMER_MS = 20;
 
@@ -63,6 +64,10 @@ export class Agent {
   #probeWishes: (() => void)[] = [];
   #pollTimer: Timer | null = null;
   #deadlineTimer: Timer | null = null;
+  /** The newest wish for the kernel door that waits for the one under way. */
+  #doorWish: DoorEffect | null = null;
+  #isSettingDoor = false;
+  #awaitingDoor: ((ok: boolean) => void)[] = [];
 
   constructor(ports: AgentPorts, host: Host) {
     this.#ports = ports;
@@ -117,13 +122,15 @@ export class Agent {
     const { disk, server, clock, name } = this.#host;
     disk.write({ ...disk.written, startCount: disk.written.startCount + 1 }, true);
     const { scenario, machines } = this.#ports;
-    const live = freshLive({
+    const fresh = freshLive({
       bootId: clock.bootId,
       fenceMs: scenario.settings.fenceMs,
       endpoint: server.endpoint,
       view: server.view(),
       nextPollMs: scenario.settings.pollMs,
     });
+    const able = { isAble: true, isRequired: false, asked: null, askedId: 0, stands: null };
+    const live = { ...fresh, leaseDoor: scenario.hasLeaseDoor ? able : NO_LEASE_DOOR };
     this.#ports.world.note(name, `agent starts (${disk.written.startCount})`);
     const durable = disk.written;
     this.#commit(durable, () => machines.member.begin(durable, live, clock.read()), "begin");
@@ -193,6 +200,8 @@ export class Agent {
         this.#asked.get(effect.id)?.(effect.refusal === null);
         this.#asked.delete(effect.id);
         return;
+      case "door":
+        return this.#setDoor(effect);
     }
   }
 
@@ -247,16 +256,64 @@ export class Agent {
     }
   }
 
+  /** One transaction at a time; a wish that waits is overtaken by a newer one. */
+  #setDoor(effect: DoorEffect): void {
+    this.#doorWish = effect;
+    if (!this.#isSettingDoor) this.#nextDoor();
+  }
+
+  /** The kernel's tools are processes of their own: they go on when the agent is paused or dead. */
+  #nextDoor(): void {
+    const effect = this.#doorWish;
+    this.#doorWish = null;
+    this.#isSettingDoor = effect !== null;
+    if (!effect) return;
+    const { world, random, scenario } = this.#ports;
+    const { door, clock } = this.#host;
+    const transaction = scenario.hasLeaseDoor ? door.prepare(effect.wish) : null;
+    const fails = transaction === null || (world.chaos && random.chance(scenario.taskFailureP));
+    const isDeed = !fails || random.chance(0.5);
+    const { bootId } = clock;
+    const carryOut = (): void => {
+      if (isDeed && transaction && clock.bootId === bootId) door.commit(transaction);
+      this.act(() => this.#doorIsSet(effect, !fails));
+    };
+    world.after(random.between(1, 25), () => {
+      // Stopped or orphaned with its agent, it is carried out later, and opens nothing: unless the wall clock was set back.
+      const isLate = transaction?.kind === "timed" && !scenario.faults.includes("wall-step") && random.chance(0.3);
+      if (isLate && !this.isAlive) world.after(random.between(100, 9_000), carryOut);
+      else if (isLate && this.#host.isHalted) this.#host.backlog.push(carryOut);
+      else carryOut();
+    });
+  }
+
+  #doorIsSet({ id }: DoorEffect, ok: boolean): void {
+    const outcome = ok ? ({ ok } as const) : ({ ok, code: "nft-refused", detail: "" } as const);
+    this.#handle({ kind: "door-set", clocks: this.#host.clock.read(), id, outcome });
+    if (!this.#doorWish) for (const goOn of this.#awaitingDoor.splice(0)) goOn(ok);
+    if (this.isAlive) this.#nextDoor();
+  }
+
   #run(task: Task): void {
     this.#ports.checkers.taskBegins(this.#host, task);
-    this.engine.run(task, (outcome) => {
-      this.#ports.world.note(this.#host.name, `task ${task.id} ${task.kind} ${outcome.ok ? "ok" : outcome.code}`);
-      this.act(() =>
-        this.observe(() =>
-          this.#handle({ kind: "finished", clocks: this.#host.clock.read(), taskId: task.id, outcome }),
-        ),
-      );
+    const needsDoor = (task.kind === "promote" || task.kind === "adopt") && task.needsDoor;
+    if (!needsDoor || !this.#isSettingDoor) return this.#runNow(task);
+    this.#awaitingDoor.push((ok) => {
+      const phase = this.#state?.phase;
+      if (ok && phase?.kind === "opening" && phase.running.id === task.id) return this.#runNow(task);
+      this.#finish(task, { ok: false, code: "no-door", detail: "" });
     });
+  }
+
+  #runNow(task: Task): void {
+    this.engine.run(task, (outcome) => this.#finish(task, outcome));
+  }
+
+  #finish(task: Task, outcome: Outcome): void {
+    this.#ports.world.note(this.#host.name, `task ${task.id} ${task.kind} ${outcome.ok ? "ok" : outcome.code}`);
+    this.act(() =>
+      this.observe(() => this.#handle({ kind: "finished", clocks: this.#host.clock.read(), taskId: task.id, outcome })),
+    );
   }
 
   /** One probe at a time: what is seen is handed in in the order of seeing. */

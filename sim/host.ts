@@ -4,6 +4,7 @@ import { freshDurable } from "#shared/core/member/state.ts";
 import { Agent, type AgentPorts } from "./agent.ts";
 import { HostClock } from "./clock.ts";
 import { Disk } from "./disk.ts";
+import { Door } from "./door.ts";
 import type { Server } from "./server.ts";
 
 /** How long a guardian waits for a living agent to fence. With its own kill it stays inside the fence bound. */
@@ -16,6 +17,7 @@ export class Host {
   readonly name: string;
   readonly clock: HostClock;
   readonly disk: Disk;
+  readonly door: Door;
   readonly server: Server;
   agent: Agent | null = null;
   /** What came while nothing could run. */
@@ -33,6 +35,7 @@ export class Host {
     const opposed = server.name === members[0]?.name ? "slow" : "fast";
     const clockwork = clocks === "opposed" ? opposed : clocks;
     this.clock = new HostClock(ports.world, ports.random.fork(`clock of ${server.name}`), clockwork);
+    this.door = new Door(ports.world, this.clock, () => server.lookAgain());
     this.disk = new Disk(freshDurable({ dataservice: "alpha", host: server.name }, `incarnation-of-${server.name}`));
   }
 
@@ -117,6 +120,7 @@ export class Host {
     this.agent?.engine.stop();
     this.server.kill();
     this.wake();
+    this.door.lose();
     this.disk.loseUnsynced();
     this.#ports.world.after(forMs, () => this.powerOn());
   }
@@ -133,7 +137,7 @@ export class Host {
    * there to fence a server that can write when its lease ends.
    */
   mayBeWithoutAgent(forMs: number): boolean {
-    return this.#ports.scenario.hasGuardian || this.mayStandStill(forMs);
+    return this.#ports.scenario.hasGuardian || this.door.shutsBySelf || this.mayStandStill(forMs);
   }
 
   /** The same for the whole machine, guardian included. */
@@ -142,6 +146,7 @@ export class Host {
     const canWrite = (process.kind === "running" && !process.inRecovery) || this.agent?.engine.isPromoting === true;
     if (!canWrite || !this.isManaged) return true;
     if (this.agent?.state?.phase.kind === "fencing") return false;
+    if (this.door.shutsInSleep) return true;
     if (this.#ports.scenario.isUntimely) return true;
     return this.#leaseLeftMs() > forMs * 1.04 + SPARE_MS;
   }

@@ -86,6 +86,7 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
       const host = hostAt(server);
       if (host) checkers.acknowledged(host, write);
     },
+    isCutOff: (server: Server) => hostAt(server)?.door.isShut ?? false,
     onConnect: (replica: Server, upstream: Server) => checkers.connected(replica, upstream),
     onChange: (server: Server) => {
       const host = hostAt(server);

@@ -82,6 +82,8 @@ export interface Scenario {
    * first primary as slow, and everybody else as fast, as the guarantees allow for.
    */
   clocks: "any" | "agree" | "opposed";
+  /** Whether every machine has a door in its kernel that shuts with the lease, whatever becomes of its processes. */
+  hasLeaseDoor: boolean;
   /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
   reservesTimelines: boolean;
 }
@@ -282,6 +284,7 @@ function anyScenario(seed: number, random: Random): Omit<Scenario, "durability" 
     answersUpstream: random.chance(0.5),
     streamsTakeMs: seededRandom(seed).fork("streams").pick([8, 8, 8, 300]),
     readsTails: seededRandom(seed).fork("tails").chance(0.8),
+    hasLeaseDoor: seededRandom(seed).fork("lease door").chance(0.4),
   };
 }
 

@@ -58,6 +58,8 @@ export interface ServerPorts {
   serverAt: (endpoint: Endpoint) => Server | null;
   /** The process or its stream ended, or it began to accept or refuse writes. */
   onChange: (server: Server) => void;
+  /** Whether a door in the kernel keeps everything from its port. */
+  isCutOff: (server: Server) => boolean;
   /** A stream begins. */
   onConnect: (replica: Server, upstream: Server) => void;
   /** A client hears that its write is done. */
@@ -109,7 +111,18 @@ export class Server {
 
   /** Whether a client's write would be acknowledged at this moment. */
   get accepts(): boolean {
-    return this.process.kind === "running" && !this.process.inRecovery && !this.isHung && !this.isAsleep;
+    const isAwake = !this.isHung && !this.isAsleep;
+    return this.process.kind === "running" && !this.process.inRecovery && isAwake && !this.isCutOff;
+  }
+
+  /** Whether nobody reaches its port. */
+  get isCutOff(): boolean {
+    return this.#ports.isCutOff(this);
+  }
+
+  /** Something outside the process has changed what reaches it. */
+  lookAgain(): void {
+    this.#changed();
   }
 
   /** Which of its lives the process is in; null while it is stopped. */
@@ -283,7 +296,7 @@ export class Server {
   /** What this server would say to somebody at `from` who asks whether it accepts writes. */
   answerTo(from: string): "writable" | "read-only" | "no-answer" {
     const { network } = this.#ports;
-    const isUp = this.process.kind === "running" && !this.isHung && !this.isAsleep;
+    const isUp = this.process.kind === "running" && !this.isHung && !this.isAsleep && !this.isCutOff;
     if (!isUp || !network.reaches(from, this.name) || !network.reaches(this.name, from)) return "no-answer";
     return this.process.kind === "running" && this.process.inRecovery ? "read-only" : "writable";
   }
@@ -332,7 +345,7 @@ export class Server {
   #send(replica: Server): void {
     const { world, network, random } = this.#ports;
     const stream = replica.stream;
-    if (stream?.upstream !== this || !network.reaches(this.name, replica.name)) return;
+    if (stream?.upstream !== this || this.isCutOff || !network.reaches(this.name, replica.name)) return;
     const { segments, endLsn } = this;
     world.after(random.between(0.5, this.#ports.streamsTakeMs), () => replica.#receive(stream, { segments, endLsn }));
   }
@@ -354,7 +367,8 @@ export class Server {
     const { life } = upstream;
     if (!network.reaches(this.name, upstream.name)) return;
     world.after(random.between(0.5, 8), () => {
-      if (life === null || upstream.life !== life || upstream.isHung || upstream.isAsleep) return;
+      const isDeaf = upstream.isHung || upstream.isAsleep || upstream.isCutOff;
+      if (life === null || upstream.life !== life || isDeaf) return;
       upstream.#flushed.set(this.name, Math.max(endLsn, upstream.#flushed.get(this.name) ?? 0));
       upstream.#release();
     });
@@ -407,7 +421,7 @@ export class Server {
 
   /** The rule of the real server: numbers only. */
   #mayStreamFrom(upstream: Server): boolean {
-    const isUp = upstream.process.kind === "running" && !upstream.isHung && !upstream.isAsleep;
+    const isUp = upstream.process.kind === "running" && !upstream.isHung && !upstream.isAsleep && !upstream.isCutOff;
     const { network } = this.#ports;
     if (!isUp || !network.reaches(this.name, upstream.name) || !network.reaches(upstream.name, this.name)) return false;
     const index = upstream.segments.findLastIndex((segment) => segment.timeline === this.timeline);
@@ -423,7 +437,7 @@ export class Server {
       if (this.stream !== stream) return;
       const { upstream } = stream;
       const isSameLife = upstream.process.kind === "running" && upstream.life === life;
-      const isReachable = network.reaches(upstream.name, this.name);
+      const isReachable = network.reaches(upstream.name, this.name) && !upstream.isCutOff;
       if (isReachable && !isSameLife) return this.#lose(stream);
       if (isReachable && !upstream.isHung && !upstream.isAsleep) {
         stream.heardAtMs = world.nowMs;
@@ -449,7 +463,7 @@ export class Server {
     for (const replica of this.#followers) {
       const { stream } = replica;
       if (stream?.upstream !== this) this.#followers.delete(replica);
-      else if (network.reaches(this.name, replica.name))
+      else if (network.reaches(this.name, replica.name) && !this.isCutOff)
         world.after(random.between(1, 20), () => replica.#lose(stream));
     }
   }

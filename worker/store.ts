@@ -8,7 +8,7 @@ import type { Reign } from "#shared/domain/reign.ts";
 import type { PresentedToken, TokenKind } from "./auth.ts";
 import { Outbox } from "./outbox.ts";
 import type { StoredReason } from "./reason.ts";
-import { upgraded, type StoredState } from "./upgrade.ts";
+import { upgraded, upgradedLease, type StoredState } from "./upgrade.ts";
 
 /** The newest events kept; older ones go, a batch at a time. */
 export const EVENTS_KEPT = 10_000;
@@ -79,7 +79,7 @@ export class Store {
     const { body } = this.#sql.exec<{ body: string | null }>("SELECT body FROM lease").one();
     return {
       durable: { ...upgraded(stored), reigns },
-      lease: body === null ? null : (JSON.parse(body) as LeaseRecord),
+      lease: body === null ? null : upgradedLease(JSON.parse(body) as LeaseRecord),
     };
   }
 

@@ -2,7 +2,13 @@
  * The stored state of an earlier version, made whole. Fields are only ever added to it: what an older Worker did not
  * know takes the value that means what that Worker did.
  */
-import { DEFAULT_SYNC_POLICY, type DurableState, type Identity, type Phase } from "#shared/core/cluster/state.ts";
+import {
+  DEFAULT_SYNC_POLICY,
+  type DurableState,
+  type Identity,
+  type LeaseRecord,
+  type Phase,
+} from "#shared/core/cluster/state.ts";
 import type { Command } from "#shared/domain/messages.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 
@@ -30,6 +36,12 @@ export function upgraded(stored: StoredState): StoredState {
 /** Its list had never changed. */
 const WITHOUT_CHANGES = { unconfirmed: [] };
 const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false, readmitOp: 0, assumedEpoch: 0 };
+/** Nobody had a kernel door when there was no such word. */
+export function upgradedLease(stored: LeaseRecord): LeaseRecord {
+  return { ...WITHOUT_DOOR, ...stored };
+}
+
+const WITHOUT_DOOR = { hasLeaseDoor: false };
 
 function upgradedPhase(phase: Phase): Phase {
   switch (phase.kind) {

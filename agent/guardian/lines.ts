@@ -87,6 +87,7 @@ export function asLease(value: unknown): HeldLease | null {
     ttlMs: asCount(raw["ttlMs"]),
     base: asClocks(raw["base"]),
     bootId: asText(raw["bootId"]),
+    hasLeaseDoor: raw["hasLeaseDoor"] === true,
   };
 }
 

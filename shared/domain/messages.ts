@@ -163,6 +163,8 @@ export interface Poll {
   incarnation: string;
   /** How long this agent may need to fence. */
   fenceMs: number;
+  /** Whether the kernel ends this agent's right to write with its lease: then no time for a fence is needed. */
+  hasLeaseDoor: boolean;
   electorateVersion: number;
   policyVersion: number;
   /** The version of the newest sync set that this member was told. */
@@ -232,6 +234,8 @@ export type Command =
 export interface Lease {
   epoch: Epoch;
   ttlMs: number;
+  /** Whether it is granted to a holder with a kernel door, and no time for a fence is waited when it ends. */
+  hasLeaseDoor: boolean;
   /** Who may be promoted; versioned. */
   electorateVersion: number;
   electorate: MemberName[];

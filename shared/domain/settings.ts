@@ -127,6 +127,11 @@ export function checkSettings(settings: Settings): SettingProblem[] {
 export const MOST_FENCE_MS = 60_000;
 
 /** How long a coordinator waits after the last grant before it holds the lease for expired. */
-export function expiryWaitMs(lease: { ttlMs: number; fenceMs: number }, settings: Settings): number {
-  return Math.max(lease.ttlMs, settings.ttlMs) + Math.max(lease.fenceMs, settings.fenceMs) + settings.marginMs;
+export function expiryWaitMs(
+  lease: { ttlMs: number; fenceMs: number; hasLeaseDoor?: boolean },
+  settings: Settings,
+): number {
+  // A kernel door shuts with the lease: there is no fence to be waited for.
+  const fenceMs = lease.hasLeaseDoor ? 0 : Math.max(lease.fenceMs, settings.fenceMs);
+  return Math.max(lease.ttlMs, settings.ttlMs) + fenceMs + settings.marginMs;
 }

@@ -128,6 +128,8 @@ export const zPoll = z.strictObject({
   incarnation: z.string().max(64),
   /** How long this agent may need to fence: the wait for its lease's end grows with it, so it has a bound. */
   fenceMs: zCount.max(MOST_FENCE_MS),
+  /** Whether the kernel ends this agent's right to write with its lease. */
+  hasLeaseDoor: z.boolean(),
   electorateVersion: zCount,
   policyVersion: zCount,
   /** The version of the newest sync set that this member was told. */
@@ -224,6 +226,8 @@ export const zCommand = z.discriminatedUnion("kind", [
 export const zLease = z.strictObject({
   epoch: zCount,
   ttlMs: zCount,
+  /** Whether no time for a fence is waited when it ends: its holder has said that it has a kernel door. */
+  hasLeaseDoor: z.boolean(),
   electorateVersion: zCount,
   electorate: z.array(zName).max(100),
   /** How long a promise to its holder binds the one who gives it. */

@@ -10,7 +10,7 @@ const BASE: Clocks = { monoMs: 1_000, bootMs: 2_000, wallMs: 3_000 };
 const TTL_MS = 5_000;
 
 function held(patch: Partial<Held> = {}): Held {
-  const lease = { epoch: 3, ttlMs: TTL_MS, base: BASE, bootId: BOOT };
+  const lease = { epoch: 3, ttlMs: TTL_MS, base: BASE, bootId: BOOT, hasLeaseDoor: false };
   return { attempted: 3, released: 2, policy: "automatic", policyVersion: 1, lease, ...patch };
 }
 
@@ -47,7 +47,10 @@ describe("the lease's end", () => {
   test.each([
     ["no lease", { lease: null }],
     ["the lease of another epoch", { attempted: 4 }],
-    ["a lease of another boot", { lease: { epoch: 3, ttlMs: TTL_MS, base: BASE, bootId: "another" } }],
+    [
+      "a lease of another boot",
+      { lease: { epoch: 3, ttlMs: TTL_MS, base: BASE, bootId: "another", hasLeaseDoor: false } },
+    ],
     ["maintenance, but no lease", { policy: "maintenance", lease: null }],
   ] as [string, Partial<Held>][])("with %s nothing covers the server", (_, patch) => {
     expect(verdict(held(patch), "gone", after(0))).toEqual({ kind: "kill" });
@@ -60,7 +63,7 @@ describe("the lease's end", () => {
 });
 
 describe("what is known from two sources", () => {
-  const later = { epoch: 3, ttlMs: TTL_MS, base: after(10), bootId: BOOT };
+  const later = { epoch: 3, ttlMs: TTL_MS, base: after(10), bootId: BOOT, hasLeaseDoor: false };
 
   test("the later lease counts, whichever way round; one of another boot never", () => {
     expect(newest(held(), held({ lease: later }), BOOT).lease).toEqual(later);

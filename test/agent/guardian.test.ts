@@ -82,7 +82,7 @@ async function meet(): Promise<GuardianLink> {
 
 /** An opened member whose lease begins now. */
 function opened(patch: Partial<MemberDurable> = {}): MemberDurable {
-  const lease = { epoch: 1, ttlMs: TTL_MS, base: readClocks(), bootId: readBootId() };
+  const lease = { epoch: 1, ttlMs: TTL_MS, base: readClocks(), bootId: readBootId(), hasLeaseDoor: false };
   const fresh = freshDurable({ dataservice: "alpha", host: "db1" }, "incarnation");
   return { ...fresh, founded: true, epochSeen: 1, attempted: 1, lease, ...patch };
 }
@@ -195,7 +195,7 @@ test("an agent that has lost its state does not end a reign; one that begins to 
 });
 
 test("an older build's guardian goes when the newer one stands, and hands over what it knows", async () => {
-  const lease = { epoch: 1, ttlMs: 3_000, base: readClocks(), bootId: readBootId() };
+  const lease = { epoch: 1, ttlMs: 3_000, base: readClocks(), bootId: readBootId(), hasLeaseDoor: false };
   const held = { attempted: 1, released: 0, policy: "automatic", policyVersion: 0, lease };
   const known = JSON.stringify({ kind: "told", dataDirectory, fenceMs: FENCE_MS, held, isFencing: false });
   const older = spawn(process.execPath, ["--input-type=module", "-e", olderGuardian(known)], {

@@ -36,6 +36,7 @@ function run(answer: (poll: Poll) => PollOutcome): Run {
   const loop = new AgentLoop(
     {
       engine: null,
+      door: null,
       peers: {
         endpoint: ENDPOINT,
         learn: () => {},

@@ -11,7 +11,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-const LEASE = { epoch: 3, ttlMs: 5_000, base: { monoMs: 1, bootMs: 2, wallMs: 3 }, bootId: "boot" };
+const LEASE = {
+  epoch: 3,
+  ttlMs: 5_000,
+  base: { monoMs: 1, bootMs: 2, wallMs: 3 },
+  bootId: "boot",
+  hasLeaseDoor: false,
+};
 
 function durable(patch: Partial<MemberDurable> = {}): MemberDurable {
   return { ...freshDurable({ dataservice: "alpha", host: "db1" }, "incarnation"), ...patch };

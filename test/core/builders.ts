@@ -89,6 +89,7 @@ export function healthyPoll(host: string): Poll {
     mac: "",
     incarnation: `incarnation-${host}`,
     fenceMs: 1_500,
+    hasLeaseDoor: false,
     electorateVersion: 0,
     policyVersion: 0,
     syncSeen: 0,

@@ -111,6 +111,7 @@ export function leaseOf(epoch: number): Reply["lease"] {
   return {
     epoch,
     ttlMs: TTL_MS,
+    hasLeaseDoor: false,
     electorateVersion: 1,
     electorate: ["db1", "db2"],
     promiseBindsMs: 7_000,

@@ -130,12 +130,13 @@ function taskOf({ id, kind }: Running): Task {
     case "rebuild":
       return { id, kind, upstream, fork: { timeline: 1, lsn: "0/2FFFFA0" }, deadlineMs };
     case "promote":
-      return { id, kind, timeline: 3, deadlineMs };
+      return { id, kind, timeline: 3, needsDoor: false, deadlineMs };
     case "fence":
       return { id, kind, patienceMs: 0, deadlineMs };
     case "shut":
       return { id, kind, drainMs: 0, deadlineMs };
     case "adopt":
+      return { id, kind, needsDoor: false, deadlineMs };
     case "freeze":
     case "prepare":
     case "reopen":

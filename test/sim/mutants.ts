@@ -1,7 +1,8 @@
 /** Machines with one rule less. What they break, the checkers must see. */
 import type { ClusterState, ClusterStep, DurableState } from "#shared/core/cluster/state.ts";
+import type { Clocks } from "#shared/domain/clocks.ts";
 import type { MemberServerReport, Poll } from "#shared/domain/messages.ts";
-import type { MemberDurable, MemberState } from "#shared/core/member/state.ts";
+import type { MemberDurable, MemberState, MemberStep } from "#shared/core/member/state.ts";
 import { REAL_MACHINES, type Machines } from "../../sim/machines.ts";
 
 const { cluster, member } = REAL_MACHINES;
@@ -54,6 +55,18 @@ function keepWhatBinds(before: MemberDurable, after: MemberDurable): MemberDurab
     ...after,
     opSeen: Math.max(before.opSeen, after.opSeen),
     epochSeen: Math.max(before.epochSeen, after.epochSeen),
+  };
+}
+
+/** A member whose steps ask the kernel for another door than they should. */
+function withDoor(alter: (result: MemberStep, clocks: Clocks) => MemberStep): Machines {
+  return {
+    cluster,
+    member: {
+      ...member,
+      begin: (durable, live, clocks) => alter(member.begin(durable, live, clocks), clocks),
+      step: (state, event) => alter(member.step(state, event), event.clocks),
+    },
   };
 }
 
@@ -199,4 +212,20 @@ export const MUTANTS: Record<string, Machines> = {
       },
     },
   },
+
+  "a member says that it has a door, and there is none": withDoor((result) => {
+    const { leaseDoor } = result.state.live;
+    const live = { ...result.state.live, leaseDoor: { ...leaseDoor, stands: leaseDoor.asked } };
+    const effects = result.effects.filter(({ kind }) => kind !== "door");
+    return { ...result, effects, state: { ...result.state, live } };
+  }),
+
+  "a door is set for a whole lease from when it is set": withDoor((result, clocks) => ({
+    ...result,
+    effects: result.effects.map((effect) =>
+      effect.kind === "door" && effect.wish.kind === "lease"
+        ? { ...effect, wish: { ...effect.wish, lease: { ...effect.wish.lease, base: clocks } } }
+        : effect,
+    ),
+  })),
 };

@@ -197,6 +197,7 @@ function firstPoll(name: MemberName, server: MemberServerReport): Poll {
     mac: "",
     incarnation: `incarnation-of-${name}`,
     fenceMs: 1_500,
+    hasLeaseDoor: false,
     electorateVersion: 0,
     policyVersion: 0,
     syncSeen: 0,

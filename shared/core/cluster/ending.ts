@@ -57,13 +57,21 @@ export function endReign(
     proof: provenBy(work, epoch, proof),
     cause,
     salvage: { kind: "none" },
-    inquiry: { kind: proof === "expired" ? "asking" : "clear" },
+    inquiry: { kind: mustAsk(work, epoch, proof) ? "asking" : "clear" },
     // Outside AUTOMATIC a lease that was lost brings back its own holder, and nobody else.
     target: cause === "lease-lost" && policy !== "automatic" ? primary : null,
     byOperator,
     isForced: false,
   });
   tellCandidates(work);
+}
+
+/**
+ * Whether the replicas look before they are frozen whether the old server still accepts writes: where nothing but time
+ * says that it does not. Behind a kernel door nobody could write to it, nor ask it.
+ */
+function mustAsk({ lease }: Work, epoch: number, proof: EndProof): boolean {
+  return proof === "expired" && !(lease?.epoch === epoch && lease.hasLeaseDoor);
 }
 
 /** Whether an operator asked for just this: then neither budget nor limits of loss stand in the way. */

@@ -44,7 +44,7 @@ function leaseFor(work: Work, poll: Poll, promotes: boolean): Lease | null {
   if (phase.kind !== "reigning" || phase.primary !== poll.host || !poll.server) return null;
   if (isRestoring(work) && !isHolder(work, poll)) return null;
   const extends_ =
-    phase.opened && poll.attempted === phase.epoch && poll.server.phase === "open" && isThirdUsed(work, poll);
+    phase.opened && poll.attempted === phase.epoch && poll.server.phase === "open" && isExtensionDue(work, poll);
   // While the server is being opened the lease is extended too: a slow promotion must not outlive it.
   const opening =
     !phase.opened && poll.attempted === phase.epoch && poll.leaseRemainingMs !== null && isThirdUsed(work, poll);
@@ -52,16 +52,23 @@ function leaseFor(work: Work, poll: Poll, promotes: boolean): Lease | null {
   const { ttlMs } = work.durable.settings;
   const position = phase.opened ? poll.server.position : (work.lease?.position ?? null);
   const fenceMs = Math.max(poll.fenceMs, work.durable.settings.fenceMs);
-  grant(work, { member: poll.host, epoch: phase.epoch, ttlMs, fenceMs, position });
+  const { hasLeaseDoor } = poll;
+  grant(work, { member: poll.host, epoch: phase.epoch, ttlMs, fenceMs, hasLeaseDoor, position });
   const { electorate } = work.durable;
-  const promiseBindsMs = expiryWaitMs({ ttlMs, fenceMs }, work.durable.settings);
+  const promiseBindsMs = expiryWaitMs({ ttlMs, fenceMs, hasLeaseDoor }, work.durable.settings);
   return {
     epoch: phase.epoch,
     ttlMs,
+    hasLeaseDoor,
     electorateVersion: electorate.version,
     electorate: electorate.members,
     promiseBindsMs,
   };
+}
+
+/** A holder that has lost its kernel door, or has one again, is granted a lease that says so at once. */
+function isExtensionDue(work: Work, poll: Poll): boolean {
+  return isThirdUsed(work, poll) || work.lease?.hasLeaseDoor !== poll.hasLeaseDoor;
 }
 
 /** The authoritative refusal: this host still counts on a lease whose reign is over. */

@@ -187,7 +187,9 @@ function restateReign(work: Work, poll: Poll): void {
       setState(work, name, "shunned", { kind: "failed-over-to", to: primary });
   }
   setMember(work, primary, { role: "primary" });
-  countAnew(work, { member: primary, epoch, ttlMs, fenceMs, serial, position: server?.position ?? null });
+  const position = server?.position ?? null;
+  // On which word its lease was granted is not remembered: a fence is waited for.
+  countAnew(work, { member: primary, epoch, ttlMs, fenceMs, hasLeaseDoor: false, serial, position });
 }
 
 /** A row for every epoch up to `epoch` that this coordinator does not remember. */

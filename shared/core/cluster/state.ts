@@ -253,7 +253,10 @@ export interface LeaseRecord {
   member: MemberName;
   epoch: Epoch;
   ttlMs: number;
+  /** How long a fence may take after its end: the larger of the holder's own bound and the setting. */
   fenceMs: number;
+  /** Whether the holder's kernel ends its right to write with the lease. */
+  hasLeaseDoor: boolean;
   serial: number;
   /** The holder's last reported position: what a successor's loss is measured against. */
   position: Position | null;

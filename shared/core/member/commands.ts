@@ -3,6 +3,7 @@
  * than the highest seen is of the past, and its sender does not know it. What is obeyed is on disk first.
  */
 import type { Command, CommandResult } from "../../domain/messages.ts";
+import { mayOpenWith } from "./door.ts";
 import { remainingMs } from "./lease.ts";
 import { isBound } from "./promises.ts";
 import type { HeldLease, RefusalCode } from "./state.ts";
@@ -86,6 +87,7 @@ function openUnder(work: Work, command: CommandOf<"adopt"> | CommandOf<"promote"
   if (!lease || lease.epoch !== epoch || remainingMs(lease, work.live.bootId, work.clocks) <= 0) {
     return refuseOpening(work, command, "no-lease");
   }
+  if (!mayOpenWith(work, lease)) return refuseOpening(work, command, "no-door");
   setDurable(work, {
     founded: true,
     attempted: epoch,
@@ -98,8 +100,8 @@ function openUnder(work: Work, command: CommandOf<"adopt"> | CommandOf<"promote"
   const { deadlineMs } = command;
   const task =
     command.kind === "promote"
-      ? ({ kind: "promote", timeline: command.timeline, deadlineMs } as const)
-      : ({ kind: "adopt", deadlineMs } as const);
+      ? ({ kind: "promote", timeline: command.timeline, needsDoor: lease.hasLeaseDoor, deadlineMs } as const)
+      : ({ kind: "adopt", needsDoor: lease.hasLeaseDoor, deadlineMs } as const);
   const running = run(work, task, command);
   work.phase = { kind: "opening", epoch, running };
   work.reasons.push({ kind: "opening", epoch });

@@ -2,6 +2,7 @@
 import type { Clocks } from "../../domain/clocks.ts";
 import type { ConnectorReport, Endpoint, Poll, Receiver } from "../../domain/messages.ts";
 import { PROTOCOL_VERSION } from "../../domain/version.ts";
+import { declaresDoor } from "./door.ts";
 import { remainingMs } from "./lease.ts";
 import { promiseLeftMs } from "./promises.ts";
 import type { MemberState } from "./state.ts";
@@ -17,7 +18,7 @@ interface Sending {
 
 /** The poll of a host that carries only a connector: the same head, no server. */
 export function routerPollOf(state: Pick<MemberState, "durable" | "live">, sending: Sending): Poll {
-  return { ...headOf(state, sending), leaseRemainingMs: null, server: null, results: [] };
+  return { ...headOf(state, sending), hasLeaseDoor: false, leaseRemainingMs: null, server: null, results: [] };
 }
 
 /** The poll number `seq`, made of the state at the moment of sending. */
@@ -26,6 +27,7 @@ export function pollOf(state: MemberState, sending: Sending): Poll {
   const { lease } = durable;
   return {
     ...headOf(state, sending),
+    hasLeaseDoor: declaresDoor(state),
     leaseRemainingMs: lease ? Math.max(0, remainingMs(lease, live.bootId, sending.clocks)) : null,
     server: {
       phase: phase.kind,
@@ -51,7 +53,7 @@ export function pollOf(state: MemberState, sending: Sending): Poll {
 function headOf(
   { durable, live }: Pick<MemberState, "durable" | "live">,
   { seq, clocks, connector, peer }: Sending,
-): Omit<Poll, "leaseRemainingMs" | "server" | "results"> {
+): Omit<Poll, "hasLeaseDoor" | "leaseRemainingMs" | "server" | "results"> {
   return {
     protocol: PROTOCOL_VERSION,
     dataservice: durable.dataservice,

@@ -76,7 +76,8 @@ function prolong(work: Work, epoch: number): void {
   const sent = by.map((name) => (live.promised.epoch === epoch ? live.promised.by[name] : undefined));
   const base = oldestOf([clocks, ...sent]);
   if (base === null) return;
-  const promised: HeldLease = { epoch, ttlMs: lease.ttlMs, base, bootId: live.bootId };
+  const { ttlMs, hasLeaseDoor } = lease;
+  const promised: HeldLease = { epoch, ttlMs, base, bootId: live.bootId, hasLeaseDoor };
   if (!endsLater(promised, lease, { bootId: live.bootId, clocks })) return;
   setDurable(work, { lease: promised });
   work.reasons.push({ kind: "promises-held", epoch, by });

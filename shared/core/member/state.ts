@@ -30,6 +30,30 @@ export interface HeldLease {
   ttlMs: number;
   base: Clocks;
   bootId: string;
+  /** Whether it was granted to a holder with a kernel door: then nothing but the door's end is counted on. */
+  hasLeaseDoor: boolean;
+}
+
+/** What the kernel is to do with the traffic of the server's port. */
+export type DoorWish =
+  /** No door: everything passes. */
+  | { kind: "none" }
+  /** Everything passes until this lease is over, and nothing after it. */
+  | { kind: "lease"; lease: HeldLease }
+  /** Everything passes: in MAINTENANCE no time ends a lease. */
+  | { kind: "endless" };
+
+/** The kernel door as this process knows it. */
+export interface LeaseDoor {
+  /** Whether this agent makes a door before it opens its server, and says so in each poll. */
+  isAble: boolean;
+  /** Whether it opens nothing without one. */
+  isRequired: boolean;
+  /** What the kernel was last asked for; null when it is to be asked anew. */
+  asked: DoorWish | null;
+  askedId: number;
+  /** What the kernel is known to do; null when that is not known. */
+  stands: DoorWish | null;
 }
 
 /** What this member has promised: not to be opened in the place of `holder` while time alone has ended its reign. */
@@ -112,7 +136,9 @@ export type TaskKind =
 
 /** Work for the engine. Its end comes back as a `finished` event with the same id. */
 export type Task =
-  | { id: number; kind: "adopt" | "freeze" | "start" | "prepare" | "reopen"; deadlineMs: number }
+  | { id: number; kind: "freeze" | "start" | "prepare" | "reopen"; deadlineMs: number }
+  /** With `needsDoor` the server is touched only after the door that was asked for last stands. */
+  | { id: number; kind: "adopt"; needsDoor: boolean; deadlineMs: number }
   /** The orderly stop has `patienceMs` before it is hurried; then `deadlineMs` for the rest. */
   | { id: number; kind: "fence"; patienceMs: number; deadlineMs: number }
   /** Wait until nothing of the server's former life can write, and leave a server that was restarted read-only alone. */
@@ -123,7 +149,7 @@ export type Task =
   | { id: number; kind: "rebuild"; upstream: Upstream; fork: LogPoint; deadlineMs: number }
   /** Have every part of the running server go by this set. Goes on beside whatever else is under way. */
   | { id: number; kind: "sync"; set: SyncSet; deadlineMs: number }
-  | { id: number; kind: "promote"; timeline: number; deadlineMs: number }
+  | { id: number; kind: "promote"; timeline: number; needsDoor: boolean; deadlineMs: number }
   | { id: number; kind: "follow"; upstream: Upstream; deadlineMs: number };
 
 /** A task under way and the command it answers, if any. */
@@ -180,6 +206,7 @@ export interface MemberLive {
   asked: Clocks | null;
   /** Who has promised for the epoch, each with the sending of the newest request so answered. */
   promised: { epoch: Epoch; by: Record<MemberName, Clocks> };
+  leaseDoor: LeaseDoor;
 }
 
 export interface MemberState {
@@ -205,10 +232,19 @@ export type MemberEvent =
   | { kind: "asked-to-promise"; clocks: Clocks; id: number; request: PromiseRequest }
   /** A member has promised, in answer to a request that was sent at `sent`. */
   | { kind: "promised"; clocks: Clocks; sent: Clocks; by: MemberName; epoch: Epoch }
+  /** The kernel has done, or refused, what the door effect `id` asked for. */
+  | {
+      kind: "door-set";
+      clocks: Clocks;
+      id: number;
+      outcome: { ok: true } | { ok: false; code: string; detail: string };
+    }
   | { kind: "tick"; clocks: Clocks };
 
 export type MemberEffect =
   | { kind: "run"; task: Task }
+  /** Has the kernel let traffic pass as wished; its end comes back as `door-set` with the same id. */
+  | { kind: "door"; id: number; wish: DoorWish }
   /** `concernsOthers`: once the coordinator has heard it, there may be something for the other hosts to fetch. */
   | { kind: "poll"; concernsOthers: boolean }
   /** Ask each of these members for a promise, at once. */
@@ -234,6 +270,8 @@ export type MemberReason =
   | { kind: "released"; epoch: Epoch; cause: ReleaseCause }
   | { kind: "task-ended"; task: TaskKind; ok: boolean; code: string }
   | { kind: "door-opened" }
+  | { kind: "lease-door"; stands: DoorWish["kind"] }
+  | { kind: "lease-door-failed"; code: string; detail: string }
   | { kind: "late-reply-dropped"; answersSeq: number };
 
 export type RefusalCode =
@@ -241,6 +279,7 @@ export type RefusalCode =
   | "epoch-superseded"
   | "already-attempted"
   | "no-lease"
+  | "no-door"
   | "server-down"
   | "server-writable"
   | "wrong-phase"
@@ -281,12 +320,22 @@ export const UNSEEN: ServerView = {
   tail: null,
 };
 
+/** The door of an agent that has none, and whose kernel knows of none. */
+export const NO_LEASE_DOOR: LeaseDoor = {
+  isAble: false,
+  isRequired: false,
+  asked: { kind: "none" },
+  askedId: 0,
+  stands: { kind: "none" },
+};
+
 /** What a process begins with: what it was told, and nothing heard or done yet. */
 export function freshLive(
   told: Pick<MemberLive, "bootId" | "fenceMs" | "endpoint" | "view" | "nextPollMs">,
 ): MemberLive {
   return {
     ...told,
+    leaseDoor: NO_LEASE_DOOR,
     unresponsiveSince: null,
     results: [],
     nextTaskId: 1,

@@ -23,6 +23,7 @@ import {
   hearPromise,
   untilAskingMs,
 } from "./promises.ts";
+import { doorLeftMs, giveUpDoor, noteDoor, tendDoor } from "./door.ts";
 import type {
   HeldLease,
   MemberDurable,
@@ -65,10 +66,15 @@ export function step(state: MemberState, event: MemberEvent): MemberStep {
     case "promised":
       hearPromise(work, event);
       break;
+    case "door-set":
+      noteDoor(work, event);
+      break;
     case "tick":
       break;
   }
   askForPromises(work);
+  // What the kernel has refused is asked for again with the next event, not at once.
+  if (event.kind !== "door-set") tendDoor(work);
   return end(state, work);
 }
 
@@ -83,6 +89,7 @@ export function begin(durable: MemberDurable, live: MemberLive, clocks: Clocks):
   countPromiseAnew(work);
   noteSystem(work);
   if (durable.founded) resume(work);
+  tendDoor(work);
   work.reasons.unshift({ kind: "started", phase: work.phase.kind });
   pollNow(work);
   return end(before, work);
@@ -99,6 +106,8 @@ export function nextDeadlineMs(state: MemberState, clocks: Clocks): number | nul
   if (!isEndless) moments.push(durable.lease ? Math.max(0, remainingMs(durable.lease, bootId, clocks)) : 0);
   const untilAsking = untilAskingMs(state, clocks);
   if (untilAsking !== null) moments.push(untilAsking);
+  const doorMs = doorLeftMs(state, clocks);
+  if (doorMs !== null) moments.push(Math.max(0, doorMs));
   return moments.length === 0 ? null : Math.min(...moments);
 }
 
@@ -111,7 +120,9 @@ function lookAtTheTime(work: Work): void {
   const { phase } = work;
   if (phase.kind !== "open" && phase.kind !== "opening") return;
   const { bootId } = work.live;
-  if (!covers(work.durable, phase.epoch, { bootId, clocks: work.clocks })) {
+  const isDoorOver = (doorLeftMs(work, work.clocks) ?? 1) <= 0;
+  if (isDoorOver) giveUpDoor(work);
+  if (isDoorOver || !covers(work.durable, phase.epoch, { bootId, clocks: work.clocks })) {
     return fence(work, { releases: phase.epoch, cause: "lease-lost", restart: true, command: null });
   }
   // Whoever shut the door may be gone: it opens by itself, and everything is as it was.
@@ -255,8 +266,8 @@ function rememberElectorate(work: Work, { lease }: Reply): void {
 
 function heldLease(work: Work, sent: Clocks, reply: Reply): HeldLease | null {
   if (!reply.lease) return null;
-  const { epoch, ttlMs } = reply.lease;
-  return { epoch, ttlMs, base: sent, bootId: work.live.bootId };
+  const { epoch, ttlMs, hasLeaseDoor } = reply.lease;
+  return { epoch, ttlMs, base: sent, bootId: work.live.bootId, hasLeaseDoor };
 }
 
 function extend(work: Work, lease: HeldLease | null): void {

@@ -1,0 +1,152 @@
+/** The kernel door on the kernel itself: what passes while a lease runs, and what does not once it is over. */
+import { once } from "node:events";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { HeldLease } from "#shared/core/member/state.ts";
+import { readBootId, readClocks } from "../../agent/clocks.ts";
+import { KernelDoor, listDoors } from "../../agent/door/kernel-door.ts";
+import { nft } from "../../agent/door/nft.ts";
+import { doorTable, makeScript, refreshScript } from "../../agent/door/ruleset.ts";
+
+const DEADLINE_MS = 2_000;
+const LEASE_MS = 3_000;
+/** The wall clock's bound is a whole second. */
+const SECOND_MS = 1_000;
+
+const trial = await new KernelDoor({ table: "interrex_trial", port: 1 }, readClocks).probe();
+const whyNot = trial.ok ? "" : ` (not here: ${trial.detail})`;
+
+describe.skipIf(!trial.ok)(`a door in the kernel${whyNot}`, () => {
+  let server: Server;
+  let port: number;
+  let table: string;
+  let door: KernelDoor;
+  const sockets: Socket[] = [];
+
+  beforeEach(async () => {
+    server = createServer();
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    ({ port } = server.address() as { port: number });
+    table = doorTable({ dataservice: "test", host: `pid${process.pid}`, port });
+    door = new KernelDoor({ table, port }, readClocks);
+  });
+
+  afterEach(async () => {
+    for (const socket of sockets.splice(0)) socket.destroy();
+    server.close();
+    await door.set({ kind: "none" });
+    if ((await listDoors()).includes(table)) throw new Error(`left behind: nftables table inet ${table}`);
+  });
+
+  /** Both ends of a new connection to the server. */
+  async function converse(): Promise<{ client: Socket; host: Socket }> {
+    const accepted = once(server, "connection") as Promise<[Socket]>;
+    const client = connect(port, "127.0.0.1");
+    const [host] = await accepted;
+    for (const socket of [client, host]) socket.on("error", () => {});
+    sockets.push(client, host);
+    return { client, host };
+  }
+
+  /** Whether a word of each side reaches the other. */
+  async function isPassing({ client, host }: { client: Socket; host: Socket }): Promise<void> {
+    client.write("question");
+    expect(String((await once(host, "data"))[0])).toBe("question");
+    host.write("answer");
+    expect(String((await once(client, "data"))[0])).toBe("answer");
+  }
+
+  /** The server's word ends its own connection, and the client has heard nothing. */
+  async function isKeptIn({ client, host }: { client: Socket; host: Socket }): Promise<void> {
+    const heard: string[] = [];
+    client.on("data", (data) => heard.push(String(data)));
+    const ended = new Promise((resolve) => {
+      host.once("close", resolve);
+    });
+    host.write("acknowledged");
+    await ended;
+    expect(heard).toEqual([]);
+  }
+
+  function leaseOf(ttlMs: number): HeldLease {
+    return { epoch: 1, ttlMs, base: readClocks(), bootId: readBootId(), hasLeaseDoor: true };
+  }
+
+  async function untilOver({ base, ttlMs }: HeldLease): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, base.monoMs + ttlMs - readClocks().monoMs));
+  }
+
+  test("lets everything pass while the lease runs, and nothing of the server out after it", async () => {
+    const line = await converse();
+    const lease = leaseOf(LEASE_MS);
+    expect(await door.set({ kind: "lease", lease })).toMatchObject({ ok: true });
+    await isPassing(line);
+    await isPassing(await converse());
+    await untilOver(lease);
+    await isKeptIn(line);
+  });
+
+  test("lets no word of a client in after it either", async () => {
+    const { client, host } = await converse();
+    const lease = leaseOf(LEASE_MS);
+    await door.set({ kind: "lease", lease });
+    const heard: string[] = [];
+    host.on("data", (data) => heard.push(String(data)));
+    await untilOver(lease);
+    client.write("too late");
+    await isKeptIn({ client, host });
+    expect(heard).toEqual([]);
+  });
+
+  test("stays open as long as the lease is renewed, and after its end is opened by a new lease alone", async () => {
+    const line = await converse();
+    const first = leaseOf(LEASE_MS);
+    await door.set({ kind: "lease", lease: first });
+    const second = leaseOf(LEASE_MS + 2 * SECOND_MS);
+    expect(await door.set({ kind: "lease", lease: second })).toMatchObject({ ok: true });
+    await untilOver(first);
+    await isPassing(line);
+    await untilOver(second);
+    expect(await door.set({ kind: "lease", lease: second })).toMatchObject({ ok: false, code: "lease-over" });
+    await isKeptIn(line);
+    expect(await door.set({ kind: "lease", lease: leaseOf(LEASE_MS) })).toMatchObject({ ok: true });
+    await isPassing(await converse());
+  });
+
+  test("is not opened by a transaction that was prepared under a lease and is carried out after it", async () => {
+    const line = await converse();
+    const late = { kind: "timed", forMs: 60_000, untilWallMs: Date.now() - 1 } as const;
+    expect(await nft(makeScript({ table, port }, late), { deadlineMs: DEADLINE_MS })).toMatchObject({ ok: true });
+    await isKeptIn(line);
+  });
+
+  test("that has run out is refreshed by nobody who does not know it", async () => {
+    const passage = { kind: "timed", forMs: 1, untilWallMs: Date.now() + 60_000 } as const;
+    await nft(makeScript({ table, port }, passage), { deadlineMs: DEADLINE_MS });
+    const renewed = refreshScript({ table, port }, { ...passage, forMs: 60_000 });
+    expect(await nft(renewed, { deadlineMs: DEADLINE_MS })).toMatchObject({ ok: false, code: "nft-refused" });
+  });
+
+  test("that somebody has removed is made anew with the next renewal", async () => {
+    await door.set({ kind: "lease", lease: leaseOf(LEASE_MS) });
+    await nft(`delete table inet ${table}\n`, { deadlineMs: DEADLINE_MS });
+    const lease = leaseOf(LEASE_MS);
+    expect(await door.set({ kind: "lease", lease })).toMatchObject({ ok: true });
+    expect(await listDoors()).toContain(table);
+    const line = await converse();
+    await untilOver(lease);
+    await isKeptIn(line);
+  });
+
+  test("has no end in MAINTENANCE, and has one again after it", async () => {
+    const line = await converse();
+    await door.set({ kind: "lease", lease: leaseOf(LEASE_MS) });
+    expect(await door.set({ kind: "endless" })).toMatchObject({ ok: true });
+    await isPassing(line);
+    const lease = leaseOf(LEASE_MS);
+    expect(await door.set({ kind: "lease", lease })).toMatchObject({ ok: true });
+    await untilOver(lease);
+    await isKeptIn(line);
+  });
+});
