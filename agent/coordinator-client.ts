@@ -23,6 +23,7 @@ export class CoordinatorClient {
   readonly #token: string;
   readonly #timeoutMs: number;
   readonly #agent: HttpAgent | HttpsAgent;
+  #isDetoured = false;
 
   constructor(options: { coordinator: string; dataservice: string; token: string; timeoutMs: number }) {
     const base = options.coordinator.endsWith("/") ? options.coordinator : `${options.coordinator}/`;
@@ -43,9 +44,21 @@ export class CoordinatorClient {
     const ways = [direct, ...detours.map((detour) => this.#pollOn(text, detour))];
     const replies = ways.map(async (way) => {
       const outcome = await way;
-      return outcome.kind === "reply" ? outcome : Promise.reject(new Error(outcome.kind));
+      if (outcome.kind !== "reply") throw new Error(outcome.kind);
+      return { outcome, isDirect: way === direct };
     });
-    return Promise.any(replies).catch(() => direct);
+    try {
+      const { outcome, isDirect } = await Promise.any(replies);
+      this.#isDetoured = !isDirect;
+      return outcome;
+    } catch {
+      return direct;
+    }
+  }
+
+  /** Whether the last reply came by a detour: the next one is then not waited for on the direct way first. */
+  get isDetoured(): boolean {
+    return this.#isDetoured;
   }
 
   async #pollOn(text: string, detour: Detour | null): Promise<PollOutcome> {

@@ -139,7 +139,7 @@ async function serve(parts: {
       engine,
       peers,
       guard: (state) => guardian?.tell(state),
-      poll: (poll, isAlone) => client.poll(poll, isAlone ? peers?.detours() : []),
+      poll: (poll, isAlone) => client.poll(poll, isAlone || client.isDetoured ? peers?.detours() : []),
       keep: (durable, fsync) => file.write(durable, fsync),
       connectorReport: () => connector?.report() ?? null,
       onRoutes: (routes, sentBootMs) => routes.forEach((route) => connector?.setRoute(route, sentBootMs)),

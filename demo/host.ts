@@ -71,6 +71,13 @@ export class DemoHost {
     });
   }
 
+  /** The agent speaks to its coordinator at another address from now on: it is restarted for that. */
+  async reachCoordinatorAt(url: string): Promise<void> {
+    writeFileSync(this.configPath, agentConfig({ ...this.plan, coordinatorUrl: url }), { mode: 0o600 });
+    await this.#agent?.end(END_GRACE_MS);
+    await this.startAgent();
+  }
+
   /** Why the agent is gone, with the end of its log; null while it runs. */
   async agentFailure(): Promise<string | null> {
     if (!this.#agent || this.#agent.isRunning) return null;

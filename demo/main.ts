@@ -169,11 +169,11 @@ async function runScenarios(stage: Stage, options: OptionsOf<"scenario">): Promi
 }
 
 async function runOnce(stage: Stage, options: OptionsOf<"scenario">): Promise<ScenarioFigures> {
-  const { scenario, json, timeline, sync, writers } = options;
+  const { scenario, json, timeline, sync, writers, awayMs } = options;
   const show = (text: string): void => void (json ? process.stderr : process.stdout).write(text);
   const cluster = await stage.cluster({ create: sync ? { durability: "sync" } : {} });
   try {
-    const run = await runScenario(scenario, cluster, writers);
+    const run = await runScenario(scenario, cluster, { writers, ...(awayMs !== null && { awayMs }) });
     show(`${renderLs(run.before, PLAIN_LS)}\n${renderLs(run.after, PLAIN_LS)}\n`);
     if (timeline) show(`${renderTimeline(run.timeline)}\n`);
     for (const message of run.errors) note(`client error: ${message}`);

@@ -14,6 +14,7 @@ export type DemoOptions =
       timeline: boolean;
       sync: boolean;
       writers: number | null;
+      awayMs: number | null;
     };
 
 /** An argument that cannot be used; the message names it, its value and the remedy. */
@@ -29,6 +30,7 @@ applications that write through it. Everything lies in one temporary directory a
   --scenario NAME       measure one of
                         ${SCENARIOS.slice(0, 4).join(", ")},
                         ${SCENARIOS.slice(4).join(", ")}
+  --away-s N            for how many seconds the coordinator of coordinator-away is away (default 600)
   --runs N              so many times, each on a fresh cluster (default 1)
   --sync                replicate synchronously: one replica acknowledges every commit
   --writers N           so many sessions write without a pause, instead of one with pauses
@@ -39,10 +41,12 @@ applications that write through it. Everything lies in one temporary directory a
 
 const MAX_RUNS = 1_000;
 const MAX_WRITERS = 64;
+const MAX_AWAY_S = 86_400;
 const SPEC = {
   scenario: { type: "string" },
   runs: { type: "string" },
   writers: { type: "string" },
+  "away-s": { type: "string" },
   script: { type: "string" },
   json: { type: "boolean" },
   timeline: { type: "boolean" },
@@ -52,7 +56,18 @@ const SPEC = {
 
 /** Reads the arguments; throws an OptionsError. */
 export function parseOptions(args: readonly string[]): DemoOptions {
-  const { scenario, script, json = false, timeline = false, sync = false, help, runs, writers } = valuesOf(args);
+  const {
+    scenario,
+    script,
+    json = false,
+    timeline = false,
+    sync = false,
+    help,
+    runs,
+    writers,
+    ...rest
+  } = valuesOf(args);
+  const away = rest["away-s"];
   if (help) return { kind: "help" };
   if (scenario !== undefined && script !== undefined)
     throw new OptionsError("--scenario and --script: give one of them");
@@ -60,6 +75,9 @@ export function parseOptions(args: readonly string[]): DemoOptions {
     const misplaced =
       runs !== undefined ? "--runs" : writers !== undefined ? "--writers" : timeline ? "--timeline" : "--sync";
     throw new OptionsError(`${misplaced} belongs to --scenario: add one of ${SCENARIOS.join(", ")}`);
+  }
+  if (away !== undefined && scenario !== "coordinator-away") {
+    throw new OptionsError("--away-s belongs to --scenario coordinator-away: add it");
   }
   if (script !== undefined) return { kind: "script", file: script, json };
   if (scenario === undefined) {
@@ -71,6 +89,7 @@ export function parseOptions(args: readonly string[]): DemoOptions {
     scenario: scenarioOf(scenario),
     runs: countOf("runs", runs ?? "1", MAX_RUNS),
     writers: writers === undefined ? null : countOf("writers", writers, MAX_WRITERS),
+    awayMs: away === undefined ? null : countOf("away-s", away, MAX_AWAY_S) * 1_000,
     json,
     timeline,
     sync,
@@ -91,7 +110,7 @@ function scenarioOf(text: string): ScenarioName {
   return scenario;
 }
 
-function countOf(option: "runs" | "writers", text: string, most: number): number {
+function countOf(option: "runs" | "writers" | "away-s", text: string, most: number): number {
   const count = Number(text);
   if (!/^\d+$/.test(text) || count < 1 || count > most) {
     throw new OptionsError(`--${option} is '${text}': give a whole number, 1 to ${most}`);

@@ -1,4 +1,4 @@
-/** The coordinator is killed outright and comes back: after a moment that nobody should notice, or after the lease's end. */
+/** The coordinator is killed outright and comes back: after a moment, after the lease's end, or after minutes. Nobody should notice. */
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { conclude, now, untilQuiet, untilWritesSince, type Actors, type Measured } from "./actors.ts";
@@ -6,7 +6,7 @@ import { DemoCoordinator } from "./coordinator.ts";
 import { longestGapMs, tenths } from "./figures.ts";
 import { timelineOf } from "./timeline.ts";
 
-export type RestartName = "coordinator-restart" | "coordinator-restart-20s";
+export type RestartName = "coordinator-restart" | "coordinator-restart-20s" | "coordinator-away";
 
 export interface RestartExtras {
   /** From the kill to the first answer after it, as measured. */
@@ -17,7 +17,7 @@ export interface RestartExtras {
   epochs: number;
 }
 
-const DOWN_MS = { "coordinator-restart": 2_000, "coordinator-restart-20s": 20_000 };
+const DOWN_MS = { "coordinator-restart": 2_000, "coordinator-restart-20s": 20_000, "coordinator-away": 600_000 };
 /** Longer than a lease and its fence: whatever the restart leads to has begun by then. */
 const AFTERWARDS_MS = 7_000;
 /** The pause that the kill makes begins with the last acknowledgement before it. */
@@ -26,6 +26,7 @@ const BEFORE_MS = 100;
 export async function measureCoordinatorRestart(
   scenario: RestartName,
   actors: Actors,
+  awayMs: number = DOWN_MS[scenario],
 ): Promise<Measured<RestartExtras>> {
   const { cluster, clients } = actors;
   const { coordinator } = cluster;
@@ -33,7 +34,7 @@ export async function measureCoordinatorRestart(
   const startMs = await DemoCoordinator.measureStart(join(cluster.directory, "rehearsal"));
   const began = now();
   await coordinator.kill();
-  await pause(Math.max(0, DOWN_MS[scenario] - startMs - (performance.now() - began.atMs)));
+  await pause(Math.max(0, awayMs - startMs - (performance.now() - began.atMs)));
   await coordinator.start();
   const back = now();
   await pause(AFTERWARDS_MS);

@@ -14,6 +14,7 @@ export const SCENARIOS = [
   "switch",
   "coordinator-restart",
   "coordinator-restart-20s",
+  "coordinator-away",
 ] as const;
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -24,11 +25,19 @@ type Extras = Partial<SwitchExtras & FreezeExtras & TailExtras & RestartExtras>;
 export type ScenarioFigures = { scenario: ScenarioName } & Measured<Extras>["figures"];
 export type ScenarioRun = Omit<Measured<Extras>, "figures"> & { figures: ScenarioFigures };
 
-/** Runs `scenario` on a cluster that was just started, with so many writers that never pause. The cluster stays up; the caller ends it. */
+/** How a scenario is run otherwise than it says by itself. */
+export interface RunOptions {
+  /** So many writers that never pause. */
+  writers?: number | null;
+  /** For how long the coordinator of `coordinator-away` is away. */
+  awayMs?: number;
+}
+
+/** Runs `scenario` on a cluster that was just started. The cluster stays up; the caller ends it. */
 export async function runScenario(
   scenario: ScenarioName,
   cluster: DemoCluster,
-  writers: number | null = null,
+  { writers = null, awayMs }: RunOptions = {},
 ): Promise<ScenarioRun> {
   await cluster.untilOnline();
   await cluster.untilSettled();
@@ -38,14 +47,14 @@ export async function runScenario(
     await clients.start();
     const { primary } = await cluster.untilPrimary({ afterEpoch: 0 });
     await probe?.start(primary ?? "");
-    const measured = await measure(scenario, { cluster, clients, probe });
+    const measured = await measure(scenario, { cluster, clients, probe }, awayMs);
     return { ...measured, figures: { scenario, ...measured.figures } };
   } finally {
     await Promise.all([clients.abandon(), probe?.stop()]);
   }
 }
 
-function measure(scenario: ScenarioName, actors: Actors): Promise<Measured<Extras>> {
+function measure(scenario: ScenarioName, actors: Actors, awayMs?: number): Promise<Measured<Extras>> {
   switch (scenario) {
     case "kill-primary":
     case "crash-primary":
@@ -56,5 +65,7 @@ function measure(scenario: ScenarioName, actors: Actors): Promise<Measured<Extra
     case "coordinator-restart":
     case "coordinator-restart-20s":
       return measureCoordinatorRestart(scenario, actors);
+    case "coordinator-away":
+      return measureCoordinatorRestart(scenario, actors, awayMs);
   }
 }

@@ -73,15 +73,15 @@ export interface Scenario {
   hasLateReplies: boolean;
   /** Whether a server says on a replication connection whether it is writable; those before 14 do not. */
   answersUpstream: boolean;
+  /** Whether agents can read the end of a dead server's log. */
+  readsTails: boolean;
+  /** How long what a primary writes may be on its way to a replica: the longer, the more only its own disk holds. */
+  streamsTakeMs: number;
   /**
    * Whether the three clocks of a host run at one rate, so that a host can be slow or fast by all of them; `opposed`: the
    * first primary as slow, and everybody else as fast, as the guarantees allow for.
    */
   clocks: "any" | "agree" | "opposed";
-  /** Whether agents can read the end of a dead server's log. */
-  readsTails: boolean;
-  /** How long what a primary writes may be on its way to a replica: the longer, the more only its own disk holds. */
-  streamsTakeMs: number;
   /** Whether a promotion reserves the timeline numbers that earlier epochs may have used. */
   reservesTimelines: boolean;
 }

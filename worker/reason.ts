@@ -71,6 +71,7 @@ const KINDS: Record<StoredReason["kind"], true> = {
   "operator-command": true,
   "lease-without-end": true,
   "promises-outstanding": true,
+  "electorate-empty": true,
   "policy-changed": true,
   "datasource-set": true,
   "operation-locked": true,

@@ -17,6 +17,7 @@ export function upgraded(stored: StoredState): StoredState {
     phase: upgradedPhase(stored.phase),
     commands: mapped(stored.commands, upgradedCommand),
     plan: stored.plan ?? null,
+    electorate: { ...WITHOUT_CHANGES, ...stored.electorate },
     endlessBelow: stored.endlessBelow ?? 0,
     syncPolicy: stored.syncPolicy ?? DEFAULT_SYNC_POLICY,
     syncVersion: stored.syncVersion ?? 0,
@@ -26,6 +27,8 @@ export function upgraded(stored: StoredState): StoredState {
   };
 }
 
+/** Its list had never changed. */
+const WITHOUT_CHANGES = { unconfirmed: [] };
 const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false };
 
 function upgradedPhase(phase: Phase): Phase {

@@ -474,8 +474,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "PROOF-1",
     what: "a reign is over as soon as its end has been decided",
     file: SUCCESSION,
-    search: "if ((!wasGranted || isExpired(work, phase.epoch)) &&",
-    replace: "if ((!wasGranted || phase.epoch > 0) &&",
+    search: "const isTimedOut = !wasGranted || (isExpired(work, phase.epoch) && hasElectorate(work, phase));",
+    replace: "const isTimedOut = true;",
   },
   {
     id: "writable-not-fenced",
@@ -548,7 +548,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "CHOOSE-1",
     what: "members outside the electorate are promoted",
     file: CHOOSE,
-    search: "if (!record || !durable.electorate.members.includes(name))",
+    search: "if (!record || (!isElectable(state, name) && !isAsserted))",
     replace: "if (!record)",
   },
   {
@@ -804,8 +804,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "RECOVER-3",
     what: "a rebuilt member keeps its own epoch",
     file: MEMBER,
-    search: "      ownEpoch: 0,\n",
-    replace: "",
+    search: "      ownEpoch: 0,\n      frozenOp: null,",
+    replace: "      frozenOp: null,",
   },
   {
     id: "rejoined-as-if-nothing",
@@ -1033,8 +1033,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "ALONE-4",
     what: "a crown that was refused proves that the holder before has laid his down",
     file: PROMISES,
-    search: 'if (!before || released < before.epoch) return "expired";',
-    replace: "",
+    search: "    if (!before || released < before.epoch)",
+    replace: "    if (!before)",
   },
 
   // A coordinator of the past.

@@ -8,7 +8,8 @@ import type { MemberName } from "../../domain/names.ts";
 import { type Position, comparePositions, coversPosition } from "../../domain/position.ts";
 import { lastOpenedEpoch, onLineage, unseenEpochs } from "../../domain/reign.ts";
 import type { Ineligible } from "./reason.ts";
-import type { ClusterState, PhaseOf } from "./state.ts";
+import { isElectable } from "./electorate.ts";
+import type { ClusterState, EndProof, PhaseOf } from "./state.ts";
 import { isSettled } from "./sync.ts";
 
 type Collecting = PhaseOf<"collecting">;
@@ -32,12 +33,13 @@ export function freezeMode(phase: Collecting): "natural" | "explicit" {
 /** Whether a member may succeed, apart from whether its position is final yet. */
 export function ineligible(
   state: ClusterState,
-  phase: Pick<Collecting, "epoch"> & { target?: MemberName | null; isForced?: boolean },
+  phase: Pick<Collecting, "epoch"> & { target?: MemberName | null; isForced?: boolean; proof?: EndProof },
   name: MemberName,
 ): Ineligible | null {
   const { durable, live } = state;
   const record = durable.members[name];
-  if (!record || !durable.electorate.members.includes(name)) return "not-in-electorate";
+  const isAsserted = phase.proof === "asserted";
+  if (!record || (!isElectable(state, name) && !isAsserted)) return "not-in-electorate";
   // In AUTOMATIC it is on its way back by itself; elsewhere an operator keeps it out, unless it is the one that is wanted.
   if (record.state === "offline" && durable.policy !== "automatic" && !isWanted(state, phase, name)) return "offline";
   if (isOperatorsWord(record.reason)) return record.state === "shunned" ? "shunned" : "failed-by-operator";

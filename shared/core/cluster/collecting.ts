@@ -24,14 +24,14 @@ import { whyNobodySucceeds } from "./policy.ts";
 import { beginSalvage, isFetching, tellTail } from "./salvage.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
-import { awaitsPromises, provenBy } from "./promises.ts";
+import { awaitsPromises, isOfTime, provenBy } from "./promises.ts";
 import { isProtected, missingQuorums } from "./sync.ts";
 import { type Work, because, becauseOnce, identity, member, setPhase, setStep } from "./work.ts";
 
 export function tellCandidates(work: Work): void {
   const { phase } = work.durable;
   if (phase.kind !== "collecting") return;
-  const verdicts = work.durable.electorate.members.map((name) => ({ name, why: ineligible(work, phase, name) }));
+  const verdicts = Object.keys(work.durable.members).map((name) => ({ name, why: ineligible(work, phase, name) }));
   const candidates = verdicts.filter(({ why }) => why === null).map(({ name }) => name);
   because(work, { kind: "positions-collecting", op: phase.op, mode: freezeMode(phase), candidates }, phase.op);
   for (const { name, why } of verdicts) {
@@ -42,7 +42,7 @@ export function tellCandidates(work: Work): void {
 export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   if (isStoodDown(work, phase)) return abort(work, phase, "not-automatic", []);
   if (isOverBudget(work, phase)) return abort(work, phase, "failover-budget-spent", []);
-  if (phase.proof === "expired" && awaitsPromises(work, phase.epoch)) return noteRelease(work, phase);
+  if (isOfTime(phase.proof) && awaitsPromises(work, phase.epoch)) return noteRelease(work, phase);
   if (phase.inquiry.kind === "asking") return inquire(work, phase);
   if (phase.cause === "switch") return handOver(work, phase);
   if (isFetching(work, phase)) return;

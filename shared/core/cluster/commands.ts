@@ -100,7 +100,8 @@ function failover(work: Work, to: MemberName | null, { force, tell }: Told): Ans
           `the server of '${deposed}@${dataservice}' was seen to accept writes after its lease: end it first, or \`set force true\` to assert that it is dead`,
         );
       }
-      const obstacle = to === null ? null : ineligible(work, { ...phase, target: to }, to);
+      const obstacle =
+        to === null ? null : ineligible(work, { ...phase, ...(force && { proof: "asserted" }), target: to }, to);
       if (obstacle !== null) {
         return refused(
           "target-not-eligible",

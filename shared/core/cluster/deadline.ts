@@ -27,6 +27,13 @@ function planned(state: ClusterState): readonly number[] {
 const NO_MOMENTS: readonly number[] = [];
 
 function considerSilences({ durable, live }: ClusterState, consider: (moment: number) => void): void {
+  const { phase, electorate, settings } = durable;
+  if (phase.kind === "reigning" && phase.opened) {
+    // Who falls silent is struck off the electorate, in every policy.
+    for (const name of electorate.members) {
+      if (name !== phase.primary) consider((live.hosts[name]?.handledAt ?? 0) + settings.silentMs);
+    }
+  }
   if (durable.phase.kind === "founding" || durable.policy === "maintenance") return;
   for (const record of Object.values(durable.members)) {
     if (record.role !== "replica" || !mayFallSilent(record)) continue;

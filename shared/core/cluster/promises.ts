@@ -50,12 +50,12 @@ export function provenBy({ durable }: Pick<ClusterState, "durable">, epoch: Epoc
     if (!reign || reign.opened || !isOfTime(reign.proof)) return "released";
     const before = durable.reigns.find((entry) => entry.epoch === at - 1);
     const released = before ? (durable.identities[before.member]?.released ?? 0) : 0;
-    if (!before || released < before.epoch) return "expired";
+    if (!before || released < before.epoch) return reign.proof === "revoked" ? "revoked" : "expired";
   }
   return "released";
 }
 
-/** A proof that was forgotten may have been one of time. */
-function isOfTime(proof: Reign["proof"]): boolean {
+/** The proofs that need no word of the old holder: a promise binds against them. One that was forgotten may have been such. */
+export function isOfTime(proof: Reign["proof"]): proof is "expired" | "revoked" | "restated" {
   return proof === "expired" || proof === "revoked" || proof === "restated";
 }

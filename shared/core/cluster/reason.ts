@@ -127,6 +127,8 @@ export type Reason =
   | { kind: "lease-without-end"; member: MemberName; epoch: Epoch }
   /** Time would have ended the reign, but these members have promised its primary that they will not be opened in its place. */
   | { kind: "promises-outstanding"; epoch: Epoch; members: MemberName[] }
+  /** Nobody else could be elected: no time ends such a reign, only its holder's own word or an operator's assertion. */
+  | { kind: "electorate-empty"; epoch: Epoch; member: MemberName }
   | { kind: "policy-changed"; from: Policy; to: Policy; policyVersion: number }
   /** What a `datasource` command did; for the transcript, in the words its operators wait for. */
   | { kind: "datasource-set"; op: number; member: MemberName; to: State }

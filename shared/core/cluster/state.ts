@@ -203,7 +203,8 @@ export interface DurableState {
   op: number;
   /** Grows with every durable change. */
   version: number;
-  electorate: { version: number; members: MemberName[] };
+  /** Who may be elected; `unconfirmed` are those whom the primary may not know to be on the list. */
+  electorate: { version: number; members: MemberName[]; unconfirmed: MemberName[] };
   /** How many must acknowledge in synchronous mode, and what happens when there are fewer. */
   syncPolicy: SyncPolicy;
   /** The highest version of a sync set given out; never reused. */
@@ -413,7 +414,7 @@ export function foundingState(founding: Founding): DurableState {
     epoch: 0,
     op: 0,
     version: 1,
-    electorate: { version: 1, members: names },
+    electorate: { version: 1, members: names, unconfirmed: [] },
     syncPolicy: founding.syncPolicy,
     syncVersion: 0,
     syncTold: {},

@@ -12,6 +12,7 @@ import type { Position } from "../../domain/position.ts";
 import { type Reign, exactFork } from "../../domain/reign.ts";
 import { collect, inquiryMs, patienceMs } from "./collecting.ts";
 import { isSilent } from "./datasources.ts";
+import { hasElectorate, tendElectorate } from "./electorate.ts";
 import { endReign } from "./ending.ts";
 import { judgeFounding } from "./founding.ts";
 import { expiryAt, isEndless, isExpired } from "./lease.ts";
@@ -44,10 +45,12 @@ import {
 export function advance(work: Work): void {
   // Every turn either mints, ends or waits: a bound catches a rule that would run in circles.
   for (let turn = 0; turn < 16; turn += 1) {
-    const { phase, plan } = work.durable;
+    const { phase, plan, electorate } = work.durable;
     advanceOnce(work);
     advancePlan(work);
-    if (work.durable.phase === phase && work.durable.plan === plan) return advanceSync(work);
+    tendElectorate(work);
+    const { durable: now } = work;
+    if (now.phase === phase && now.plan === plan && now.electorate === electorate) return advanceSync(work);
   }
   throw new Error(`the phase does not settle: ${work.durable.phase.kind}`);
 }
@@ -100,7 +103,8 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
   if (phase.opened && work.durable.policy !== "maintenance" && isEndless(work) && isSilent(work, phase.primary)) {
     becauseOnce(work, { kind: "lease-without-end", member: phase.primary, epoch: phase.epoch });
   }
-  if (mayTimeOut && isExpired(work, phase.epoch) && !awaitsPromises(work, phase.epoch)) {
+  const isTimedOut = mayTimeOut && isExpired(work, phase.epoch) && hasElectorate(work, phase);
+  if (isTimedOut && !awaitsPromises(work, phase.epoch)) {
     return endReign(work, phase, "expired", causeOfExpiry(work, phase));
   }
   if (isRevoked(work, phase) && !awaitsPromises(work, phase.epoch))
@@ -241,8 +245,8 @@ function depose(work: Work, phase: PhaseOf<"deposing">): void {
   if (identity(work, phase.primary).released >= phase.epoch) return endReign(work, phase, "released", phase.cause);
   // A promotion leaves only together with its lease: where none was granted in this epoch, nobody was told to open in it.
   const wasGranted = work.lease?.epoch === phase.epoch;
-  if ((!wasGranted || isExpired(work, phase.epoch)) && !awaitsPromises(work, phase.epoch))
-    endReign(work, phase, "expired", phase.cause);
+  const isTimedOut = !wasGranted || (isExpired(work, phase.epoch) && hasElectorate(work, phase));
+  if (isTimedOut && !awaitsPromises(work, phase.epoch)) endReign(work, phase, "expired", phase.cause);
 }
 
 /** When the phase must be looked at again though nobody speaks, in `at`; null when only events can move it. */

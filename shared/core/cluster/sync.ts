@@ -15,6 +15,7 @@ import type { MemberName } from "../../domain/names.ts";
 import { coversPosition } from "../../domain/position.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { isEndless } from "./lease.ts";
+import { promisedUntil } from "./promises.ts";
 import { isRestoring } from "./restoring.ts";
 import type { ClusterState, OpenSyncSet, PhaseOf } from "./state.ts";
 import { because, becauseOnce, nextOp, setPhase, type Work } from "./work.ts";
@@ -128,6 +129,8 @@ export function suspect(work: Work, phase: Reigning): void {
     return setPhase(work, { ...phase, op, isSuspected: false });
   }
   const mayAct = durable.policy === "automatic" && durable.plan === null && durable.operation === null;
+  // Its replicas hear it and have promised: it is the way to us that is broken.
+  if (promisedUntil(work) !== null) return;
   if (!isSilent || !mayAct || isEndless(work) || !canRevoke(work, phase)) return;
   const op = nextOp(work);
   because(work, { kind: "primary-suspected", op, epoch: phase.epoch, member: phase.primary });

@@ -87,8 +87,8 @@ export function retrySuccession(work: Work, phase: PhaseOf<"vacant">, attempt: A
   const { epoch, deposed } = phase;
   const { kind, cause, target, byOperator, isForced } = attempt;
   // What its agent has vouched for since is the better proof.
-  const vouched = identity(work, deposed).released >= epoch && phase.proof !== "asserted";
-  const proof = vouched ? provenBy(work, epoch, "released") : phase.proof;
+  const isVouched = identity(work, deposed).released >= epoch;
+  const proof = isVouched ? provenBy(work, epoch, "released") : phase.proof;
   if (!work.durable.operation) beginOperation(work, op, kind, byOperator);
   because(work, { kind: "failover-started", op, epoch, deposed, cause }, op);
   const inquiry = { kind: proof === "expired" && !isForced ? "asking" : "clear" } as const;

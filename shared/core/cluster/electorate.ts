@@ -1,0 +1,113 @@
+/**
+ * Who may be elected, as the primary knows it: the list that travels with its lease.
+ *
+ * The primary lives without the coordinator only while everybody on its list promises (SPEC: ALONE-4). So a member that
+ * cannot promise, its agent being silent, or that could not be elected anyway, is struck off while the coordinator lives;
+ * that takes effect here at once, because a primary that still holds the longer list only asks for more. Who is put on
+ * the list again counts only when the primary has confirmed it: until then it may go by a list without him, and not ask.
+ */
+import { isOperatorsWord } from "../../domain/datasource.ts";
+import type { MemberName } from "../../domain/names.ts";
+import { isHeard, isSilent } from "./datasources.ts";
+import { isOfTime } from "./promises.ts";
+import { isRestoring } from "./restoring.ts";
+import type { ClusterState, PhaseOf } from "./state.ts";
+import { type Work, becauseOnce, member } from "./work.ts";
+
+/** Brings the electorate in line with what is known now. */
+export function tendElectorate(work: Work): void {
+  outgrow(work);
+  if (isRestoring(work)) return;
+  const { phase, members } = work.durable;
+  switch (phase.kind) {
+    case "founding":
+    case "deposing":
+      return;
+    case "reigning":
+      if (!phase.opened) return;
+      noteConfirmation(work, phase);
+      // What is changed must reach the primary: otherwise it would only take away who could succeed it.
+      if (isHeard(work, phase.primary)) enlist(work, namesFit(work, phase.primary), "to-be-confirmed");
+      return;
+    case "collecting":
+    case "vacant":
+      // Nobody goes by the list of a reign whose holder has laid it down himself.
+      if (isOfTime(phase.proof)) return;
+      return enlist(
+        work,
+        Object.keys(members).filter((name) => isListed(work, name) || isHeard(work, name)),
+        "at-once",
+      );
+  }
+}
+
+/** A list that is newer than ours was sent before we were restored: nobody is known to be on it but its primary. */
+function outgrow(work: Work): void {
+  const { electorate } = work.durable;
+  const reported = Object.values(work.live.hosts).map(({ poll }) => poll.electorateVersion);
+  const highest = Math.max(electorate.version, ...reported);
+  if (highest === electorate.version) return;
+  work.durable = {
+    ...work.durable,
+    electorate: { ...electorate, version: highest + 1, unconfirmed: electorate.members },
+  };
+}
+
+/** Whether a member may be elected: on every list that the holder of the last reign may go by. */
+export function isElectable({ durable: { electorate } }: Pick<ClusterState, "durable">, name: MemberName): boolean {
+  return electorate.members.includes(name) && !electorate.unconfirmed.includes(name);
+}
+
+/**
+ * Whether there is anybody whose promise the holder of the reign needs. Where there is nobody its right to write goes on
+ * by itself, and no time ends it; says so once.
+ */
+export function hasElectorate(work: Work, { epoch, primary }: { epoch: number; primary: MemberName }): boolean {
+  const others = work.durable.electorate.members.filter((name) => name !== primary && isElectable(work, name));
+  if (others.length > 0) return true;
+  becauseOnce(work, { kind: "electorate-empty", epoch, member: primary });
+  return false;
+}
+
+function isListed({ durable }: Work, name: MemberName): boolean {
+  return durable.electorate.members.includes(name);
+}
+
+/** The primary's own poll says by which list it goes; that is on its disk. */
+function noteConfirmation(work: Work, { primary, epoch }: PhaseOf<"reigning">): void {
+  const { electorate } = work.durable;
+  const poll = work.live.hosts[primary]?.poll;
+  if (electorate.unconfirmed.length === 0 || poll?.attempted !== epoch || poll.server?.phase !== "open") return;
+  if (poll.electorateVersion < electorate.version) return;
+  work.durable = { ...work.durable, electorate: { ...electorate, unconfirmed: [] } };
+}
+
+function namesFit(work: Work, primary: MemberName): MemberName[] {
+  return Object.keys(work.durable.members).filter((name) => {
+    if (name === primary) return true;
+    if (isListed(work, name)) return !mustGo(work, name);
+    return member(work, name).state === "online" && isHeard(work, name) && !mustGo(work, name);
+  });
+}
+
+/** Whether a member is not to be asked for a promise: it could give none, or would never be elected. */
+function mustGo(work: Work, name: MemberName): boolean {
+  const { state, reason } = member(work, name);
+  const isOut = state === "shunned" || reason.kind === "diverged" || reason.kind === "needs-provision";
+  return isOut || isOperatorsWord(reason) || isSilent(work, name);
+}
+
+function enlist(work: Work, members: MemberName[], how: "at-once" | "to-be-confirmed"): void {
+  const { electorate } = work.durable;
+  const added = members.filter((name) => !electorate.members.includes(name));
+  const struck = electorate.members.filter((name) => !members.includes(name));
+  const unconfirmed =
+    how === "at-once" ? [] : [...electorate.unconfirmed.filter((name) => members.includes(name)), ...added];
+  const isSame = added.length === 0 && struck.length === 0;
+  if (isSame && unconfirmed.length === electorate.unconfirmed.length) return;
+  const version = isSame ? electorate.version : electorate.version + 1;
+  work.durable = {
+    ...work.durable,
+    electorate: { version, members: isSame ? electorate.members : members, unconfirmed },
+  };
+}
