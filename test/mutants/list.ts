@@ -31,13 +31,13 @@ const MEMBER_SYNC = "shared/core/member/sync.ts";
 /** These fall within few seeds: what a short run looks at. */
 export const QUICK: readonly string[] = [
   "sync-nothing",
-  "lease-never-over",
+  "seen-not-kept",
   "lease-of-any-epoch",
   "granted-while-deposed",
   "released-early",
   "deposed-at-once",
   "epoch-reused",
-  "operators-word-eligible",
+  "sync-not-op",
   "read-quorum-ignored",
 ];
 

@@ -64,9 +64,10 @@ export async function fenceServer(dataDirectory: string, limits: FenceLimits): P
 }
 
 async function untilPostmasterEnds(dataDirectory: string, patienceMs: number): Promise<void> {
-  const postmaster = livingPostmaster(dataDirectory);
+  const pid = livingPostmaster(dataDirectory)?.pid ?? null;
+  if (pid === null) return;
   const deadline = new Deadline(patienceMs);
-  while (postmaster && isServerOf(postmaster.pid, dataDirectory) && !deadline.isOver) await pause(LOOK_EVERY_MS);
+  while (isServerOf(pid, dataDirectory) && !deadline.isOver) await pause(LOOK_EVERY_MS);
 }
 
 /** Whether the shutdown checkpoint is written: what is left then only sends it on. */
