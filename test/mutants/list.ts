@@ -56,16 +56,16 @@ export const FAULTS: readonly Fault[] = [
     rule: "ID-2",
     what: "an earlier start of an agent goes on speaking for its host",
     file: ADMISSION,
-    search: "if (poll.startCount < identity.startCount) return secondAgent(poll, identity.startCount);",
-    replace: "",
+    search: "if (poll.startCount < identity.startCount && !isReadmitted(state, poll)) {",
+    replace: "if (poll.startCount < 0) {",
   },
   {
     id: "other-incarnation",
     rule: "ID-3",
     what: "an agent that lost its state is taken for the one that was enrolled",
     file: ADMISSION,
-    search: "if (poll.incarnation !== identity.incarnation && !isRebuilding(state, poll) &&",
-    replace: "if (poll.incarnation === null &&",
+    search: "if (!isKnown && !isRebuilding(state, poll) && !isOfLostTime(state, voucher)) {",
+    replace: "if (poll.seq < 0) {",
   },
   {
     id: "other-system",
@@ -242,8 +242,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "LEASE-4",
     what: "the time that a fence may take is left out of the wait",
     file: SETTINGS,
-    search: " + Math.max(lease.fenceMs, settings.fenceMs) +",
-    replace: " +",
+    search: "lease.hasLeaseDoor ? 0 : Math.max(lease.fenceMs, settings.fenceMs);",
+    replace: "0;",
   },
   {
     id: "declared-bound-ignored",
@@ -492,7 +492,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "UPSTREAM-1",
     what: "after `expired` nobody asks the old primary's server",
     file: ENDING,
-    search: 'inquiry: { kind: proof === "expired" ? "asking" : "clear" },',
+    search: 'inquiry: { kind: mustAsk(work, epoch, proof) ? "asking" : "clear" },',
     replace: 'inquiry: { kind: "clear" },',
   },
   {
@@ -670,7 +670,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "CHOOSE-9",
     what: "who has diverged is repointed like the others",
     file: DATASOURCES,
-    search: "return !onLineage(state.durable.reigns, state.durable.epoch, { ownEpoch: host.poll.ownEpoch, position });",
+    search:
+      "return !onLineage(state.durable.reigns, state.durable.epoch, { ownEpoch: ownEpochOf(state, name), position });",
     replace: "return false;",
   },
   {
