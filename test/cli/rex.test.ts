@@ -300,7 +300,7 @@ describe("set", () => {
     expect(await run(["-e", script.join(";")])).toEqual({ status: 0, out: "FORCE: true\nFORCE: false\n", err: "" });
     expect(api.requests.map((request) => request.split("commands ")[1])).toEqual([
       '{"command":"datasource-welcome","member":"db3","force":true}',
-      '{"command":"datasource-recover","member":"db3"}',
+      '{"command":"datasource-recover","member":"db3","force":true}',
       '{"command":"datasource-shun","member":"db3"}',
     ]);
   });

@@ -478,11 +478,11 @@ const courses: Record<Row, Record<MemberPhaseKind, string>> = {
   },
   "switch-stopping": {
     observing: "reigns fence freeze promote",
-    "closed-idle": "reigns fence freeze promote",
+    "closed-idle": "reigns fence promote",
     "closed-busy": "reigns fence freeze promote",
     opening: "rests fence start follow",
     open: "rests fence start follow",
-    "closed-rebuilding": "rests fence start freeze",
+    "closed-rebuilding": "rests fence start",
     damaged: "stays damaged fence",
     "open-busy": "rests fence start follow",
     "open-shut": "rests fence start follow",

@@ -32,6 +32,7 @@ const REPLY: Reply = {
     electorateVersion: 1,
     electorate: ["db1", "db2"],
     promiseBindsMs: 7_000,
+    hasLeaseDoor: false,
   },
   leaseEnded: { epoch: 1, mac: "mac" },
   commands: [

@@ -16,6 +16,7 @@ const STORIES: [seed: number, story: string][] = [
   [10807, "the recovery of several members in one step undoes no operator's word"],
   [10986, "a recovery among many misfortunes, once broken like the two before"],
   [256, "what was acknowledged with others' word is looked for with them also after the primary went on unprotected"],
+  [692, "a promotion that never arrived is laid down by the fence, where time may end nothing"],
   [2499, "an agent that dies after a rebuild and is told to rebuild again is not taken for a stranger"],
 ];
 

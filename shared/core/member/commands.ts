@@ -212,6 +212,10 @@ function obeyFence(work: Work, command: CommandOf<"fence">): void {
     case "observing":
       return fenceUnfounded(work, command);
     case "closed":
+      // It never began the epoch, or has laid it down: from here on it never will, whatever is still on its way.
+      if (command.epoch > work.durable.released) {
+        setDurable(work, { released: command.epoch, releaseCause: "commanded" });
+      }
       return answer(work, result(command, "done", ""));
     case "opening":
     case "open":
