@@ -103,7 +103,8 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
   if (phase.opened && work.durable.policy !== "maintenance" && isEndless(work) && isSilent(work, phase.primary)) {
     becauseOnce(work, { kind: "lease-without-end", member: phase.primary, epoch: phase.epoch });
   }
-  const isTimedOut = mayTimeOut && isExpired(work, phase.epoch) && hasElectorate(work, phase);
+  const mayHaveEnded = mayTimeOut && isExpired(work, phase.epoch) && !saysItHolds(work, phase);
+  const isTimedOut = mayHaveEnded && hasElectorate(work, phase);
   if (isTimedOut && !awaitsPromises(work, phase.epoch)) {
     return endReign(work, phase, "expired", causeOfExpiry(work, phase));
   }
@@ -128,6 +129,17 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
     because(work, { kind: "primary-fencing", op, epoch, member: primary, cause }, op);
     setPhase(work, { kind: "deposing", epoch, primary, op, cause });
   }
+}
+
+/**
+ * Whether the holder itself is speaking at this moment, open and with a right that runs, by promises as a rule. Nobody
+ * has succeeded it: its lease is extended by the answer to this very poll, rather than held against it.
+ */
+function saysItHolds({ live }: Work, { primary, epoch }: PhaseOf<"reigning">): boolean {
+  const host = live.hosts[primary];
+  if (host?.handledAt !== live.at || host.poll.server?.phase !== "open") return false;
+  const { attempted, released, leaseRemainingMs } = host.poll;
+  return attempted === epoch && released < epoch && (leaseRemainingMs ?? 0) > 0;
 }
 
 function opened(work: Work, phase: PhaseOf<"reigning">): void {

@@ -121,7 +121,7 @@ function readQuorum({ k, members }: OpenSyncSet): number {
 export function suspect(work: Work, phase: Reigning): void {
   const { durable, live } = work;
   if (durable.durability !== "sync") return;
-  const isSilent = live.at - (live.hosts[phase.primary]?.handledAt ?? 0) >= durable.settings.suspicionMs;
+  const isSilent = live.at >= silentFrom(work, phase);
   if (phase.isSuspected) {
     if (isSilent && durable.policy === "automatic") return;
     const op = nextOp(work);
@@ -140,7 +140,17 @@ export function suspect(work: Work, phase: Reigning): void {
 /** When a suspicion may begin, in `at`; null where there is none. */
 export function suspicionAt({ durable, live }: ClusterState, phase: Reigning): number | null {
   if (durable.durability !== "sync" || phase.isSuspected || durable.policy !== "automatic") return null;
-  return (live.hosts[phase.primary]?.handledAt ?? 0) + durable.settings.suspicionMs;
+  return silentFrom({ durable, live }, phase);
+}
+
+/**
+ * From when on a primary counts as silent, in `at`. A fresh incarnation may not be the one that the primary still speaks
+ * with: one that it has never heard it gives a whole lease more.
+ */
+function silentFrom({ durable, live }: Pick<ClusterState, "durable" | "live">, { primary }: Reigning): number {
+  const { suspicionMs, ttlMs } = durable.settings;
+  const heardAt = live.hosts[primary]?.handledAt ?? ttlMs;
+  return heardAt + suspicionMs;
 }
 
 /**
