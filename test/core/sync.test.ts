@@ -25,7 +25,10 @@ const REPLICAS = ["db2", "db3", "db4"];
 /** Polls, and takes the set that the reply names: the next poll says that the server goes by it. */
 function talk(cluster: Cluster, host: string, patch: PollPatch = {}): void {
   const { answer } = poll(cluster, host, patch);
-  const told = answer.kind === "reply" ? answer.reply.sync : null;
+  if (answer.kind !== "reply") return;
+  const { sync: told, lease } = answer.reply;
+  const known = cluster.polls[host];
+  if (known && lease) cluster.polls[host] = { ...known, electorateVersion: lease.electorateVersion };
   const last = cluster.polls[host];
   if (!told || !last?.server) return;
   cluster.polls[host] = { ...last, syncSeen: told.version, server: { ...last.server, sync: told } };

@@ -871,7 +871,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "SYNC-6",
     what: "one frozen member of a set proves that the others acknowledge nothing",
     file: SYNC,
-    search: "return set.k > 0 && frozen >= readQuorum(set);",
+    search: "return set.version > 0 && set.k > 0 && frozen >= readQuorum(set);",
     replace: "return frozen > 0;",
   },
   {
@@ -911,8 +911,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "SYNC-1",
     what: "the sets of a reign are dropped with its end",
     file: SYNC,
-    search: "if (wasGranted && !wasRefused) return;",
-    replace: "",
+    search: "if (work.lease?.epoch !== epoch || wasRefused) drop",
+    replace: "drop",
   },
   {
     id: "synced-when-told",

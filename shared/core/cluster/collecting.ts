@@ -123,7 +123,9 @@ function inquire(work: Work, phase: PhaseOf<"collecting">): void {
     return abort(work, phase, "upstream-writable", names);
   }
   const isOverdue = work.live.at - work.live.phaseAt >= inquiryMs(work);
-  if (!isOverdue && (asked.length === 0 || answers.some(({ result }) => !isOver(result)))) return;
+  // Whoever refuses the question has not looked.
+  const isAnswered = answers.every(({ result }) => isOver(result) && result.outcome !== "refused");
+  if (!isOverdue && (asked.length === 0 || !isAnswered)) return;
   for (const { name, result } of answers) {
     const answer = isOver(result) ? result.value || result.code : "no-answer";
     because(work, { kind: "upstream-asked", op, member: name, answer }, op);

@@ -72,7 +72,9 @@ function refuseBusy(work: Work, request: OperatorRequest, force: boolean): Answe
   const { operation, phase } = work.durable;
   const mayAssert = request.kind === "failover" && force && (phase.kind === "deposing" || phase.kind === "reigning");
   const isMoving =
-    phase.kind === "deposing" || phase.kind === "collecting" || (phase.kind === "reigning" && !phase.opened);
+    phase.kind === "deposing" ||
+    phase.kind === "collecting" ||
+    (phase.kind === "reigning" && (!phase.opened || phase.isSuspected));
   if ((operation === null && !isMoving) || mayAssert) return null;
   const op = operation?.op ?? work.durable.op;
   return refused("operation-under-way", `operation ${op} is under way: wait for its end`);

@@ -9,6 +9,7 @@
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { isHeard, isSilent } from "./datasources.ts";
+import { countAnew } from "./lease.ts";
 import { isOfTime } from "./promises.ts";
 import { isRestoring } from "./restoring.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
@@ -69,6 +70,18 @@ export function hasElectorate(work: Work, { epoch, primary }: { epoch: number; p
   return false;
 }
 
+/**
+ * A member whose agent has forgotten everything may have promised, and would break its word: it is on no list until the
+ * primary has confirmed one with it again.
+ */
+export function strikeOff(work: Work, name: MemberName): void {
+  const { version, members, unconfirmed } = work.durable.electorate;
+  if (!members.includes(name)) return;
+  const without = (names: readonly MemberName[]) => names.filter((other) => other !== name);
+  const electorate = { version: version + 1, members: without(members), unconfirmed: without(unconfirmed) };
+  work.durable = { ...work.durable, electorate };
+}
+
 function isListed({ durable }: Work, name: MemberName): boolean {
   return durable.electorate.members.includes(name);
 }
@@ -80,6 +93,8 @@ function noteConfirmation(work: Work, { primary, epoch }: PhaseOf<"reigning">): 
   if (electorate.unconfirmed.length === 0 || poll?.attempted !== epoch || poll.server?.phase !== "open") return;
   if (poll.electorateVersion < electorate.version) return;
   work.durable = { ...work.durable, electorate: { ...electorate, unconfirmed: [] } };
+  // It may have lived on the promises of the shorter list until it took this one up: the wait for its end begins here.
+  if (work.lease?.epoch === epoch) countAnew(work, work.lease);
 }
 
 function namesFit(work: Work, primary: MemberName): MemberName[] {

@@ -20,7 +20,7 @@ export function endReign(
   const { epoch, primary } = reigned;
   const cause = causeWithin(work, primary, given);
   // Those who stopped acknowledging did so by this operation's word, and are frozen by it already.
-  const op = proof === "revoked" ? reigned.op : nextOp(work);
+  const op = proof === "revoked" ? Math.max(reigned.op, work.durable.plan?.op ?? 0) : nextOp(work);
   dropUnopened(work, { epoch, primary });
   because(work, {
     kind: "reign-ended",

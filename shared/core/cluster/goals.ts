@@ -88,7 +88,8 @@ function goalOf(work: Work, name: MemberName, server: MemberServerReport): Goal 
 /** What the plan asks of a member; "none" leaves it to the phase. */
 function plannedGoal(work: Work, name: MemberName, server: MemberServerReport): Goal | null | "none" {
   const { plan, phase } = work.durable;
-  if (phase.kind !== "reigning" || !phase.opened || !plan) return "none";
+  // What a suspicion has frozen stays frozen until the suspicion is over.
+  if (phase.kind !== "reigning" || !phase.opened || phase.isSuspected || !plan) return "none";
   if (plan.kind === "recover") return plan.member === name ? recoveryGoal(work, plan, name, server) : "none";
   if (plan.primary !== name) return "none";
   return switchGoal(work, plan, server) ?? "none";

@@ -256,7 +256,11 @@ function restate(work: Work, waived: MemberName[]): void {
   };
   const { epoch, op, phase } = work.durable;
   if (phase.kind === "reigning" || phase.kind === "deposing") forgetSets(work, phase);
-  if (phase.kind === "vacant") forgetSets(work, { epoch: lastWritten(work, phase.deposed), primary: phase.deposed });
+  // Where the newest writer was given up, no older log answers for what it acknowledged.
+  if (phase.kind === "vacant") {
+    const isNewest = lastWritten(work, phase.deposed) >= known.epoch;
+    forgetSets(work, { epoch: isNewest ? lastWritten(work, phase.deposed) : known.epoch, primary: phase.deposed });
+  }
   const aside = known.aside.map((entry) => entry.member);
   because(work, { kind: "coordinator-restated", epoch, op, primary: livingPrimary(work), policy, aside, waived });
 }

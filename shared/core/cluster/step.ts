@@ -10,6 +10,7 @@ import { isReadmitted, isSameStart, refusePoll } from "./admission.ts";
 import { handleRequest } from "./commands.ts";
 import { observeDatasources } from "./datasources.ts";
 import { nextDeadlineAt } from "./deadline.ts";
+import { strikeOff } from "./electorate.ts";
 import { assertClusterInvariants } from "./invariants.ts";
 import { countAnew, isEndless, witnessAfter } from "./lease.ts";
 import { replyTo } from "./reply.ts";
@@ -124,6 +125,7 @@ function readmit(work: Work, { host, startCount, incarnation }: Poll): void {
   const own = work.durable.reigns.filter((reign) => reign.member === host).map((reign) => reign.epoch);
   const assumedEpoch = Math.max(0, identity(work, host).assumedEpoch, ...own);
   setIdentity(work, host, { startCount, incarnation, readmitOp: 0, rebuildOp: 0, assumedEpoch });
+  if (host in work.durable.members) strikeOff(work, host);
   because(work, { kind: "agent-readmitted", host, startCount, assumedEpoch });
 }
 

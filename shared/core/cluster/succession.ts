@@ -24,7 +24,7 @@ import { advanceRestoration } from "./restoration.ts";
 import { isRestoring } from "./restoring.ts";
 import type { ClusterState, PhaseOf, SwitchPlan } from "./state.ts";
 import { advanceSwitch } from "./switch.ts";
-import { advanceSync, isRevoked, suspect, suspicionAt } from "./sync.ts";
+import { advanceSync, dropNeverBegun, isRevoked, suspect, suspicionAt } from "./sync.ts";
 import { watchVacancy } from "./vacancy.ts";
 import {
   type Work,
@@ -73,8 +73,10 @@ function advanceOnce(work: Work): void {
     case "deposing":
       return depose(work, phase);
     case "collecting":
+      dropNeverBegun(work, { epoch: phase.epoch, primary: phase.deposed });
       return collect(work, phase);
     case "vacant":
+      dropNeverBegun(work, { epoch: phase.epoch, primary: phase.deposed });
       return watchVacancy(work, phase);
   }
 }

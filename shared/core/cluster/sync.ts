@@ -14,9 +14,10 @@ import type { SyncSet } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { coversPosition } from "../../domain/position.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
+import { isElectable } from "./electorate.ts";
 import { isEndless } from "./lease.ts";
 import { promisedUntil } from "./promises.ts";
-import { isRestoring } from "./restoring.ts";
+import { isRestoring, ownEpochOf } from "./restoring.ts";
 import type { ClusterState, OpenSyncSet, PhaseOf } from "./state.ts";
 import { because, becauseOnce, nextOp, setPhase, type Work } from "./work.ts";
 
@@ -71,13 +72,32 @@ export function forgetSets(work: Work, { epoch, primary }: { epoch: number; prim
   keep(work, { version: 0, epoch, primary, k: 1, members: incarnated(work, others), from: null });
 }
 
+interface Reigned {
+  epoch: number;
+  primary: MemberName;
+}
+
 /** Nothing was acknowledged in an epoch that its member was never told of, or vouches never to have begun. */
-export function dropUnopened(work: Work, { epoch, primary }: { epoch: number; primary: MemberName }): void {
-  const wasGranted = work.lease?.epoch === epoch;
+export function dropUnopened(work: Work, reigned: Reigned): void {
+  const { epoch, primary } = reigned;
   const poll = work.live.hosts[primary]?.poll;
   const wasRefused = poll !== undefined && poll.released >= epoch && poll.attempted < epoch;
-  if (wasGranted && !wasRefused) return;
-  const syncSets = work.durable.syncSets.filter((set) => set.epoch !== epoch);
+  if (work.lease?.epoch !== epoch || wasRefused) drop(work, reigned);
+}
+
+/**
+ * Nor in one that its member has not begun when its reign is over: the lease that it came with does not let it begin any
+ * more. What an agent has forgotten is assumed to have been begun.
+ */
+export function dropNeverBegun(work: Work, reigned: Reigned): void {
+  const { epoch, primary } = reigned;
+  const host = work.live.hosts[primary];
+  if (host === undefined || host.handledAt < work.live.phaseAt || work.lease?.epoch !== epoch) return;
+  if (host.poll.attempted < epoch && ownEpochOf(work, primary) < epoch) drop(work, reigned);
+}
+
+function drop(work: Work, { epoch, primary }: Reigned): void {
+  const syncSets = work.durable.syncSets.filter((set) => set.epoch !== epoch || set.primary !== primary);
   if (syncSets.length < work.durable.syncSets.length) work.durable = { ...work.durable, syncSets };
 }
 
@@ -106,7 +126,7 @@ export function missingQuorums(state: ClusterState, ready: readonly MemberName[]
 
 /** Whether anything acknowledged is certain to be found by a failover: there is no set that asks nobody. */
 export function isProtected({ durable }: ClusterState): boolean {
-  return durable.durability === "sync" && durable.syncSets.every(({ k }) => k > 0);
+  return durable.durability === "sync" && durable.syncSets.every(({ k, version }) => k > 0 && version > 0);
 }
 
 /** How many of a set must be read to meet every acknowledgement given under it; none where none was asked for. */
@@ -121,7 +141,8 @@ function readQuorum({ k, members }: OpenSyncSet): number {
 export function suspect(work: Work, phase: Reigning): void {
   const { durable, live } = work;
   if (durable.durability !== "sync") return;
-  const isSilent = live.at >= silentFrom(work, phase);
+  // Where it has promises it is its coordinator that is out of reach, not the primary.
+  const isSilent = live.at >= silentFrom(work, phase) && promisedUntil(work) === null;
   if (phase.isSuspected) {
     if (isSilent && durable.policy === "automatic") return;
     const op = nextOp(work);
@@ -168,7 +189,7 @@ export function isRevoked(work: Work, phase: Reigning): boolean {
 function canRevoke(work: Work, phase: Reigning): boolean {
   return isBeyondReach(work, phase, (name) => {
     const isUp = work.live.hosts[name]?.poll.server?.report.state === "running";
-    return isUp && isHeard(work, name) && work.durable.members[name]?.state === "online";
+    return isUp && isHeard(work, name) && isElectable(work, name) && work.durable.members[name]?.state === "online";
   });
 }
 
@@ -178,7 +199,8 @@ function isBeyondReach(state: ClusterState, { epoch }: Reigning, isFrozen: (name
     sets.length > 0 &&
     sets.every((set) => {
       const frozen = set.members.filter((entry) => isSame(state, entry) && isFrozen(entry.name)).length;
-      return set.k > 0 && frozen >= readQuorum(set);
+      // What a restored coordinator assumes says whom to read, not what the primary really waits for.
+      return set.version > 0 && set.k > 0 && frozen >= readQuorum(set);
     })
   );
 }
@@ -253,7 +275,8 @@ function wantedSet(work: Work, primary: MemberName): Pick<SyncSet, "k" | "member
   const fit = Object.values(members)
     .filter(({ name, role, state }) => role === "replica" && state === "online" && name !== primary)
     // One that is in the set stays in it until its state says that it has failed; one that joins must stream.
-    .filter(({ name }) => before.has(name) || streamsFrom(work, name, primary))
+    // And it must be electable: whoever acknowledges and cannot be read is missed in every read quorum.
+    .filter(({ name }) => before.has(name) || (streamsFrom(work, name, primary) && isElectable(work, name)))
     .map(({ name }) => name);
   if (fit.length >= syncPolicy.k) return { k: syncPolicy.k, members: fit };
   if (syncPolicy.onLoss === "degrade") return { k: fit.length, members: fit };

@@ -240,10 +240,10 @@ function hear(work: Work, sent: Clocks, reply: Reply): void {
     nextPollMs: reply.nextPollMs,
   };
   remember(work, reply);
-  rememberElectorate(work, reply);
   hearSync(work, reply);
   const lease = heldLease(work, sent, reply);
   extend(work, lease);
+  rememberElectorate(work, reply, lease !== null && work.durable.lease === lease);
   if (reply.leaseEnded) loseReign(work, reply.leaseEnded.epoch);
   for (const command of reply.commands) obey(work, command, lease);
 }
@@ -255,9 +255,11 @@ function remember(work: Work, reply: Reply): void {
 }
 
 /** The electorate travels with each lease; only a change of it is written. */
-function rememberElectorate(work: Work, { lease }: Reply): void {
+function rememberElectorate(work: Work, { lease }: Reply, isHeld: boolean): void {
   if (!lease) return;
-  const { electorate, electorateVersion, promiseBindsMs } = lease;
+  const { electorate, electorateVersion } = lease;
+  // While an earlier right is held on to, promises must cover the longer end of the two.
+  const promiseBindsMs = isHeld ? lease.promiseBindsMs : Math.max(lease.promiseBindsMs, work.durable.promiseBindsMs);
   if (promiseBindsMs !== work.durable.promiseBindsMs) setDurable(work, { promiseBindsMs });
   if (electorateVersion > work.durable.electorate.version) {
     setDurable(work, { electorate: { version: electorateVersion, members: electorate } });
