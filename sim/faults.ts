@@ -153,8 +153,11 @@ function cut(network: Network, random: Random, line: { a: string; b: string; for
   if (way !== "there") network.block(line.b, line.a, line.forMs);
 }
 
-/** The last that a host hears is an answer of long ago: once it is on its way, slowly, no poll gets through any more. */
-function delayLastWord({ world, random, network, coordinator }: FaultPorts, host: Host): void {
+/**
+ * The last that a host hears is an answer of long ago: once it is on its way, slowly, no poll gets through any more, and
+ * no peer is reached that could promise anything.
+ */
+function delayLastWord({ world, random, network, coordinator, hosts }: FaultPorts, host: Host): void {
   network.holdUp("coordinator", host.name, { byMs: random.between(300, 3_200), forMs: 4_000 });
   if (random.chance(0.3)) return;
   const serial = coordinator.stored.lease?.serial;
@@ -162,7 +165,9 @@ function delayLastWord({ world, random, network, coordinator }: FaultPorts, host
   const watch = (): void => {
     if (!world.chaos || world.nowMs > untilMs) return;
     if (coordinator.stored.lease?.serial === serial) return void world.after(10, watch);
-    network.block(host.name, "coordinator", random.between(6_000, 15_000));
+    const forMs = random.between(6_000, 15_000);
+    network.block(host.name, "coordinator", forMs);
+    for (const other of hosts) if (other !== host) network.block(host.name, other.name, forMs);
   };
   watch();
 }

@@ -15,9 +15,10 @@ const BY_FORCE: Partial<Scenario> = {
   faultEveryMs: 1_000,
   chaosFromMs: 2_000,
   chaosUntilMs: 30_000,
+  onlyCoordinatorFailsFromMs: null,
 };
 
-const outcomes: Outcome[] = Array.from({ length: 150 }, (_, index) => runSeed(index + 1));
+const outcomes: Outcome[] = Array.from({ length: 230 }, (_, index) => runSeed(index + 1));
 
 /** Operators who vouch and welcome by force: rare enough in the seeds to be looked for in a world of their own. */
 const byForce: Outcome[] = Array.from({ length: 100 }, (_, index) => runSeed(index + 1, { scenario: BY_FORCE }));

@@ -17,6 +17,7 @@ const STORIES: [seed: number, story: string][] = [
   [10986, "a recovery among many misfortunes, once broken like the two before"],
   [256, "what was acknowledged with others' word is looked for with them also after the primary went on unprotected"],
   [692, "a promotion that never arrived is laid down by the fence, where time may end nothing"],
+  [904, "a member that is founded and fenced by one reply breaks no rule of its own"],
   [1680, "a holder that lives on promises and speaks again is not held for expired by its own word"],
   [2088, "a fresh coordinator does not suspect a primary that still speaks with the one before"],
   [2499, "an agent that dies after a rebuild and is told to rebuild again is not taken for a stranger"],

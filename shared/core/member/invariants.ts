@@ -33,7 +33,9 @@ const memberInvariants: Record<string, (before: MemberState, after: MemberState)
   "released is said only out of a finished fence or a refusal": (before, after) =>
     after.durable.released === before.durable.released ||
     before.phase.kind === "fencing" ||
-    before.phase.kind === "closed",
+    before.phase.kind === "closed" ||
+    // Founded, and told to lay an epoch down that it never began, by one and the same reply.
+    (!before.durable.founded && after.durable.founded),
 };
 
 const RULES = Object.entries(memberInvariants);
