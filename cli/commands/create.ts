@@ -21,6 +21,11 @@ export const CREATE: CommandSpec = {
     { flags: "--members <names>", summary: "the hosts with a database server, between commas", isRequired: true },
     { flags: "--primary <name>", summary: "the first primary", isRequired: true },
     { flags: "--routers <names>", summary: "hosts that carry only a connector, between commas" },
+    { flags: "--sync <k>", summary: "so many replicas acknowledge every commit; without it none is waited for" },
+    {
+      flags: "--on-loss <word>",
+      summary: "when fewer are left: block (writes wait) or degrade (they go on, unprotected)",
+    },
     { flags: "--restored", summary: "its members were founded before, and their coordinator's storage is lost" },
   ],
   run: async (call, session) => {
@@ -45,6 +50,29 @@ function parseCreate(call: Call): CreateRequest {
     members: names.map((member) => ({ name: member })),
     primary,
     routers: parseNames(optionText(call, "routers"), "a name in --routers"),
+    ...durabilityOf(call, names.length - 1),
     ...(call.options["restored"] === true ? { restored: true } : {}),
   };
+}
+
+/** Synchronous when `--sync` says so; what cannot be is refused before anything is asked. */
+function durabilityOf(call: Call, replicas: number): Pick<CreateRequest, "durability" | "sync"> {
+  const [text, given] = [optionText(call, "sync"), optionText(call, "onLoss")];
+  if (text === undefined) {
+    if (given === undefined) return {};
+    throw failure("usage", "--on-loss says what becomes of --sync", "give --sync K as well, or leave it out");
+  }
+  const k = Number(text);
+  if (!/^[0-9]+$/.test(text) || k < 1 || k > replicas) {
+    throw failure(
+      "usage",
+      `--sync is '${text}'`,
+      `give a whole number, 1 to ${replicas}: that many replicas there are`,
+    );
+  }
+  const onLoss = given ?? "block";
+  if (onLoss !== "block" && onLoss !== "degrade") {
+    throw failure("usage", `--on-loss is '${onLoss}'`, "give block or degrade");
+  }
+  return { durability: "sync", sync: { k, onLoss } };
 }
