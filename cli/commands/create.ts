@@ -23,7 +23,7 @@ export const CREATE: CommandSpec = {
     { flags: "--routers <names>", summary: "hosts that carry only a connector, between commas" },
     { flags: "--sync <k>", summary: "so many replicas acknowledge every commit; without it none is waited for" },
     {
-      flags: "--on-loss <word>",
+      flags: "--loss <word>",
       summary: "when fewer are left: block (writes wait) or degrade (they go on, unprotected)",
     },
     { flags: "--restored", summary: "its members were founded before, and their coordinator's storage is lost" },
@@ -57,10 +57,10 @@ function parseCreate(call: Call): CreateRequest {
 
 /** Synchronous when `--sync` says so; what cannot be is refused before anything is asked. */
 function durabilityOf(call: Call, replicas: number): Pick<CreateRequest, "durability" | "sync"> {
-  const [text, given] = [optionText(call, "sync"), optionText(call, "onLoss")];
+  const [text, given] = [optionText(call, "sync"), optionText(call, "loss")];
   if (text === undefined) {
     if (given === undefined) return {};
-    throw failure("usage", "--on-loss says what becomes of --sync", "give --sync K as well, or leave it out");
+    throw failure("usage", "--loss says what becomes of --sync", "give --sync K as well, or leave it out");
   }
   const k = Number(text);
   if (!/^[0-9]+$/.test(text) || k < 1 || k > replicas) {
@@ -72,7 +72,7 @@ function durabilityOf(call: Call, replicas: number): Pick<CreateRequest, "durabi
   }
   const onLoss = given ?? "block";
   if (onLoss !== "block" && onLoss !== "degrade") {
-    throw failure("usage", `--on-loss is '${onLoss}'`, "give block or degrade");
+    throw failure("usage", `--loss is '${onLoss}'`, "give block or degrade");
   }
   return { durability: "sync", sync: { k, onLoss } };
 }

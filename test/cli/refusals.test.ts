@@ -46,11 +46,11 @@ describe("what is typed wrongly", () => {
     [["create", "beta", "--members", "db1,db2", "--primary", "db3"], "usage", /db1, db2/],
     [["create", "beta", "--members", "db1,db2", "--primary", "db1", "--sync", "2"], "usage", /1 to 1/],
     [
-      ["create", "beta", "--members", "db1,db2", "--primary", "db1", "--sync", "1", "--on-loss", "x"],
+      ["create", "beta", "--members", "db1,db2", "--primary", "db1", "--sync", "1", "--loss", "x"],
       "usage",
       /block or degrade/,
     ],
-    [["create", "beta", "--members", "db1,db2", "--primary", "db1", "--on-loss", "block"], "usage", /--sync K/],
+    [["create", "beta", "--members", "db1,db2", "--primary", "db1", "--loss", "block"], "usage", /--sync K/],
     [["create", "Beta", "--members", "db1", "--primary", "db1"], "usage", /lower-case/],
     [["ls", "--service", "../admin"], "usage", /lower-case/],
     [["ls", "--url", "ftp://x"], "invalid-configuration", /https:/],
