@@ -280,7 +280,7 @@ describe("bad input", () => {
     ["no members", "invalid-request", { ...valid, members: [] }, ["members", "[]"]],
     ["a member without a name", "invalid-request", { ...valid, members: [{}] }, ["members.0.name", "nothing"]],
     ["an unknown field", "invalid-request", { ...valid, colour: "red" }, ["colour", "red", "leave it out"]],
-    ["a durability we lack", "invalid-request", { ...valid, durability: "sync" }, ["durability", "sync", "async"]],
+    ["a durability we lack", "invalid-request", { ...valid, durability: "both" }, ["durability", "sync", "async"]],
     [
       "a primary that is no member",
       "invalid-request",
