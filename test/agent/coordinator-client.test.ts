@@ -5,6 +5,7 @@ import { afterEach, expect, test } from "vitest";
 import { freshDurable, freshLive, UNSEEN } from "#shared/core/member/state.ts";
 import { routerPollOf } from "#shared/core/member/poll.ts";
 import { CoordinatorClient, type PollOutcome } from "../../agent/coordinator-client.ts";
+import { EMPTY_REPLY } from "./reply.ts";
 
 const CLOCKS = { monoMs: 1, bootMs: 1, wallMs: 1 };
 const POLL = routerPollOf(
@@ -20,23 +21,6 @@ const POLL = routerPollOf(
   },
   { seq: 1, clocks: CLOCKS, connector: null, peer: null },
 );
-const REPLY = {
-  protocol: 1,
-  answersSeq: 1,
-  nonce: "1.1",
-  version: 1,
-  mac: "",
-  nextPollMs: 1_000,
-  policy: "automatic",
-  policyVersion: 1,
-  lease: null,
-  leaseEnded: null,
-  commands: [],
-  sync: null,
-  routes: [],
-  peers: [],
-  peerKey: "",
-};
 
 let server: Server | null = null;
 afterEach(() => {
@@ -62,8 +46,8 @@ async function outcomeAt(coordinator: string): Promise<PollOutcome> {
 }
 
 test("a reply of the protocol is a reply", async () => {
-  const outcome = await outcomeOf((_, response) => response.end(JSON.stringify(REPLY)));
-  expect(outcome).toEqual({ kind: "reply", reply: REPLY });
+  const outcome = await outcomeOf((_, response) => response.end(JSON.stringify(EMPTY_REPLY)));
+  expect(outcome).toEqual({ kind: "reply", reply: EMPTY_REPLY });
 });
 
 test("the poll goes to its dataservice with the token", async () => {
@@ -80,8 +64,8 @@ const unreachable: [string, RequestListener][] = [
   ["a broken gateway", (_, response) => response.writeHead(502).end("<html>")],
   ["an overloaded coordinator", (_, response) => response.writeHead(503).end()],
   ["junk with status 200", (_, response) => response.end("hello")],
-  ["a reply with an unknown field", (_, response) => response.end(JSON.stringify({ ...REPLY, extra: 1 }))],
-  ["a reply of another shape", (_, response) => response.end(JSON.stringify({ ...REPLY, lease: { epoch: -1 } }))],
+  ["a reply with an unknown field", (_, response) => response.end(JSON.stringify({ ...EMPTY_REPLY, extra: 1 }))],
+  ["a reply of another shape", (_, response) => response.end(JSON.stringify({ ...EMPTY_REPLY, lease: { epoch: -1 } }))],
   ["silence", () => {}],
   ["a hung up connection", (request) => request.socket.destroy()],
   ["a redirect", (_, response) => response.writeHead(302, { location: "http://127.0.0.1:1/" }).end()],

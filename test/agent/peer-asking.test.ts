@@ -10,6 +10,7 @@ import { CoordinatorClient } from "../../agent/coordinator-client.ts";
 import { PeerChannel, type PeerChannelOptions } from "../../agent/peer/channel.ts";
 import { sign, SIGNATURE_HEADER } from "../../agent/peer/signature.ts";
 import { destinationOf } from "../../agent/peer/tunnel.ts";
+import { EMPTY_REPLY } from "./reply.ts";
 
 const KEY = "the key of alpha";
 const REQUEST: PromiseRequest = { holder: "db1", epoch: 3, bindsMs: 7_000 };
@@ -133,23 +134,6 @@ describe("a route", () => {
   });
 });
 
-const REPLY = {
-  protocol: 1,
-  answersSeq: 1,
-  nonce: "1.1",
-  version: 1,
-  mac: "",
-  nextPollMs: 1_000,
-  policy: "automatic",
-  policyVersion: 1,
-  lease: null,
-  leaseEnded: null,
-  sync: null,
-  commands: [],
-  routes: [],
-  peers: [],
-  peerKey: "",
-};
 const TOLD = { bootId: "b", fenceMs: 1_500, endpoint: { host: "127.0.0.1", port: 1 }, view: UNSEEN, nextPollMs: 1_000 };
 const POLL = routerPollOf(
   { durable: freshDurable({ dataservice: "alpha", host: "db1" }, "i"), live: freshLive(TOLD) },
@@ -171,7 +155,7 @@ describe("a poll", () => {
       incoming.on("data", (chunk: Buffer) => (body += chunk.toString()));
       incoming.on("end", () => {
         seen.push({ authorization: incoming.headers.authorization, body });
-        response.end(JSON.stringify(REPLY));
+        response.end(JSON.stringify(EMPTY_REPLY));
       });
     });
     const one = await open("db1");
@@ -183,7 +167,7 @@ describe("a poll", () => {
       token: "rex_agent",
       timeoutMs: 2_000,
     });
-    expect(await client.poll(POLL, one.channel.detours())).toEqual({ kind: "reply", reply: REPLY });
+    expect(await client.poll(POLL, one.channel.detours())).toEqual({ kind: "reply", reply: EMPTY_REPLY });
     expect(seen).toEqual([{ authorization: "Bearer rex_agent", body: JSON.stringify(POLL) }]);
     client.close();
   });

@@ -9,6 +9,8 @@
 import { join } from "node:path";
 import { readIfThere, writeDurably } from "./durable-file.ts";
 
+const FILE = "postgresql.auto.conf";
+
 /** The same for every member at all times. */
 export const FIXED_SETTINGS: Record<string, string> = {
   // One killed backend would otherwise reinitialise a primary, by itself, into recovery.
@@ -63,7 +65,7 @@ export function renderSettings(settings: Setting[]): string {
 
 /** Our settings over those that were there. */
 export function settle(before: Setting[], feed: Feed): Setting[] {
-  const settings = new Map(before.map(({ name, value }) => [name, value]));
+  const settings = mapOf(before);
   for (const [name, value] of Object.entries(FIXED_SETTINGS)) settings.set(name, value);
   switch (feed.kind) {
     case "unchanged":
@@ -80,7 +82,7 @@ export function settle(before: Setting[], feed: Feed): Setting[] {
       restoreRestoreCommand(settings);
       break;
   }
-  return [...settings].map(([name, value]) => ({ name, value }));
+  return listOf(settings);
 }
 
 function hideRestoreCommand(settings: Map<string, string>): void {
@@ -98,27 +100,40 @@ function restoreRestoreCommand(settings: Map<string, string>): void {
 
 /** Writes one setting of ours; true when the file has changed and a running server must be told. */
 export function writeSetting(dataDirectory: string, { name, value }: Setting): boolean {
-  const path = join(dataDirectory, "postgresql.auto.conf");
-  const before = parseSettings(readIfThere(path) ?? "");
-  const settings = new Map(before.map((setting) => [setting.name, setting.value]));
-  if (settings.get(name) === value) return false;
-  settings.set(name, value);
-  writeDurably(path, renderSettings([...settings].map(([key, kept]) => ({ name: key, value: kept }))));
-  return true;
+  return rewrite(dataDirectory, (before) => listOf(mapOf(before).set(name, value)));
 }
 
 /** Writes our settings; true when the file has changed and a running server must be told. */
 export function writeConfiguration(dataDirectory: string, feed: Feed): boolean {
-  const path = join(dataDirectory, "postgresql.auto.conf");
-  const before = parseSettings(readIfThere(path) ?? "");
-  const after = settle(before, feed);
+  return rewrite(dataDirectory, (before) => settle(before, feed));
+}
+
+function rewrite(dataDirectory: string, change: (before: Setting[]) => Setting[]): boolean {
+  const before = readSettings(dataDirectory);
+  const after = change(before);
   if (JSON.stringify(before) === JSON.stringify(after)) return false;
-  writeDurably(path, renderSettings(after));
+  writeDurably(join(dataDirectory, FILE), renderSettings(after));
   return true;
+}
+
+function readSettings(dataDirectory: string): Setting[] {
+  return parseSettings(readIfThere(join(dataDirectory, FILE)) ?? "");
+}
+
+function mapOf(settings: Setting[]): Map<string, string> {
+  return new Map(settings.map(({ name, value }) => [name, value]));
+}
+
+function listOf(settings: Map<string, string>): Setting[] {
+  return [...settings].map(([name, value]) => ({ name, value }));
+}
+
+/** A setting as the file has it; null when the file is silent about it. */
+export function configuredSetting(dataDirectory: string, wanted: string): string | null {
+  return readSettings(dataDirectory).findLast(({ name }) => name === wanted)?.value ?? null;
 }
 
 /** `primary_conninfo` as the file has it; null when the file is silent about it. */
 export function configuredConninfo(dataDirectory: string): string | null {
-  const settings = parseSettings(readIfThere(join(dataDirectory, "postgresql.auto.conf")) ?? "");
-  return settings.findLast(({ name }) => name === "primary_conninfo")?.value ?? null;
+  return configuredSetting(dataDirectory, "primary_conninfo");
 }

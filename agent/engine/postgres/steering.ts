@@ -113,15 +113,18 @@ export async function freeze(control: Control): Promise<void> {
       "this server changes restore_command only at a restart: restart it, or remove the command",
     );
   }
-  for (let round = 0; round < 3; round += 1) await untilReloaded(control);
+  const asking = (sql: string) => ask(control, sql);
+  const look = () => pauseUntilNextLook(control, "the reload");
+  for (let round = 0; round < 3; round += 1) await untilReloaded(asking, look);
   await untilNoReceiver(control);
 }
 
-async function untilReloaded(control: Control): Promise<void> {
-  const loadedAt = async () => (await askOne(control, "SELECT pg_conf_load_time()::text AS at"))["at"];
+/** Has the server read its settings, and waits until this session has; `look` pauses, and throws when it is too late. */
+export async function untilReloaded(asking: (sql: string) => Promise<Row[]>, look: () => Promise<void>): Promise<void> {
+  const loadedAt = async () => (await asking("SELECT pg_conf_load_time()::text AS at"))[0]?.["at"];
   const before = await loadedAt();
-  await ask(control, "SELECT pg_reload_conf()");
-  while ((await loadedAt()) === before) await pauseUntilNextLook(control, "the reload");
+  await asking("SELECT pg_reload_conf()");
+  while ((await loadedAt()) === before) await look();
 }
 
 const RECEIVER_SQL = `

@@ -13,12 +13,10 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { SyncSet } from "#shared/domain/messages.ts";
-import { parseSettings, writeSetting } from "./configuration.ts";
+import { configuredSetting, writeSetting } from "./configuration.ts";
 import type { Row } from "./connection.ts";
 import type { Deadline } from "./deadline.ts";
-import { readIfThere } from "./durable-file.ts";
-import { Refusal } from "./steering.ts";
-import { join } from "node:path";
+import { Refusal, untilReloaded } from "./steering.ts";
 
 const LOOK_EVERY_MS = 5;
 const NAME = "synchronous_standby_names";
@@ -35,12 +33,12 @@ export interface SyncContext {
 /** Fails with `superseded`, `not-in-time`, and what the server refuses. */
 export async function applySyncSet(context: SyncContext, set: SyncSet): Promise<void> {
   const { dataDirectory, ask } = context;
-  const before = standbyNames(dataDirectory);
+  const before = configuredSetting(dataDirectory, NAME) ?? "";
   const value = renderStandbyNames(set);
   goOn(context);
   writeSetting(dataDirectory, { name: NAME, value });
   await untilShown(context, value);
-  for (let round = 0; round < 2; round += 1) await untilReloaded(context);
+  for (let round = 0; round < 2; round += 1) await untilReloaded(ask, () => look(context, "the reload"));
   goOn(context);
   await ask("CHECKPOINT");
   const isSameStandbys = namesIn(before).join() === namesIn(value).join();
@@ -61,22 +59,10 @@ function namesIn(value: string): string[] {
   return [...value.matchAll(/"((?:[^"]|"")*)"/g)].map((match) => match[1] ?? "").toSorted();
 }
 
-function standbyNames(dataDirectory: string): string {
-  const settings = parseSettings(readIfThere(join(dataDirectory, "postgresql.auto.conf")) ?? "");
-  return settings.findLast(({ name }) => name === NAME)?.value ?? "";
-}
-
 async function untilShown(context: SyncContext, value: string): Promise<void> {
   await context.ask("SELECT pg_reload_conf()");
   const shown = async () => (await context.ask(`SELECT current_setting('${NAME}') AS value`))[0]?.["value"];
   while ((await shown()) !== value) await look(context, `${NAME} to take effect`);
-}
-
-async function untilReloaded(context: SyncContext): Promise<void> {
-  const loadedAt = async () => (await context.ask("SELECT pg_conf_load_time()::text AS at"))[0]?.["at"];
-  const before = await loadedAt();
-  await context.ask("SELECT pg_reload_conf()");
-  while ((await loadedAt()) === before) await look(context, "the reload");
 }
 
 /** A walsender of a standby that is waited for says so by its priority, and no other does. */

@@ -150,8 +150,6 @@ export function suspect(work: Work, phase: Reigning): void {
     return setPhase(work, { ...phase, op, isSuspected: false });
   }
   const mayAct = durable.policy === "automatic" && durable.plan === null && durable.operation === null;
-  // Its replicas hear it and have promised: it is the way to us that is broken.
-  if (promisedUntil(work) !== null) return;
   if (!isSilent || !mayAct || isEndless(work) || !canRevoke(work, phase)) return;
   const op = nextOp(work);
   because(work, { kind: "primary-suspected", op, epoch: phase.epoch, member: phase.primary });
