@@ -2,6 +2,7 @@
  * The engine of one agent: it does to the simulated server what the tasks ask, in its own time, sometimes only half,
  * and sometimes after it has said that it failed.
  */
+import { shutValue } from "#shared/domain/shut.ts";
 import type { Task } from "#shared/core/member/state.ts";
 import type { Random } from "./random.ts";
 import type { Server } from "./server.ts";
@@ -180,7 +181,12 @@ export class Engine {
       if (server.life === life) server.isDoorShut = false;
     });
     const failure: Outcome = { ok: false, code: "sessions-left", detail: "" };
-    return { takesMs, outcome: () => (fails ? failure : { ok: true, value: "2" }) };
+    const isWatched = random.chance(0.7);
+    const outcome = (): Outcome => {
+      const hasHeirAll = isWatched && server.isConfirmedBy(task.heir);
+      return { ok: true, value: shutValue({ ended: 2, hasHeirAll }) };
+    };
+    return { takesMs, outcome: () => (fails ? failure : outcome()) };
   }
 
   /** Now and then only a part of it comes, and now and then it comes too late. */

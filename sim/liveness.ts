@@ -89,6 +89,8 @@ function whyNotStreaming(
   if (isOperatorsWord(record.reason)) return { why: "operators-word", isAccepted: true };
   if (host.disk.written.isDamaged) return { why: `damaged and ${record.state}`, isAccepted: true };
   if (!isOfThisLine(durable, host)) return { why: `off-lineage and ${record.state}`, isAccepted: true };
+  // Of a past that the coordinator has lost: its log may be whole all the same, and nobody can know.
+  if (durable.identities[host.name]?.isStray) return { why: `stray and ${record.state}`, isAccepted: true };
   if (record.reason.kind === "diverged") {
     const isTrue = !host.server.isPrefixOf(primary.server);
     return { why: isTrue ? "diverged" : "called diverged, and is not", isAccepted: isTrue };

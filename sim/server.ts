@@ -374,6 +374,11 @@ export class Server {
     });
   }
 
+  /** Whether a replica has said that it has flushed all that there is. */
+  isConfirmedBy(name: string): boolean {
+    return (this.#flushed.get(name) ?? 0) >= this.endLsn;
+  }
+
   /** Lets the clients go whose writes enough others have. */
   #release(): void {
     const { k, members } = this.syncNames;

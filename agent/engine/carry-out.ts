@@ -27,7 +27,7 @@ export async function carryOut(engine: Engine, task: Task, fetchTail: FetchTail)
     case "prepare":
       return engine.prepareStop(task.deadlineMs);
     case "shut":
-      return engine.shut({ drainMs: task.drainMs, deadlineMs: task.deadlineMs });
+      return engine.shut(task);
     case "reopen":
       return engine.reopen(task.deadlineMs);
     case "ask-upstream":

@@ -39,6 +39,13 @@ export interface TailRange {
   withinMs: number;
 }
 
+export interface ShutTask {
+  drainMs: number;
+  /** Whose stream is watched for a moment, by its application_name: it may soon have everything. */
+  heir: string;
+  deadlineMs: number;
+}
+
 export interface Engine {
   /** Where clients and replicas reach this server. */
   readonly endpoint: Endpoint;
@@ -74,11 +81,11 @@ export interface Engine {
   prepareStop(deadlineMs: number): Promise<EngineOutcome>;
   /**
    * Shuts the switch door: whoever connects is sent home, idle sessions end at once, those in a transaction when it ends
-   * or after `drainMs`; replication goes on. ok when no client session is left; the value is how many were ended. The
+   * or after `drainMs`; replication goes on. ok when no client session is left; the value is a `shutValue`. The
    * door stays shut until `reopen`, the server's end, or `deadlineMs`, when it opens by itself. It never outlives this
    * process. Fails with `sessions-left`, and the door is open again then.
    */
-  shut(limits: { drainMs: number; deadlineMs: number }): Promise<EngineOutcome>;
+  shut(task: ShutTask): Promise<EngineOutcome>;
   /** Opens the switch door. An open one is fine. */
   reopen(deadlineMs: number): Promise<EngineOutcome>;
   /** Asks another server whether it accepts writes: the value is `writable`, `read-only` or `no-answer`. */

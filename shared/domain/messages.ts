@@ -210,9 +210,10 @@ export type Command =
   | ({ kind: "prepare" } & CommandHead)
   /**
    * Shut the switch door: nobody comes in; idle sessions end at once, those in a transaction when it ends or after
-   * `drainMs`. Done when no session is left; its value is how many were ended. The door opens by itself at the deadline.
+   * `drainMs`. Done when no session is left; its value says how many were ended, and whether the stream of `heir` has
+   * confirmed all that they wrote (`shared/domain/shut.ts`). The door opens by itself at the deadline.
    */
-  | ({ kind: "shut"; drainMs: number } & CommandHead)
+  | ({ kind: "shut"; drainMs: number; heir: MemberName } & CommandHead)
   /** Open the switch door again. */
   | ({ kind: "reopen" } & CommandHead)
   /** Ask `upstream` whether it accepts writes. The value is `writable`, `read-only` or `no-answer`. */

@@ -199,7 +199,7 @@ export const zCommand = z.discriminatedUnion("kind", [
   /** Write a checkpoint while the clients go on. */
   z.strictObject({ kind: z.literal("prepare"), ...zCommandHead }),
   /** Shut the switch door and send the clients home. */
-  z.strictObject({ kind: z.literal("shut"), ...zCommandHead, drainMs: zCount }),
+  z.strictObject({ kind: z.literal("shut"), ...zCommandHead, drainMs: zCount, heir: zName }),
   /** Open the switch door again. */
   z.strictObject({ kind: z.literal("reopen"), ...zCommandHead }),
   /** Ask `upstream` whether it accepts writes. */

@@ -143,7 +143,7 @@ export function commandOf(
     case "fence":
       return { kind, ...head, patienceMs: 3_000 };
     case "shut":
-      return { kind, ...head, drainMs: 5_000, deadlineMs: SHUT_FOR_MS };
+      return { kind, ...head, drainMs: 5_000, heir: "db3", deadlineMs: SHUT_FOR_MS };
     case "ask-upstream":
       return { kind, ...head, upstream: UPSTREAM };
     case "fetch-tail": {

@@ -134,7 +134,7 @@ function taskOf({ id, kind }: Running): Task {
     case "fence":
       return { id, kind, patienceMs: 0, deadlineMs };
     case "shut":
-      return { id, kind, drainMs: 0, deadlineMs };
+      return { id, kind, drainMs: 0, heir: "db3", deadlineMs };
     case "adopt":
       return { id, kind, needsDoor: false, deadlineMs };
     case "freeze":

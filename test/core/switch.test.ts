@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { SwitchFailure } from "#shared/core/cluster/reason.ts";
 import type { DurableState } from "#shared/core/cluster/state.ts";
 import type { Command } from "#shared/domain/messages.ts";
+import { lsnBytes, type Position } from "#shared/domain/position.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import { ask, pass, poll, position, ROUTER, send, STOPPED, WAIT_MS, type Cluster, type PollPatch } from "./builders.ts";
 import { phases } from "./cluster-events.ts";
@@ -102,10 +103,9 @@ function fails(kind: Command["kind"]): Misfortune {
 }
 
 /** The target receives nothing any more, though its stream seems to stand; yields what ends that. */
-function stall(cluster: Cluster): () => void {
+function stall(cluster: Cluster, frozen = { position: position("0/1000000", 1), applied: 0x1000000 }): () => void {
   const { stepWith } = cluster;
   if (!stepWith) throw new Error("a stall is seen by whoever listens");
-  const frozen = { position: position("0/1000000", 1), applied: 0x1000000 };
   cluster.stepWith = (state, event) => {
     const isTarget = event.kind === "poll" && event.poll.host === "db3" && event.poll.server !== null;
     if (!isTarget) return stepWith(state, event);
@@ -382,6 +382,46 @@ describe("a switch whose primary has been stopped", () => {
     expect(endOf(told, "switch")).toBe("succeeded");
     expect(givenTo(told, "db2")).toEqual(["prepare", "shut", "fence", "start", "follow"]);
     expect(cluster.state.durable.failoversWallMs).toEqual(spent);
+  });
+});
+
+describe("a primary whose heir has confirmed everything", () => {
+  const obey =
+    (value: string) =>
+    (_: string, { kind, id, op }: Command): PollPatch | undefined =>
+      kind === "shut"
+        ? { results: [{ id, op, outcome: "done", code: "", value, detail: "" }], server: { door: "shut" } }
+        : undefined;
+
+  test.each([
+    ["is stopped at once", "2 heir-has-all", "stopping"],
+    ["that says nothing of it waits for the target's own word", "2", "flushing"],
+    ["that says something else waits too", "2 heir-has-most", "flushing"],
+  ])("%s", (_, value, expected) => {
+    const cluster = switchRows["switch-draining"]();
+    const told = listen(cluster);
+    const { lsn, timeline } = serverOf(cluster, "db2").position as Position;
+    const last = Number(lsnBytes(lsn)) - 8;
+    const goOn = stall(cluster, {
+      position: position(`0/${last.toString(16).toUpperCase()}`, timeline),
+      applied: last,
+    });
+    const misfortune = { obey: obey(value) };
+    liveUntil(cluster, () => cluster.state.durable.plan?.step.kind !== "draining", misfortune);
+    expect(cluster.state.durable.plan?.step.kind).toBe(expected);
+    expect(givenTo(told, "db2").includes("fence")).toBe(expected === "stopping");
+    expect(reasonsOf(told, "sessions-purged")).toMatchObject([{ count: 2 }]);
+    goOn();
+    liveUntil(cluster, () => !standing(cluster).isBusy, misfortune);
+    expect(endOf(told, "switch")).toBe("succeeded");
+  });
+
+  test("and which is far behind in applying it is waited for", () => {
+    const cluster = switchRows["switch-draining"]();
+    listen(cluster);
+    stall(cluster);
+    liveUntil(cluster, () => cluster.state.durable.plan?.step.kind !== "draining", { obey: obey("2 heir-has-all") });
+    expect(cluster.state.durable.plan?.step.kind).toBe("flushing");
   });
 });
 

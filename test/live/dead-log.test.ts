@@ -149,7 +149,9 @@ describe.each(versions)("the log of a killed server of version %s", (version) =>
     expect(endFrom(marks[0] ?? "")).toBe(end);
   });
 
-  test.runIf(version === "15")("ends where pg_waldump says", () => {
+  // The npm registry's PostgreSQL has no pg_waldump.
+  const testOn15 = version === "15" ? test : () => {};
+  testOn15("ends where pg_waldump says", () => {
     const path = join(member.dataDirectory, "pg_wal");
     const words = ["--path", path, "--timeline", "1", "--start", marks.at(-2) ?? ""];
     const { stderr } = spawnSync(join(DEBIAN, "pg_waldump"), words, { encoding: "utf8", maxBuffer: 1 << 28 });

@@ -31,7 +31,7 @@ import {
 
 const STEP_MS = 10_000;
 const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 1_500 };
-const DRAIN = { drainMs: 2_000, deadlineMs: 4_000 };
+const DRAIN = { drainMs: 2_000, heir: "nobody", deadlineMs: 4_000 };
 
 interface Node {
   member: DemoMember;
@@ -210,9 +210,10 @@ describe("the switch door", () => {
     await client.end();
   });
 
-  test("ends idle sessions at once and lets the replica go on streaming", async () => {
+  test("ends idle sessions at once and lets the replica go on streaming, which confirms all that there is", async () => {
     const clients = await Promise.all(Array.from({ length: 20 }, () => connect(primary)));
-    expect(await timed("shut, 20 idle sessions", () => primary.engine.shut(DRAIN))).toEqual({ ok: true, value: "20" });
+    const shut = () => primary.engine.shut({ ...DRAIN, heir: replica.member.name });
+    expect(await timed("shut, 20 idle sessions", shut)).toEqual({ ok: true, value: "20 heir-has-all" });
     expect((await Promise.all(clients.map(isOpenTo))).filter(Boolean)).toEqual([]);
     const { receiver } = await replica.engine.observe();
     expect(receiver.streaming).toBe(true);
@@ -266,7 +267,10 @@ describe("the switch door", () => {
       () => "cut off",
     );
     const beganMs = performance.now();
-    expect(await primary.engine.shut({ drainMs: 300, deadlineMs: 4_000 })).toEqual({ ok: true, value: "2" });
+    expect(await primary.engine.shut({ drainMs: 300, heir: "nobody", deadlineMs: 4_000 })).toEqual({
+      ok: true,
+      value: "2",
+    });
     const tookMs = performance.now() - beganMs;
     expect(tookMs).toBeGreaterThan(290);
     expect(tookMs).toBeLessThan(1_500);
@@ -296,7 +300,7 @@ describe("the switch door", () => {
       const { rowCount } = await admin.query("SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
       return rowCount === 1;
     });
-    expect(await primary.engine.shut({ drainMs: 200, deadlineMs: 4_000 })).toMatchObject({ ok: true });
+    expect(await primary.engine.shut({ drainMs: 200, heir: "nobody", deadlineMs: 4_000 })).toMatchObject({ ok: true });
     expect(await waiting).toBe("cut off");
     await primary.engine.reopen(STEP_MS);
     const other = await connect(primary);
@@ -318,7 +322,9 @@ describe("the switch door", () => {
       }
     });
     await eventually("all are in", () => came >= 4);
-    const outcome = await timed("shut under a storm", () => primary.engine.shut({ drainMs: 500, deadlineMs: 4_000 }));
+    const outcome = await timed("shut under a storm", () =>
+      primary.engine.shut({ drainMs: 500, heir: "nobody", deadlineMs: 4_000 }),
+    );
     calm.abort();
     await Promise.all(storm);
     await primary.engine.reopen(STEP_MS);
@@ -326,7 +332,7 @@ describe("the switch door", () => {
   });
 
   test("opens by itself at its deadline", async () => {
-    expect(await primary.engine.shut({ drainMs: 100, deadlineMs: 400 })).toMatchObject({ ok: true });
+    expect(await primary.engine.shut({ drainMs: 100, heir: "nobody", deadlineMs: 400 })).toMatchObject({ ok: true });
     await pause(450);
     const client = await connect(primary);
     await pause(50);
@@ -337,7 +343,7 @@ describe("the switch door", () => {
   test("that cannot be shut in time is open again", async () => {
     const client = await connect(primary);
     await client.query("BEGIN");
-    expect(await primary.engine.shut({ drainMs: 5_000, deadlineMs: 200 })).toMatchObject({
+    expect(await primary.engine.shut({ drainMs: 5_000, heir: "nobody", deadlineMs: 200 })).toMatchObject({
       ok: false,
       code: "sessions-left",
     });
@@ -355,7 +361,7 @@ describe("the switch door", () => {
     await pause(20);
     expect(await primary.engine.reopen(STEP_MS)).toEqual({ ok: true });
     expect(await first).toMatchObject({ ok: false, code: "called-off" });
-    const second = primary.engine.shut({ drainMs: 0, deadlineMs: STEP_MS });
+    const second = primary.engine.shut({ drainMs: 0, heir: "nobody", deadlineMs: STEP_MS });
     expect(await second).toMatchObject({ ok: true, value: "1" });
     expect(await primary.engine.reopen(STEP_MS)).toEqual({ ok: true });
     await client.end().catch(() => {});
@@ -385,7 +391,7 @@ describe("the switch door", () => {
   });
 
   test("lets the agent itself come and go", async () => {
-    expect(await primary.engine.shut({ drainMs: 0, deadlineMs: STEP_MS })).toMatchObject({ ok: true });
+    expect(await primary.engine.shut({ drainMs: 0, heir: "nobody", deadlineMs: STEP_MS })).toMatchObject({ ok: true });
     for (let round = 0; round < 30; round += 1) {
       expect(await primary.engine.prepareStop(STEP_MS)).toEqual({ ok: true });
       await pause(round % 5);

@@ -12,8 +12,8 @@ import { Stage } from "../../demo/stage.ts";
 import { until } from "../../demo/until.ts";
 
 const LEASE_MS = 5_000;
-/** From the lease's end to the end of the last process of the server. */
-const KILLED_WITHIN_MS = 100;
+/** Within the fence bound that its agent has declared; how soon it really is the benchmark measures. */
+const KILLED_WITHIN_MS = 1_500;
 const LOOK_EVERY_MS = 1;
 const ONLINE_MS = 30_000;
 const figures: string[] = [];

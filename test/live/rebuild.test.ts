@@ -123,6 +123,8 @@ async function makeScene(binDirectory: string): Promise<Scene> {
   const [first, second] = engines;
   for (const engine of engines) mustBeOk(await engine.start(STEP_MS));
   mustBeOk(await first.promote(2, STEP_MS));
+  // Up to version 15 pg_rewind goes by the last checkpoint's timeline: without one it misses the reign of `old`.
+  await run(old, "CHECKPOINT");
   await run(old, "CREATE ROLE replicator REPLICATION SUPERUSER LOGIN", "CREATE TABLE kept (id int)");
   await run(old, "INSERT INTO kept VALUES (1), (2)");
   mustBeOk(await second.follow(first.endpoint, STEP_MS));

@@ -98,7 +98,7 @@ const COMMANDS: Record<Command["kind"], Command> = {
   freeze: { kind: "freeze", proof: "expired", ...HEAD },
   fence: { kind: "fence", patienceMs: 3_000, ...HEAD },
   prepare: { kind: "prepare", ...HEAD },
-  shut: { kind: "shut", drainMs: 5_000, ...HEAD },
+  shut: { kind: "shut", drainMs: 5_000, heir: "db2", ...HEAD },
   reopen: { kind: "reopen", ...HEAD },
   "ask-upstream": { kind: "ask-upstream", upstream: UPSTREAM, ...HEAD },
   "fetch-tail": {

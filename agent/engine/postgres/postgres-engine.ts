@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Endpoint, LogPoint, SyncSet } from "#shared/domain/messages.ts";
 import { lsnBytes } from "#shared/domain/position.ts";
-import type { Engine, EngineCheck, EngineHint, EngineOutcome, Observation, TailRange } from "../engine.ts";
+import type { Engine, EngineCheck, EngineHint, EngineOutcome, Observation, ShutTask, TailRange } from "../engine.ts";
 import { checkServer } from "./check.ts";
 import { writeConfiguration } from "./configuration.ts";
 import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
@@ -182,9 +182,9 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  async shut(limits: { drainMs: number; deadlineMs: number }): Promise<EngineOutcome> {
+  async shut(task: ShutTask): Promise<EngineOutcome> {
     try {
-      return await this.#door.shut(limits);
+      return await this.#door.shut(task);
     } catch (error) {
       return outcomeOf(error);
     }

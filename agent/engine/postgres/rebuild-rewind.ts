@@ -114,9 +114,17 @@ function runRewind({ options, upstream, deadline }: Rewind, words: string[]): Pr
 
 /** Up to version 15 it is content when the source has not yet written down that it was promoted. */
 function mustPermit(tried: ProgramEnd): void {
-  if (!tried.ok) throw impossible(`a dry run of pg_rewind says: ${lastWords(tried)}`);
+  if (!tried.ok) throw impossible(`a dry run of pg_rewind says: ${lastWords(tried)}${remedyFor(tried.output)}`);
   if (!/no rewind required/.test(tried.output)) return;
   throw impossible("pg_rewind sees no difference yet: run CHECKPOINT on the primary and try again");
+}
+
+/** Up to version 15 it goes by the timeline of the last checkpoint, and a crash may have come before a reign's first. */
+function remedyFor(output: string): string {
+  const isBeforeCheckpoint = /could not find previous WAL record/.test(output);
+  return isBeforeCheckpoint
+    ? `; a server that crashed before the first checkpoint of its reign needs server.rebuild = "clone"`
+    : "";
 }
 
 /** The processes of pg_rewind that work on a data directory: an agent's that has ended meanwhile. */

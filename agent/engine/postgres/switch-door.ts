@@ -6,11 +6,14 @@
  * success. A transaction under way may finish until the drain time is over.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import type { EngineOutcome } from "../engine.ts";
+import { shutValue } from "#shared/domain/shut.ts";
+import type { EngineOutcome, ShutTask } from "../engine.ts";
 import { codeOf, isServerRefusal, type ServerConnection } from "./connection.ts";
 import { Deadline, within } from "./deadline.ts";
 
 const LOOK_EVERY_MS = 2;
+/** How long the heir's stream is watched: what it has not confirmed by then the coordinator waits for. */
+const HEIR_PATIENCE_MS = 150;
 /** Whoever comes to a door that is shut is gone by then. */
 const NEWCOMER_MS = 100;
 
@@ -59,18 +62,18 @@ export class SwitchDoor {
   }
 
   /**
-   * ok when two looks in a row have found no session but such as just came, to be sent home; the value is how many were
-   * ended. (Clients that come back at once would have it wait for ever.) It stays shut then, until it is opened, the
-   * server ends, or the deadline. Fails with `sessions-left`, `stopped`, `called-off`, `refused-by-server`.
+   * ok when two looks in a row have found no session but such as just came, to be sent home, and the heir has confirmed
+   * the log or was given a moment for it; the value is a `shutValue`. (Clients that come back at once would have it wait
+   * for ever.) It stays shut then, until it is opened, the server ends, or the deadline. Fails with `sessions-left`, `stopped`, `called-off`, `refused-by-server`.
    */
-  async shut({ drainMs, deadlineMs }: { drainMs: number; deadlineMs: number }): Promise<EngineOutcome> {
+  async shut({ drainMs, heir, deadlineMs }: ShutTask): Promise<EngineOutcome> {
     const isCalledOff = this.#newWord();
     const [drain, deadline] = [new Deadline(drainMs), new Deadline(deadlineMs)];
     await this.#lastLook(deadline.remainingMs);
     const postmaster = this.#options.postmaster();
     if (postmaster === null) return STOPPED;
     const shutting = { postmaster, drain, deadline, isCalledOff, sinceSeconds: 0, ended: new Set<number>() };
-    const emptying = this.#empty(shutting);
+    const emptying = this.#empty(shutting, heir);
     this.#loop = emptying;
     const outcome = await emptying;
     if (isCalledOff()) return CALLED_OFF;
@@ -112,7 +115,7 @@ export class SwitchDoor {
     await within(this.#loop, ms, "the last look").catch(() => {});
   }
 
-  async #empty(shutting: Shutting): Promise<EngineOutcome> {
+  async #empty(shutting: Shutting, heir: string): Promise<EngineOutcome> {
     let detail = "the server did not answer";
     let emptyLooks = 0;
     while (!shutting.deadline.isOver && !shutting.isCalledOff()) {
@@ -121,10 +124,29 @@ export class SwitchDoor {
       if (look.kind === "unanswered") ({ detail } = look);
       else detail = `${look.left} are still there`;
       emptyLooks = look.kind === "seen" && look.left === 0 ? emptyLooks + 1 : 0;
-      if (emptyLooks === 2) return { ok: true, value: String(shutting.ended.size) };
+      if (emptyLooks === 2) {
+        const hasHeirAll = await this.#watchHeir(shutting, heir);
+        return { ok: true, value: shutValue({ ended: shutting.ended.size, hasHeirAll }) };
+      }
       await pause(LOOK_EVERY_MS);
     }
     return { ok: false, code: "sessions-left", detail };
+  }
+
+  /** Whether the heir confirms within moments that it has flushed all that this server has; newcomers are sent home meanwhile. */
+  async #watchHeir(shutting: Shutting, heir: string): Promise<boolean> {
+    const patience = new Deadline(Math.min(HEIR_PATIENCE_MS, shutting.deadline.remainingMs));
+    while (!patience.isOver && !shutting.isCalledOff()) {
+      try {
+        const [row] = await this.#options.connection.askWithin(heirSql(heir), patience.remainingMs);
+        if (row?.["has_all"] === true) return true;
+      } catch {
+        return false;
+      }
+      await this.#lookOnce(shutting);
+      await pause(LOOK_EVERY_MS);
+    }
+    return false;
   }
 
   async #keepEmpty(shutting: Shutting): Promise<void> {
@@ -167,6 +189,14 @@ const CALLED_OFF: Failure = { ok: false, code: "called-off", detail: "a newer wo
 const PASSING = /^(57|53)/;
 
 const CLOCK_SQL = "SELECT extract(epoch FROM clock_timestamp())::float8 AS now";
+
+/** What is not flushed here yet the stop sends on. */
+function heirSql(heir: string): string {
+  return `
+    SELECT EXISTS (SELECT FROM pg_stat_replication
+      WHERE application_name = '${heir.replaceAll("'", "''")}' AND state = 'streaming'
+        AND flush_lsn >= pg_current_wal_flush_lsn()) AS has_all`;
+}
 
 /**
  * Who is inside, and the end of those whose time has come. A session without a state has only just been let in. While a

@@ -36,7 +36,7 @@ const DEADLINES_MS = {
 type Goal =
   | { kind: "adopt" | "prepare" | "reopen" | "start" }
   | { kind: "fence"; patienceMs: number }
-  | { kind: "shut"; drainMs: number }
+  | { kind: "shut"; drainMs: number; heir: MemberName }
   | { kind: "ask-upstream"; upstream: Upstream }
   | { kind: "rebuild"; upstream: Upstream; fork: LogPoint }
   | { kind: "fetch-tail"; from: Peer; until: LogPoint }
@@ -95,13 +95,14 @@ function plannedGoal(work: Work, name: MemberName, server: MemberServerReport): 
   return switchGoal(work, plan, server) ?? "none";
 }
 
-function switchGoal(work: Work, { step, op, primary }: SwitchPlan, server: MemberServerReport): Goal | null {
+function switchGoal(work: Work, { step, op, primary, target }: SwitchPlan, server: MemberServerReport): Goal | null {
   const { settings } = work.durable;
   switch (step.kind) {
     case "preparing":
       return isOver(resultOf(work, primary, { kind: "prepare", op })) ? null : { kind: "prepare" };
     case "draining":
-      return isOver(resultOf(work, primary, { kind: "shut", op })) ? null : { kind: "shut", drainMs: settings.drainMs };
+      if (isOver(resultOf(work, primary, { kind: "shut", op }))) return null;
+      return { kind: "shut", drainMs: settings.drainMs, heir: target };
     case "undoing":
       return server.door === "shut" ? { kind: "reopen" } : null;
     case "holding":

@@ -11,6 +11,7 @@
 import { comparePositions, coversPosition, lsnBytes, lsnDistance, type Position } from "../../domain/position.ts";
 import type { CommandResult } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
+import { parseShut } from "../../domain/shut.ts";
 import { isHeard, streamsFrom } from "./datasources.ts";
 import type { SwitchFailure } from "./reason.ts";
 import type { ClusterState, SwitchPlan, SwitchStep } from "./state.ts";
@@ -159,8 +160,11 @@ function drain(work: Work, plan: SwitchPlan, waited: number): void {
   const result = resultOf(work, primary, { kind: "shut", op });
   const position = work.live.hosts[primary]?.poll.server?.position;
   if (isOver(result) && result.outcome === "done" && position) {
-    because(work, { kind: "sessions-purged", op, member: primary, count: Number(result.value) || 0 }, op);
+    const { ended, hasHeirAll } = parseShut(result.value);
+    because(work, { kind: "sessions-purged", op, member: primary, count: ended }, op);
     because(work, { kind: "transactions-flushing", op, member: primary }, op);
+    // Its stream has said so to the primary itself: a look at the target would only be waited for.
+    if (hasHeirAll && isNear(work, plan)) return stop(work, plan);
     return setStep(work, { ...plan, step: { kind: "flushing", until: position } });
   }
   const { drainMs, flushMs } = work.durable.settings;
@@ -169,16 +173,18 @@ function drain(work: Work, plan: SwitchPlan, waited: number): void {
 }
 
 function flush(work: Work, plan: SwitchPlan, { until, waited }: { until: Position; waited: number }): void {
-  const { primary, target, op } = plan;
-  const server = work.live.hosts[target]?.poll.server;
+  const server = work.live.hosts[plan.target]?.poll.server;
   const isApplied = (server?.applied ?? -1) >= Number(lsnBytes(until.lsn));
-  if (server?.position && coversPosition(server.position, until) && isApplied) {
-    const { phase } = work.durable;
-    if (phase.kind !== "reigning") return;
-    setStep(work, { ...plan, step: { kind: "stopping" } });
-    return setPhase(work, { kind: "deposing", epoch: phase.epoch, primary, op, cause: "switch" });
-  }
+  if (server?.position && coversPosition(server.position, until) && isApplied) return stop(work, plan);
   if (waited >= work.durable.settings.flushMs) rollBack(work, plan, "flush-timed-out");
+}
+
+/** From here on undoing is opening the old primary in a new epoch. */
+function stop(work: Work, plan: SwitchPlan): void {
+  const { phase } = work.durable;
+  if (phase.kind !== "reigning") return;
+  setStep(work, { ...plan, step: { kind: "stopping" } });
+  setPhase(work, { kind: "deposing", epoch: phase.epoch, primary: plan.primary, op: plan.op, cause: "switch" });
 }
 
 function awaitPrior(work: Work, plan: SwitchPlan, waited: number): void {

@@ -160,8 +160,8 @@ function start(work: Work, command: CommandOf<"start">): void {
 
 /** The door is shut from the moment on at which the task is given, and opens by itself with the command's deadline. */
 function shut(work: Work, command: CommandOf<"shut">): void {
-  const { drainMs, deadlineMs } = command;
-  if (!runOpen(work, command, { kind: "shut", drainMs, deadlineMs })) return;
+  const { drainMs, heir, deadlineMs } = command;
+  if (!runOpen(work, command, { kind: "shut", drainMs, heir, deadlineMs })) return;
   const { phase } = work;
   if (phase.kind === "open") work.phase = { ...phase, shut: { base: work.clocks, forMs: deadlineMs } };
 }

@@ -143,7 +143,7 @@ export type Task =
   | { id: number; kind: "fence"; patienceMs: number; deadlineMs: number }
   /** Wait until nothing of the server's former life can write, and leave a server that was restarted read-only alone. */
   | { id: number; kind: "settle"; deadlineMs: number }
-  | { id: number; kind: "shut"; drainMs: number; deadlineMs: number }
+  | { id: number; kind: "shut"; drainMs: number; heir: MemberName; deadlineMs: number }
   | { id: number; kind: "ask-upstream"; upstream: Upstream; deadlineMs: number }
   | { id: number; kind: "fetch-tail"; from: Peer; epoch: Epoch; until: LogPoint; deadlineMs: number }
   | { id: number; kind: "rebuild"; upstream: Upstream; fork: LogPoint; deadlineMs: number }
