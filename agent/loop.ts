@@ -28,9 +28,10 @@ import { StateFileError } from "./state-file.ts";
 
 /** An observation this young is as good as a new one. */
 const FRESH_MS = 20;
+/** The same when a peer has hinted: were there news, this host would have come by itself. */
+const FRESH_HINTED_MS = 60;
 /** How long a poll waits for the observation that is to go with it. */
 const OBSERVE_PATIENCE_MS = 50;
-/** The same when a peer has hinted: were there news, this host would have come by itself. */
 const OBSERVE_PATIENCE_HINTED_MS = 20;
 /** After an unanswered poll: while a lease runs, or clients are let through on a proof, there is no time to lose. */
 const RETRY_IN_NEED_MS = 100;
@@ -265,6 +266,18 @@ export class AgentLoop {
   async #carryOut(task: Task): Promise<EngineOutcome> {
     const { engine } = this.#ports;
     if (!engine) return { ok: false, code: "no-server", detail: "this host carries no server" };
+    return carryOut(engine, task, {
+      mayOpen: () => this.#mayOpen(task),
+      fetchTail: async ({ from: peer, epoch, until }, { from, bytes, withinMs }) => {
+        const { peers } = this.#ports;
+        if (!peers) throw new Error("this agent speaks to no peers");
+        return peers.fetchTail(peer, { epoch, until, from, bytes }, withinMs);
+      },
+    });
+  }
+
+  /** Whether the door that an opening rests on stands. */
+  async #mayOpen(task: Task): Promise<EngineOutcome> {
     if ((task.kind === "promote" || task.kind === "adopt") && task.needsDoor) {
       const door = await this.#doorWork;
       if (!door.ok) return { ...door, code: "no-door" };
@@ -272,11 +285,7 @@ export class AgentLoop {
       const { phase } = this.#state;
       if (phase.kind !== "opening" || phase.running.id !== task.id) return CALLED_OFF;
     }
-    return carryOut(engine, task, async ({ from: peer, epoch, until }, { from, bytes, withinMs }) => {
-      const { peers } = this.#ports;
-      if (!peers) throw new Error("this agent speaks to no peers");
-      return peers.fetchTail(peer, { epoch, until, from, bytes }, withinMs);
-    });
+    return { ok: true };
   }
 
   /** One observation at a time; a wish during one is fulfilled by another right after it. */
@@ -305,7 +314,7 @@ export class AgentLoop {
     this.#pollAgain = false;
     // What comes with the event that made us poll, the end of a task after its observation, goes along.
     await oneTurn();
-    await this.#observeBriefly(patienceMs);
+    await this.#observeBriefly(patienceMs, this.#isHinted ? FRESH_HINTED_MS : FRESH_MS);
     // The first word of an agent that was started beside an open server says that its door stands.
     if (this.#seq === 0) await Promise.race([this.#doorWork, pause(OBSERVE_PATIENCE_MS)]);
     if (this.#stopped) return;
@@ -366,8 +375,8 @@ export class AgentLoop {
   }
 
   /** A fresh observation goes with each poll, unless the server takes its time: the lease cannot wait for it. */
-  async #observeBriefly(patienceMs: number): Promise<void> {
-    if (!this.#ports.engine || performance.now() - this.#observedAtMs < FRESH_MS) return;
+  async #observeBriefly(patienceMs: number, freshMs: number): Promise<void> {
+    if (!this.#ports.engine || performance.now() - this.#observedAtMs < freshMs) return;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, patienceMs);

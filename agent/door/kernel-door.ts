@@ -18,6 +18,8 @@ const RETRY_MS = 100;
 /** How long a shut door is kept for what a dead server has left to say: the kernel gives up sending it by then. */
 const ORPHANS_MS = 180_000;
 const ORPHANS_LOOK_MS = 20;
+/** Nobody waits for a door to go: what the agent has to tell when its server has ended goes first. */
+const REMOVE_AFTER_MS = 20;
 
 /** What the loop asks of the door. */
 export interface DoorPort {
@@ -102,6 +104,8 @@ export class KernelDoor implements DoorPort {
    */
   async #remove(isOvertaken: () => boolean): Promise<EngineOutcome> {
     const endMs = performance.now() + ORPHANS_MS;
+    await pause(REMOVE_AFTER_MS);
+    if (isOvertaken()) return OVERTAKEN;
     while (!this.#isOpen() && orphansOf(this.#place.port) > 0 && performance.now() < endMs) {
       if (isOvertaken()) return OVERTAKEN;
       await pause(ORPHANS_LOOK_MS);

@@ -1,19 +1,27 @@
 /** A task of the member's machine, in the engine's words. */
 import { randomUUID } from "node:crypto";
 import type { Task } from "#shared/core/member/state.ts";
-import type { Engine, EngineOutcome, TailRange } from "./engine.ts";
+import type { Engine, EngineOutcome, MayOpen, TailRange } from "./engine.ts";
 
 type FetchTailTask = Extract<Task, { kind: "fetch-tail" }>;
 /** Brings a piece of the log that the task names from its peer. */
 export type FetchTail = (task: FetchTailTask, range: TailRange) => Promise<Buffer>;
 
+/** What a task needs besides the engine. */
+export interface Means {
+  fetchTail: FetchTail;
+  mayOpen: MayOpen;
+}
+
 /** Has `engine` do what `task` asks. A rebuild that succeeded yields the name of the new data incarnation. */
-export async function carryOut(engine: Engine, task: Task, fetchTail: FetchTail): Promise<EngineOutcome> {
+export async function carryOut(engine: Engine, task: Task, { fetchTail, mayOpen }: Means): Promise<EngineOutcome> {
   switch (task.kind) {
-    case "adopt":
-      return engine.adopt(task.deadlineMs);
+    case "adopt": {
+      const may = await mayOpen();
+      return may.ok ? engine.adopt(task.deadlineMs) : may;
+    }
     case "promote":
-      return engine.promote(task.timeline, task.deadlineMs);
+      return engine.promote(task.timeline, task.deadlineMs, mayOpen);
     case "freeze":
       return engine.freeze(task.deadlineMs);
     case "start":

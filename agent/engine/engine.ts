@@ -46,6 +46,9 @@ export interface ShutTask {
   deadlineMs: number;
 }
 
+/** What must be so before a server is opened, and takes its time: everything else is made ready meanwhile. */
+export type MayOpen = () => Promise<EngineOutcome>;
+
 export interface Engine {
   /** Where clients and replicas reach this server. */
   readonly endpoint: Endpoint;
@@ -59,9 +62,9 @@ export interface Engine {
   adopt(deadlineMs: number): Promise<EngineOutcome>;
   /**
    * Opens a read-only server, its log going on under the number `timeline` or a higher one; ok when it accepts writes
-   * and would start read-only again.
+   * and would start read-only again. `mayOpen` is asked last of all: what it refuses is not done.
    */
-  promote(timeline: number, deadlineMs: number): Promise<EngineOutcome>;
+  promote(timeline: number, deadlineMs: number, mayOpen?: MayOpen): Promise<EngineOutcome>;
   /** Streams from `upstream`, durably; ok when configured and asked to (not: when streaming). */
   follow(upstream: Endpoint, deadlineMs: number): Promise<EngineOutcome>;
   /** Stops receiving, durably; ok when the receiver is down and stays down, also across a restart. */

@@ -150,7 +150,7 @@ describe.each(versions)("the log of a killed server of version %s", (version) =>
   });
 
   // The npm registry's PostgreSQL has no pg_waldump.
-  test.each(version === "15" ? ["pg_waldump"] : [])("ends where %s says", (program) => {
+  test.each(version === "15" ? ["pg_waldump"] : [])("ends where pg_waldump says", (program) => {
     const path = join(member.dataDirectory, "pg_wal");
     const words = ["--path", path, "--timeline", "1", "--start", marks.at(-2) ?? ""];
     const { stderr } = spawnSync(join(DEBIAN, program), words, { encoding: "utf8", maxBuffer: 1 << 28 });

@@ -2,7 +2,16 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Endpoint, LogPoint, SyncSet } from "#shared/domain/messages.ts";
 import { lsnBytes } from "#shared/domain/position.ts";
-import type { Engine, EngineCheck, EngineHint, EngineOutcome, Observation, ShutTask, TailRange } from "../engine.ts";
+import type {
+  Engine,
+  EngineCheck,
+  EngineHint,
+  EngineOutcome,
+  MayOpen,
+  Observation,
+  ShutTask,
+  TailRange,
+} from "../engine.ts";
 import { checkServer } from "./check.ts";
 import { writeConfiguration } from "./configuration.ts";
 import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
@@ -109,9 +118,9 @@ export class PostgresEngine implements Engine {
     return this.#exclusively(deadlineMs, adopt);
   }
 
-  promote(timeline: number, deadlineMs: number): Promise<EngineOutcome> {
+  promote(timeline: number, deadlineMs: number, mayOpen: MayOpen = always): Promise<EngineOutcome> {
     return this.#exclusively(deadlineMs, async (control) => {
-      await promote(control, timeline);
+      await promote(control, timeline, mayOpen);
       this.#watchUpstream(null);
       this.#checkpointSoon();
     });
@@ -390,6 +399,10 @@ export class PostgresEngine implements Engine {
     const target = { host, port, user: replicationUser, database: "replication", passwordFile };
     return { ...target, applicationName: `${applicationName}-${purpose}`, replication: "true" };
   }
+}
+
+async function always(): Promise<EngineOutcome> {
+  return { ok: true };
 }
 
 function outcomeOf(error: unknown): EngineOutcome {

@@ -4,6 +4,7 @@ import type { Endpoint } from "#shared/domain/messages.ts";
 import { writeConfiguration, type Feed } from "./configuration.ts";
 import { codeOf, type Row, type ServerConnection } from "./connection.ts";
 import { primaryConninfo } from "./conninfo.ts";
+import type { MayOpen } from "../engine.ts";
 import type { Deadline } from "./deadline.ts";
 import { ensureStandbySignal, hasStandbySignal } from "./durable-file.ts";
 import { reserveTimelines } from "./history.ts";
@@ -41,8 +42,11 @@ const PROMOTABLE_SQL = `
     greatest((SELECT timeline_id FROM pg_control_checkpoint()),
              (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS timeline`;
 
-/** Opens a standby. Fails with `not-in-recovery`, `not-a-standby`, `replay-paused`, `promotion-not-triggered`, `not-in-time`. */
-export async function promote(control: Control, timeline: number): Promise<void> {
+/**
+ * Opens a standby. Fails with `not-in-recovery`, `not-a-standby`, `replay-paused`, `promotion-not-triggered`,
+ * `not-in-time`, and what `mayOpen` refuses.
+ */
+export async function promote(control: Control, timeline: number, mayOpen: MayOpen): Promise<void> {
   const { dataDirectory } = control.options;
   const standby = await askOne(control, PROMOTABLE_SQL);
   if (standby["in_recovery"] !== true) throw new Refusal("not-in-recovery", "the server is a primary already");
@@ -57,6 +61,8 @@ export async function promote(control: Control, timeline: number): Promise<void>
   const changed = writeConfiguration(dataDirectory, { kind: "none" });
   // The server takes the first number that has no history file: those that another epoch may have used get one.
   reserveTimelines(dataDirectory, { above: Number(standby["timeline"]), below: timeline });
+  const may = await mayOpen();
+  if (!may.ok) throw new Refusal(may.code, may.detail);
   if (control.isCalledOff()) throw new Refusal("called-off", "the server is being fenced");
   const sent = await askOne(control, "SELECT pg_promote(false) AS sent");
   if (sent["sent"] !== true) throw new Refusal("promotion-not-triggered", "the server did not take the promotion");
