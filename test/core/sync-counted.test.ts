@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { freshLive, type ClusterState } from "#shared/core/cluster/state.ts";
 import { isProtected, missingQuorums } from "#shared/core/cluster/sync.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
-import { ask, frozenPatch, MEMBERS, openPatch, pass, poll, releasedPatch, WAIT_MS, type Cluster } from "./builders.ts";
+import { ask, frozenPatch, MEMBERS, pass, poll, releasedPatch, WAIT_MS, type Cluster } from "./builders.ts";
 import { refusalOf } from "./listening.ts";
 import { live } from "./living.ts";
 import { REPLICAS, round, setsOf, synchronous, talk } from "./synchronous.ts";

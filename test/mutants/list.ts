@@ -22,6 +22,10 @@ const REPLY = "shared/core/cluster/reply.ts";
 const STEP = "shared/core/cluster/step.ts";
 const SUCCESSION = "shared/core/cluster/succession.ts";
 const SWITCH = "shared/core/cluster/switch.ts";
+const SALVAGE = "shared/core/cluster/salvage.ts";
+const MEMBER_TAIL = "shared/core/member/tail.ts";
+const TAKE_TAIL = "agent/engine/postgres/take-tail.ts";
+const VACANCY = "shared/core/cluster/vacancy.ts";
 const RESTORATION = "shared/core/cluster/restoration.ts";
 const PROMISES = "shared/core/cluster/promises.ts";
 const MEMBER_PROMISES = "shared/core/member/promises.ts";
@@ -823,7 +827,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "SYNC-1",
     what: "a successor is chosen without a read quorum of the sets",
     file: COLLECTING,
-    search: "if (mayDecide && !isAwaitingTarget && hasReadQuorums(work, phase, ready))",
+    search: "if (mayDecide && !isAwaitingTarget && hasReadQuorums(work, phase, unread))",
     replace: "if (mayDecide && !isAwaitingTarget)",
   },
   {
@@ -1200,5 +1204,162 @@ export const FAULTS: readonly Fault[] = [
     file: COLLECTING,
     search: 'isOver(result) && result.outcome !== "refused");',
     replace: "isOver(result));",
+  },
+  {
+    id: "revoked-not-asserted",
+    rule: "POLICY-3",
+    what: "an operator's force after `revoked` leaves the proof what it was",
+    file: VACANCY,
+    search: "if (!isOfTime(proof)) return proof;",
+    replace: 'if (proof !== "expired") return proof;',
+  },
+  {
+    id: "assertion-undone",
+    rule: "POLICY-3",
+    what: "a crown that was refused undoes an operator's assertion",
+    file: VACANCY,
+    search: 'return isOfTime(vouched) && proof === "asserted" ? proof : vouched;',
+    replace: "return vouched;",
+  },
+  {
+    id: "quorum-waived-unasked",
+    rule: "SYNC-7",
+    what: "a failover without force goes on without the read quorum",
+    file: "shared/core/cluster/commands.ts",
+    search: 'const mayLose = force && phase.code === "read-quorum-missing";',
+    replace: 'const mayLose = phase.code === "read-quorum-missing";',
+  },
+  {
+    id: "waiver-not-told",
+    rule: "SYNC-7",
+    what: "that a successor goes on without a read quorum is told to nobody",
+    file: COLLECTING,
+    search: "if (missing.length > 0) because(",
+    replace: "if (missing.length < 0) because(",
+  },
+
+  // The tail of a dead primary's log.
+  {
+    id: "tail-by-time",
+    rule: "CHOOSE-10",
+    what: "a tail is fetched from a primary that has not vouched for its end",
+    file: SALVAGE,
+    search: 'if (proof !== "released" || isForced ||',
+    replace: "if (proof === undefined || isForced ||",
+  },
+  {
+    id: "tail-of-the-living",
+    rule: "CHOOSE-10",
+    what: "a tail is fetched from a server that runs again",
+    file: SALVAGE,
+    search: '|| !position || report?.state !== "stopped") return null;',
+    replace: "|| !position || report === undefined) return null;",
+  },
+  {
+    id: "tail-of-another-log",
+    rule: "CHOOSE-10",
+    what: "a tail is fetched by whoever does not lack it",
+    file: SALVAGE,
+    search: 'if (comparePositions(position, winner.position) !== "covers") return null;',
+    replace: "",
+  },
+  {
+    id: "tail-awaited-for-ever",
+    rule: "CHOOSE-10",
+    what: "a tail that does not come is waited for without an end",
+    file: SALVAGE,
+    search: "return work.live.at - work.live.phaseAt < work.durable.settings.salvageMs;",
+    replace: "return true;",
+  },
+  {
+    id: "tail-awaited-after-failure",
+    rule: "CHOOSE-10",
+    what: "a tail is waited for though its fetcher has failed",
+    file: SALVAGE,
+    search: 'if (isOver(resultOf(work, salvage.winner, { kind: "fetch-tail", op }))) return false;',
+    replace: "",
+  },
+  {
+    id: "tail-lost-with-its-fetcher",
+    rule: "CHOOSE-10",
+    what: "when its fetcher has died nobody else fetches the tail",
+    file: SALVAGE,
+    search: 'setPhase(work, { ...phase, salvage: { kind: "none" } });\n    return true;',
+    replace: "return false;",
+  },
+  {
+    id: "salvaged-though-lacking",
+    rule: "CHOOSE-10",
+    what: "a tail counts as salvaged though its winner lacks it",
+    file: SALVAGE,
+    search: "lsnDistance(until.lsn, position.lsn) <= 0n;",
+    replace: "lsnDistance(until.lsn, position.lsn) >= 0n;",
+  },
+  {
+    id: "tail-fetched-by-all",
+    rule: "CHOOSE-10",
+    what: "everybody fetches the tail, not only who is to win",
+    file: GOALS,
+    search: 'if (name !== winner || isOver(resultOf(work, name, { kind: "fetch-tail", op }))) return null;',
+    replace: 'if (isOver(resultOf(work, winner, { kind: "fetch-tail", op }))) return null;',
+  },
+  {
+    id: "tail-given-unreleased",
+    rule: "PEER-2",
+    what: "a member reads its log out before it has released its reign",
+    file: MEMBER_TAIL,
+    search: "|| durable.attempted !== epoch || durable.released < epoch)",
+    replace: "|| durable.attempted !== epoch)",
+  },
+  {
+    id: "tail-given-by-the-living",
+    rule: "PEER-2",
+    what: "a member reads out the log of a server that lives",
+    file: MEMBER_TAIL,
+    search: 'report.state === "stopped" && !durable.isDamaged',
+    replace: "!durable.isDamaged",
+  },
+  {
+    id: "tail-given-beyond-its-end",
+    rule: "PEER-2",
+    what: "a member reads out what lies behind the end of its log",
+    file: MEMBER_TAIL,
+    search: "&& lsnDistance(tail.lsn, until.lsn) >= 0n;",
+    replace: "&& tail.lsn !== until.timeline.toString();",
+  },
+  {
+    id: "tail-given-while-laid-out-anew",
+    rule: "PEER-2",
+    what: "a member reads out a directory that is being laid out anew",
+    file: MEMBER_TAIL,
+    search: 'report.state === "stopped" && !durable.isDamaged',
+    replace: 'report.state === "stopped"',
+  },
+  {
+    id: "tail-unlike-taken",
+    rule: "CHOOSE-10",
+    what: "a tail is written behind a log that it does not continue",
+    file: TAKE_TAIL,
+    search: "if (!pages.raw(from - overlap, from).equals(tail.subarray(0, overlap))) {",
+    replace: "if (overlap < 0) {",
+    tests: ["test/live/tail.test.ts"],
+  },
+  {
+    id: "tail-not-replayed",
+    rule: "CHOOSE-10",
+    what: "a tail counts as taken before its server has it",
+    file: TAKE_TAIL,
+    search: "  await untilReplayed(control, until.lsn);\n",
+    replace: "",
+    tests: ["test/live/tail.test.ts"],
+  },
+  {
+    id: "tail-taken-while-streaming",
+    rule: "CHOOSE-10",
+    what: "a tail is written into the log of a server that still receives",
+    file: TAKE_TAIL,
+    search: 'if (row["streams"] === true)',
+    replace: 'if (row["streams"] === 1)',
+    tests: ["test/live/tail.test.ts"],
   },
 ];
