@@ -784,8 +784,16 @@ export const FAULTS: readonly Fault[] = [
     rule: "SWITCH-3",
     what: "the primary is stopped before its target has everything",
     file: SWITCH,
-    search: "if (server?.position && coversPosition(server.position, until) && isApplied) {",
-    replace: "if (server?.position) {",
+    search: "if (server?.position && coversPosition(server.position, until) && isApplied) return",
+    replace: "if (server?.position) return",
+  },
+  {
+    id: "heir-not-asked",
+    rule: "SWITCH-3",
+    what: "the primary is stopped as soon as its door is shut, whatever its agent says of the heir's stream",
+    file: SWITCH,
+    search: "if (hasHeirAll && isNear(work, plan)) return",
+    replace: "if (isNear(work, plan)) return",
   },
   {
     id: "handover-incomplete",
