@@ -109,7 +109,7 @@ const OPERATION_REMEDIES: Record<string, string> = {
   "upstream-writable":
     "the old primary's server still accepts writes: end it by hand, then `rex failover`; with --force your word is enough",
   "read-quorum-missing":
-    "bring back the members it names: one of them may hold the last acknowledged writes; to go on without them, `set force true` and `datasource MEMBER welcome`",
+    "bring back the members it names: one of them may hold the last acknowledged writes; to go on without them, `set force true` and `failover`",
   "not-automatic": "the policy leaves it to you: `rex failover`, or `rex set policy automatic`",
   "coordinator-restored": "its storage was restored: see `rex ls`, then `rex set policy automatic`",
   "operators-word": "an operator took the primary out: `rex datasource MEMBER online`, or `rex failover`",

@@ -58,7 +58,12 @@ function upgradedPhase(phase: Phase): Phase {
 }
 
 const WITHOUT_SUSPICION = { isSuspected: false } as const;
-const WITHOUT_INQUIRY = { inquiry: { kind: "clear" }, salvage: { kind: "none" }, isForced: false } as const;
+const WITHOUT_INQUIRY = {
+  inquiry: { kind: "clear" },
+  salvage: { kind: "none" },
+  isForced: false,
+  mayLose: false,
+} as const;
 const WITHOUT_WELCOME = { cause: "retry", welcomed: null } as const;
 
 function upgradedCommand(command: Command): Command {

@@ -9,6 +9,7 @@ import {
   passWithout,
   poll,
   releasedPatch,
+  ROUTER,
   runningCluster,
   streamingPatch,
   WAIT_MS,
@@ -74,6 +75,22 @@ describe("a member", () => {
     expect(whyNot(cluster, "db4")).toBe("not-in-electorate");
     poll(cluster, "db1", { ...openPatch(1), electorateVersion: 3 });
     expect(whyNot(cluster, "db4")).toBe(null);
+  });
+
+  test("counts from its confirmation on: until then the primary may have lived on the promises of the others", () => {
+    const cluster = withoutAgents(["db4"]);
+    poll(cluster, "db4", streamingPatch("db1"));
+    expect(sentTo(cluster).version).toBe(3);
+    poll(cluster, ROUTER);
+    // The reply was long on its way; what the primary holds meanwhile was promised by db2 and db3.
+    pass(cluster, 1_000);
+    const { answer } = poll(cluster, "db1", { ...openPatch(1), leaseRemainingMs: 4_800, electorateVersion: 3 });
+    expect(answer).toMatchObject({ kind: "reply", reply: { lease: null } });
+    expect(electorateOf(cluster).unconfirmed).toEqual([]);
+    passWithout(cluster, WAIT_MS - 500, ["db1"]);
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", opened: true });
+    passWithout(cluster, 3_000, ["db1"]);
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "collecting", proof: "expired" });
   });
 
   test("that was not confirmed is not elected by time", () => {

@@ -122,6 +122,22 @@ describe("a holder that hears no coordinator", () => {
     expect(leftMs(member)).toBe(TTL_MS);
   });
 
+  test("asks for promises that bind as long as the right that it holds on to, whatever a late answer would have brought", () => {
+    const member = holder(["db1", "db2"]);
+    const lease: Lease = { ...(leaseOf(4) as Lease), electorateVersion: 2, electorate: ["db1", "db2"] };
+    const late = replyWith(member, { lease: { ...lease, promiseBindsMs: BINDS_MS - 1_500 } });
+    passFor(member, 3_000);
+    give(member, promised(member));
+    if (late.kind !== "replied") throw new Error("not a reply");
+    give(member, { ...late, clocks: clocksAt(member.atMs) });
+    expect(member.state.durable.lease?.base).toEqual(clocksAt(member.atMs));
+    expect(member.state.durable.promiseBindsMs).toBe(BINDS_MS);
+    // What it takes up itself says for how long.
+    passFor(member, 100);
+    give(member, replyWith(member, { lease: { ...lease, promiseBindsMs: BINDS_MS - 1_500 } }));
+    expect(member.state.durable.promiseBindsMs).toBe(BINDS_MS - 1_500);
+  });
+
   test("proves its reign to connectors for as long as it may write, and no longer", () => {
     const member = holder(["db1", "db2"]);
     member.atMs += 3_000;

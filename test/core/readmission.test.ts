@@ -1,17 +1,21 @@
 /** An agent that has lost its state file: refused until an operator readmits it, and then trusted with nothing it forgot. */
 import { expect, test } from "vitest";
+import { ineligible } from "#shared/core/cluster/choose.ts";
 import {
   ask,
   healthyPoll,
   IN_RECOVERY,
+  openPatch,
   pass,
   passWithout,
   poll,
+  runningCluster,
   secondReign,
   streamingPatch,
   WAIT_MS,
   type Cluster,
 } from "./builders.ts";
+import { live } from "./living.ts";
 
 /** The agent of `host` begins again with nothing but a new incarnation. */
 function forget(cluster: Cluster, host: string): void {
@@ -85,4 +89,32 @@ test("is not the reigning primary's way back while its lease may run", () => {
   });
   passWithout(cluster, WAIT_MS, ["db2"]);
   expect(cluster.state.durable.phase.kind).not.toBe("reigning");
+});
+
+/** db3 may have promised db1 that it is not opened in its place; its agent has forgotten that, and was readmitted. */
+function promisedAndForgotten(): Cluster {
+  const cluster = runningCluster();
+  passWithout(cluster, 4_000, ["db3"]);
+  forget(cluster, "db3");
+  ask(cluster, { kind: "datasource-recover", member: "db3" }, { force: true });
+  poll(cluster, "db3", { server: { phase: "observing" } });
+  expect(cluster.state.durable.identities["db3"]).toMatchObject({ incarnation: "another", readmitOp: 0 });
+  return cluster;
+}
+
+test("may have promised: it is elected by no time before the primary has confirmed a list with it again", () => {
+  const cluster = promisedAndForgotten();
+  expect(ineligible(cluster.state, { epoch: 1 }, "db3")).toBe("not-in-electorate");
+  live(cluster, WAIT_MS + 10_000, { silent: ["db1", "db2", "db4"] });
+  expect(cluster.state.durable).toMatchObject({ epoch: 1, phase: { kind: "collecting", proof: "expired" } });
+  expect(ineligible(cluster.state, { epoch: 1 }, "db3")).toBe("not-in-electorate");
+});
+
+test("may be elected when the primary has confirmed the list that it is on again", () => {
+  const cluster = promisedAndForgotten();
+  const { version } = cluster.state.durable.electorate;
+  poll(cluster, "db1", { ...openPatch(1), electorateVersion: version - 1 });
+  expect(ineligible(cluster.state, { epoch: 1 }, "db3")).toBe("not-in-electorate");
+  poll(cluster, "db1", { ...openPatch(1), electorateVersion: version });
+  expect(ineligible(cluster.state, { epoch: 1 }, "db3")).toBe(null);
 });

@@ -4,7 +4,21 @@ import type { ClusterStep } from "#shared/core/cluster/state.ts";
 import type { Command, LogPoint } from "#shared/domain/messages.ts";
 import type { Position } from "#shared/domain/position.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
-import { kindOf, pass, poll, releasedPatch, send, STOPPED, type Cluster, type PollPatch } from "./builders.ts";
+import {
+  answerInquiry,
+  frozenPatch,
+  kindOf,
+  openPatch,
+  pass,
+  passWithout,
+  poll,
+  releasedPatch,
+  send,
+  STOPPED,
+  WAIT_MS,
+  type Cluster,
+  type PollPatch,
+} from "./builders.ts";
 import { phases } from "./cluster-events.ts";
 
 const { salvageMs } = DEFAULT_SETTINGS;
@@ -32,6 +46,11 @@ function tailOf(cluster: Cluster): { until: LogPoint; beyond: Position } {
   if (!own) throw new Error("db3 has a position");
   const lsn = `0/${(Number.parseInt(own.lsn.split("/")[1] ?? "", 16) + TAIL_BYTES).toString(16).toUpperCase()}`;
   return { until: { timeline: own.timeline, lsn }, beyond: { ...own, lsn } };
+}
+
+/** What the members were told last. */
+function givenIn({ state }: Cluster): Command["kind"][] {
+  return Object.values(state.durable.commands).map(({ kind }) => kind);
 }
 
 function commandIn({ answer }: ClusterStep): Command | undefined {
@@ -127,6 +146,27 @@ describe("the tail of a dead primary's log", () => {
   ])("is fetched only if %s", (_, without) => {
     const cluster = dead(without);
     expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", primary: "db3" });
+  });
+
+  test("is fetched only from a server that is dead, and whose agent has vouched for that", () => {
+    const startsAgain = phases["reigning-opened"]();
+    const { until, beyond } = tailOf(startsAgain);
+    const released = releasedPatch(2);
+    const stopped = { ...released.server, report: STOPPED, position: beyond, tail: until };
+    const starting = { ...stopped, report: { state: "starting" } } as const;
+    poll(startsAgain, "db2", { ...released, peer: PEER, server: starting });
+    for (const host of ["db4", "db3"]) poll(startsAgain, host, { server: ENDED });
+    expect(startsAgain.state.durable.reigns.at(-1)).toMatchObject({ epoch: 3, member: "db3", proof: "released" });
+    expect(givenIn(startsAgain)).not.toContain("fetch-tail");
+
+    const silent = phases["reigning-opened"]();
+    poll(silent, "db2", { ...openPatch(2), peer: PEER, server: stopped });
+    passWithout(silent, WAIT_MS + 1_000, ["db1", "db2"]);
+    answerInquiry(silent, ["db3", "db4"], "read-only");
+    for (const host of ["db3", "db4"]) poll(silent, host);
+    for (const host of ["db4", "db3"]) poll(silent, host, frozenPatch(silent));
+    expect(silent.state.durable.reigns.at(-1)).toMatchObject({ epoch: 3, proof: "expired" });
+    expect(givenIn(silent)).not.toContain("fetch-tail");
   });
 
   test("keeps nobody waiting who has it already", () => {

@@ -4,6 +4,7 @@
  * itself, says otherwise.
  */
 import { describe, expect, test } from "vitest";
+import { inquiryMs } from "#shared/core/cluster/collecting.ts";
 import type { Command } from "#shared/domain/messages.ts";
 import { ask, IN_RECOVERY, releasedPatch, runningCluster, silencedCluster, type Cluster } from "./builders.ts";
 import { givenTo, listen, reasonsOf, refusalOf, type Told } from "./listening.ts";
@@ -90,6 +91,26 @@ describe("the question to the upstream", () => {
     live(cluster, 10_000, isDeaf);
     expect(reasonsOf(told, "upstream-asked")).toContainEqual(
       expect.objectContaining({ member: "db3", answer: "no-answer" }),
+    );
+    expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2, opened: true });
+  });
+
+  test("is not answered by an agent that refuses it: whoever refuses has not looked", () => {
+    const cluster = silencedCluster();
+    const told = listen(cluster);
+    const refuses: Misfortune = {
+      silent: ["db1"],
+      obey: (host, { kind, id, op }) =>
+        host === "db3" && kind === "ask-upstream"
+          ? { results: [{ id, op, outcome: "refused", code: "busy", value: "", detail: "" }] }
+          : undefined,
+    };
+    live(cluster, inquiryMs(cluster.state) - 100, refuses);
+    expect(phaseOf(cluster)).toMatchObject({ kind: "collecting", inquiry: { kind: "asking" } });
+    expect(told.commands.some(({ command }) => command.kind === "freeze")).toBe(false);
+    live(cluster, 2_000, refuses);
+    expect(reasonsOf(told, "upstream-asked")).toContainEqual(
+      expect.objectContaining({ member: "db3", answer: "busy" }),
     );
     expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2, opened: true });
   });

@@ -7,11 +7,13 @@ export interface Fault {
   rule: string;
   /** What is wrong, in words. */
   what: string;
-  /** Where: a file of this repository, under `shared/`. */
+  /** Where: a file of this repository, under `shared/`; elsewhere `tests` names who looks. */
   file: string;
   /** Text that stands there exactly once, and what takes its place. */
   search: string;
   replace: string;
+  /** The tests that look at it, where neither the simulator nor the tests of the machines can. */
+  tests?: readonly string[];
 }
 
 /** The text with the fault in it. Throws when the text to be replaced is not there exactly once. */

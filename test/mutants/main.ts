@@ -19,6 +19,8 @@ const NODE = join(ROOT, "node_modules", "node", "bin", "node");
 /** Ignored by git, and below the packages that the tests need. */
 const COPIES = join(ROOT, ".tsbuild", "mutants");
 const COPIED = ["package.json", "tsconfig.base.json", "shared", "sim", "test/core", "test/domain", "test/mutants"];
+/** What the tests that a fault names for itself need besides. */
+const COPIED_FOR_TESTS = ["agent", "demo", "test/agent", "test/live"];
 const FINDINGS = join(ROOT, "test", "mutants", "findings.json");
 const QUICK_SEEDS = 150;
 /** Most of what the tests see, these see within a few seconds. */
@@ -78,12 +80,13 @@ function judge(fault: Fault): Verdict {
   const copy = join(COPIES, fault.id);
   rmSync(copy, { recursive: true, force: true });
   mkdirSync(copy, { recursive: true });
-  for (const part of COPIED) cpSync(join(ROOT, part), join(copy, part), { recursive: true });
+  for (const part of [...COPIED, ...(fault.tests ? COPIED_FOR_TESTS : [])])
+    cpSync(join(ROOT, part), join(copy, part), { recursive: true });
   const file = join(copy, fault.file);
   writeFileSync(file, plant(readFileSync(file, "utf8"), fault));
-  const caught = values.by === "tests" ? null : hunt(copy);
+  const caught = values.by === "tests" || fault.tests ? null : hunt(copy);
   if (caught) return { fault, by: { kind: "simulator", caught } };
-  const test = values.quick || values.by === "simulator" ? null : failingTest(copy);
+  const test = values.quick || values.by === "simulator" ? null : failingTest(copy, fault.tests);
   rmSync(copy, { recursive: true, force: true });
   return { fault, by: test === null ? { kind: "nobody" } : { kind: "test", test } };
 }
@@ -101,11 +104,11 @@ function hunt(copy: string): Catch | null {
 }
 
 /** The first test that fails, in the quick files or else in all of them; null when all pass. */
-function failingTest(copy: string): string | null {
-  writeFileSync(
-    join(copy, "vitest.config.ts"),
-    'export default { test: { include: ["test/core/**/*.test.ts", "test/domain/**/*.test.ts"], testTimeout: 30_000, isolate: false } };\n',
-  );
+function failingTest(copy: string, named: Fault["tests"]): string | null {
+  const include = named ?? ["test/core/**/*.test.ts", "test/domain/**/*.test.ts"];
+  const config = { test: { include, testTimeout: named ? 120_000 : 30_000, isolate: false } };
+  writeFileSync(join(copy, "vitest.config.ts"), `export default ${JSON.stringify(config)};\n`);
+  if (named) return failingAmong(copy, named);
   return failingAmong(copy, QUICK_TESTS) ?? failingAmong(copy, []);
 }
 

@@ -281,6 +281,7 @@ describe("a state that an earlier version stored", () => {
       inquiry: { kind: "clear" },
       salvage: { kind: "none" },
       isForced: false,
+      mayLose: false,
     });
     expect(upgraded(whole)).toEqual(whole);
   });

@@ -26,7 +26,7 @@ import { ownEpochOf } from "./restoring.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
 import { awaitsPromises, isOfTime, provenBy } from "./promises.ts";
-import { isProtected, missingQuorums } from "./sync.ts";
+import { isProtected, type Missing, missingQuorums } from "./sync.ts";
 import { type Work, because, becauseOnce, identity, member, setPhase, setStep } from "./work.ts";
 
 export function tellCandidates(work: Work): void {
@@ -58,33 +58,33 @@ export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   const complete = ready.length > 0 && ready.length === eligible.length && !isUnheardAwaited(work, phase);
   const mayDecide = complete || (ready.length > 0 && waited >= patienceMs(work, phase));
   const isAwaitingTarget = phase.target !== null && (!ready.includes(phase.target) || isCatchingUp(work, phase));
-  if (mayDecide && !isAwaitingTarget && hasReadQuorums(work, phase, ready)) {
+  const unread = missingQuorums(work, ready);
+  if (mayDecide && !isAwaitingTarget && hasReadQuorums(work, phase, unread)) {
     if (!beginSalvage(work, phase, ready)) decide(work, phase, ready, eligible);
     return;
   }
   if (waited < failoverMs) return;
-  const unread = phase.isForced ? [] : missingQuorums(work, ready).flatMap(({ missing }) => missing);
-  if (unread.length > 0) return abort(work, phase, "read-quorum-missing", [...new Set(unread)]);
+  if (unread.length > 0 && !goesOnUnread(phase)) return abort(work, phase, "read-quorum-missing", missingIn(unread));
   if (phase.target === null || ready.length === 0) return abort(work, phase, "no-candidate", []);
   const code = ready.includes(phase.target) ? "target-behind" : "target-not-eligible";
   abort(work, phase, code, [phase.target]);
 }
 
-/**
- * Whether everything that may have been acknowledged is in what can be read. An operator who takes a member as it is goes
- * on without, and that is recorded.
- */
-function hasReadQuorums(work: Work, phase: PhaseOf<"collecting">, ready: MemberName[]): boolean {
-  const unread = missingQuorums(work, ready);
-  if (unread.length === 0) return true;
-  const { op, isForced, target } = phase;
-  const missing = [...new Set(unread.flatMap((set) => set.missing))];
-  if (isForced && target !== null) {
-    becauseOnce(work, { kind: "read-quorum-overridden", op, member: target, missing }, op);
-    return true;
-  }
-  becauseOnce(work, { kind: "read-quorum-awaited", op, sets: unread.map(({ version }) => version), missing }, op);
+/** Whether everything that may have been acknowledged is in what can be read, or an operator goes on without. */
+function hasReadQuorums(work: Work, phase: PhaseOf<"collecting">, unread: Missing[]): boolean {
+  if (unread.length === 0 || goesOnUnread(phase)) return true;
+  const { op } = phase;
+  const sets = unread.map(({ version }) => version);
+  becauseOnce(work, { kind: "read-quorum-awaited", op, sets, missing: missingIn(unread) }, op);
   return false;
+}
+
+function goesOnUnread({ isForced, mayLose }: PhaseOf<"collecting">): boolean {
+  return isForced || mayLose;
+}
+
+function missingIn(unread: Missing[]): MemberName[] {
+  return [...new Set(unread.flatMap(({ missing }) => missing))];
 }
 
 /** What time had ended, and promises hold up, its holder may have vouched for since: then they bind nobody any more. */
@@ -250,6 +250,13 @@ function crown(work: Work, phase: PhaseOf<"collecting">, best: Candidate, candid
   // A named target is no bypass: it may take over only with everything that the most advanced one holds.
   if (!coversPosition(winner.position, best.position)) return abort(work, phase, "target-behind", [best.member]);
   tellTail(work, phase, winner.member);
+  const missing = missingIn(
+    missingQuorums(
+      work,
+      candidates.map((candidate) => candidate.member),
+    ),
+  );
+  if (missing.length > 0) because(work, { kind: "read-quorum-overridden", op, member: winner.member, missing }, op);
   const lost = bytesLost(work, winner, candidates);
   if (lost > 0) because(work, { kind: "possible-loss", op, member: winner.member, bytes: lost }, op);
   // What was never acknowledged is nobody's loss.

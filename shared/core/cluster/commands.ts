@@ -12,7 +12,7 @@ import { recoverAll } from "./recover-commands.ts";
 import { coordinatorRestored } from "./restoration.ts";
 import { isRestoring } from "./restoring.ts";
 import type { OperatorRequest, PhaseOf } from "./state.ts";
-import { retrySuccession } from "./vacancy.ts";
+import { assertOver, retrySuccession } from "./vacancy.ts";
 import { type Work, because, beginOperation, endOperation, endPlan, member, nextOp, setPlan } from "./work.ts";
 
 /** Who asks, for the event log, and whether the guards that allow it are overridden. */
@@ -114,9 +114,11 @@ function failover(work: Work, to: MemberName | null, { force, tell }: Told): Ans
       const op = nextOp(work);
       beginOperation(work, op, "failover", true);
       tellPreview(work, op, { deposed, to });
-      const proof = force && phase.proof === "expired" ? "asserted" : phase.proof;
       const attempt = { kind: "failover", cause: "retry", target: to, byOperator: true, isForced: false } as const;
-      retrySuccession(work, { ...phase, proof }, attempt);
+      // Who may hold what is lost was told when the search ended for want of them: force goes on without.
+      const mayLose = force && phase.code === "read-quorum-missing";
+      const proof = force ? assertOver(work, phase) : phase.proof;
+      retrySuccession(work, { ...phase, proof }, { ...attempt, mayLose });
       return { kind: "accepted", op };
     }
     case "founding":

@@ -5,7 +5,8 @@ import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { setAside } from "./deposed.ts";
 import { isEndless } from "./lease.ts";
 import { letBackIn, recoverOne, reopen } from "./recover-commands.ts";
-import type { DatasourceRequest, EndProof, MemberRecord, OperationRecord, PhaseOf } from "./state.ts";
+import type { DatasourceRequest, MemberRecord, OperationRecord, PhaseOf } from "./state.ts";
+import { assertOver } from "./vacancy.ts";
 import { type Work, because, beginOperation, member, nextOp, setPhase, setState } from "./work.ts";
 
 export function datasource(
@@ -107,7 +108,7 @@ function welcome(work: Work, { name, role, state }: MemberRecord, { force, tell 
     tell();
     return setAtOnce(work, "datasource-welcome", (op) => {
       letBackIn(work, name, op);
-      setPhase(work, { ...phase, welcomed: name, proof: vouchedProof(work, phase) });
+      setPhase(work, { ...phase, welcomed: name, proof: assertOver(work, phase) });
     });
   }
   if (role === "primary") {
@@ -122,13 +123,6 @@ function welcome(work: Work, { name, role, state }: MemberRecord, { force, tell 
 
 function warningOf({ code, deposed }: PhaseOf<"vacant">): string {
   return code === "upstream-writable" ? `, though the server of '${deposed}' was seen to accept writes` : "";
-}
-
-/** Where only time has ended the last reign, an operator who puts another in its place vouches that it is over. */
-function vouchedProof(work: Work, { epoch, deposed, proof }: PhaseOf<"vacant">): EndProof {
-  if (proof !== "expired") return proof;
-  because(work, { kind: "reign-ended", epoch, member: deposed, proof: "asserted", cause: "none" });
-  return "asserted";
 }
 
 function bringOnline(work: Work, { name, state }: MemberRecord, { tell }: Told): Answer {

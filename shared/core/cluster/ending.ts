@@ -62,6 +62,7 @@ export function endReign(
     target: cause === "lease-lost" && policy !== "automatic" ? primary : null,
     byOperator,
     isForced: false,
+    mayLose: false,
   });
   tellCandidates(work);
 }

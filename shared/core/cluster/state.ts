@@ -65,6 +65,8 @@ export type Phase =
       byOperator: boolean;
       /** The operator takes the target as it is: whatever it lacks is lost, and said. */
       isForced: boolean;
+      /** The operator goes on though not all can be read who may have acknowledged: what only they hold is lost. */
+      mayLose: boolean;
     }
   /** The reign of `epoch` is over by `proof`, and nobody could, or may, succeed. */
   | {

@@ -5,8 +5,8 @@ import { eligibleMembers, ineligible } from "./choose.ts";
 import { isBudgetSpent, tellCandidates } from "./collecting.ts";
 import { markFallen } from "./deposed.ts";
 import type { FailoverCause } from "./reason.ts";
-import type { OperationRecord, PhaseOf } from "./state.ts";
-import { provenBy } from "./promises.ts";
+import type { EndProof, OperationRecord, PhaseOf } from "./state.ts";
+import { isOfTime, provenBy } from "./promises.ts";
 import { missingQuorums } from "./sync.ts";
 import { type Work, because, beginOperation, identity, member, nextOp, setPhase } from "./work.ts";
 
@@ -24,6 +24,7 @@ interface Attempt {
   cause: FailoverCause;
   byOperator: boolean;
   isForced: boolean;
+  mayLose?: boolean;
 }
 
 function nextAttempt(
@@ -85,10 +86,8 @@ function needsPerson(work: Work, phase: PhaseOf<"vacant">): boolean {
 export function retrySuccession(work: Work, phase: PhaseOf<"vacant">, attempt: Attempt): number {
   const op = nextOp(work);
   const { epoch, deposed } = phase;
-  const { kind, cause, target, byOperator, isForced } = attempt;
-  // What its agent has vouched for since is the better proof.
-  const isVouched = identity(work, deposed).released >= epoch;
-  const proof = isVouched ? provenBy(work, epoch, "released") : phase.proof;
+  const { kind, cause, target, byOperator, isForced, mayLose = false } = attempt;
+  const proof = bestProof(work, phase);
   if (!work.durable.operation) beginOperation(work, op, kind, byOperator);
   because(work, { kind: "failover-started", op, epoch, deposed, cause }, op);
   const inquiry = { kind: proof === "expired" && !isForced ? "asking" : "clear" } as const;
@@ -104,7 +103,28 @@ export function retrySuccession(work: Work, phase: PhaseOf<"vacant">, attempt: A
     target,
     byOperator,
     isForced,
+    mayLose,
   });
   tellCandidates(work);
   return op;
+}
+
+/**
+ * What its agent has vouched for since is the better proof; unless that is a crown which was refused, and an operator has
+ * asserted that the reign before is over.
+ */
+function bestProof(work: Work, { epoch, deposed, proof }: PhaseOf<"vacant">): EndProof {
+  if (identity(work, deposed).released < epoch) return proof;
+  const vouched = provenBy(work, epoch, "released");
+  return isOfTime(vouched) && proof === "asserted" ? proof : vouched;
+}
+
+/**
+ * Where no word of the last holder has ended its reign, an operator who puts another in its place by force vouches that it
+ * is over: no promise binds against that.
+ */
+export function assertOver(work: Work, { epoch, deposed, proof }: PhaseOf<"vacant">): EndProof {
+  if (!isOfTime(proof)) return proof;
+  because(work, { kind: "reign-ended", epoch, member: deposed, proof: "asserted", cause: "none" });
+  return "asserted";
 }
