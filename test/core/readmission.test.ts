@@ -15,7 +15,7 @@ import {
   WAIT_MS,
   type Cluster,
 } from "./builders.ts";
-import { live } from "./living.ts";
+import { live, liveUntil, say } from "./living.ts";
 
 /** The agent of `host` begins again with nothing but a new incarnation. */
 function forget(cluster: Cluster, host: string): void {
@@ -117,4 +117,18 @@ test("may be elected when the primary has confirmed the list that it is on again
   expect(ineligible(cluster.state, { epoch: 1 }, "db3")).toBe("not-in-electorate");
   poll(cluster, "db1", { ...openPatch(1), electorateVersion: version });
   expect(ineligible(cluster.state, { epoch: 1 }, "db3")).toBe(null);
+});
+
+test("is opened again where it was the last primary, though it is on no list of electors any more", () => {
+  const cluster = runningCluster();
+  ask(cluster, { kind: "set-policy", policy: "manual" });
+  pass(cluster, 1_000);
+  forget(cluster, "db1");
+  say(cluster, "db1", { server: { phase: "observing", report: IN_RECOVERY } });
+  passWithout(cluster, 2 * WAIT_MS, ["db1"]);
+  expect(cluster.state.durable.phase).toMatchObject({ kind: "vacant", deposed: "db1", proof: "expired" });
+  ask(cluster, { kind: "datasource-recover", member: "db1" }, { force: true });
+  liveUntil(cluster, () => cluster.state.durable.phase.kind === "reigning");
+  expect(cluster.state.durable.phase).toMatchObject({ primary: "db1" });
+  expect(cluster.state.durable.reigns.at(-1)).toMatchObject({ member: "db1", proof: "asserted" });
 });

@@ -4,7 +4,7 @@ import { type Answer, type Told, refused } from "./answers.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { beginMember } from "./recover.ts";
 import type { MemberRecord, PhaseOf, RecoverPlan } from "./state.ts";
-import { retrySuccession } from "./vacancy.ts";
+import { assertOver, retrySuccession } from "./vacancy.ts";
 import { type Work, because, beginOperation, endOperation, nextOp, setIdentity, setPlan, setState } from "./work.ts";
 
 export function recoverAll(work: Work, tell: () => void): Answer {
@@ -83,7 +83,9 @@ function reopenLast(work: Work, phase: PhaseOf<"vacant">, force: boolean): Answe
   const { deposed } = phase;
   setState(work, deposed, "offline", { kind: "none" });
   const attempt = { kind: "datasource-recover", cause: "operator-restart", byOperator: true, isForced: false } as const;
-  const op = reopen(work, phase, { ...attempt, target: deposed });
+  // Whose agent has forgotten everything is on no list of electors, and nobody reigns who could put it there.
+  const proof = force ? assertOver(work, phase) : phase.proof;
+  const op = reopen(work, { ...phase, proof }, { ...attempt, target: deposed });
   because(work, { kind: "recovery-started", op, member: deposed }, op);
   if (force) setIdentity(work, deposed, { readmitOp: op });
   return { kind: "accepted", op };
