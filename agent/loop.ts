@@ -69,8 +69,8 @@ export interface PeerPort {
   readonly endpoint: Endpoint;
   /** Who they are, as a reply tells. */
   learn: (reply: Reply) => void;
-  /** A hint to poll at once; returns before it has left. */
-  nudge: () => void;
+  /** Hints to these hosts to poll at once; returns before the hints have left. */
+  nudge: (hosts: readonly string[]) => void;
   /** Asks for promises; `onPromise` hears of each that is given. */
   askPromises: (of: readonly string[], request: PromiseRequest, onPromise: (by: string) => void) => void;
   /** What another member's agent proves of its own reign. */
@@ -338,10 +338,10 @@ export class AgentLoop {
   #hear(reply: Reply, sent: ReturnType<typeof readClocks>, of: { carriesNews: boolean; isHinted: boolean }): void {
     const { routes, nextPollMs } = reply;
     this.#takeRoutes(routes, sent);
-    // A pace that quickens says that an operation has begun, in which the others have a part. A hint is not passed on.
+    // A pace that quickens says that an operation has begun, in which others may have a part. A hint is not passed on.
     const hasQuickened = nextPollMs < this.#state.live.nextPollMs / 2 && !of.isHinted;
     this.#ports.peers?.learn(reply);
-    if (hasQuickened || of.carriesNews) this.#ports.peers?.nudge();
+    if (hasQuickened || of.carriesNews) this.#ports.peers?.nudge(reply.call);
     this.#handle({ kind: "replied", clocks: readClocks(), sent, reply });
   }
 

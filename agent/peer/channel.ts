@@ -106,10 +106,12 @@ export class PeerChannel {
     this.#learnt.key = peerKey === "" ? null : peerKey;
   }
 
-  /** Hints to all the others to poll at once; nothing waits for it. */
-  nudge(): void {
-    const { key } = this.#learnt;
-    if (key !== null) this.#sender.nudge(this.#reachable(this.#learnt.peers), key);
+  /** Hints to those of these hosts that are known to poll at once; nothing waits for it. */
+  nudge(hosts: readonly string[]): void {
+    const { key, peers } = this.#learnt;
+    if (key === null) return;
+    const called = peers.filter(({ host }) => hosts.includes(host));
+    this.#sender.nudge(this.#reachable(called), key);
   }
 
   /** Asks each of these members for a promise; `onPromise` hears of every one that was given, and of nothing else. */

@@ -281,6 +281,8 @@ export interface Reply {
   /** What this member's server is to go by, now or once it is the primary; null where nothing is asked of it. */
   sync: SyncSet | null;
   routes: Route[];
+  /** Whom this host is to nudge if its poll has brought news: for them something waits, or they are waited for. */
+  call: HostName[];
   /** The other agents that can be spoken to, and the key that all of them share for it. */
   peers: Peer[];
   peerKey: string;

@@ -275,6 +275,7 @@ export const zReply = z.strictObject({
   sync: zSyncSet.nullable(),
   routes: z.array(zRoute).max(16),
   /** The other agents that can be spoken to, and the key that all of them share for it. */
+  call: z.array(zName).max(200),
   peers: z.array(z.strictObject({ host: zName, endpoint: zEndpoint })).max(200),
   peerKey: z.string().max(128),
 });

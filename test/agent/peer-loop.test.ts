@@ -94,6 +94,7 @@ function reply({ seq }: Poll, patch: Partial<Reply> = {}): PollOutcome {
       commands: [],
       sync: null,
       routes: [],
+      call: ["db1"],
       peers: [],
       peerKey: "",
       ...patch,

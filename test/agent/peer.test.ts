@@ -84,13 +84,16 @@ function post(port: number, headers: Record<string, string>, options: { path?: s
 const signedNudge = { method: "POST", path: "/nudge", from: "db2", to: "db1", body: "" };
 
 describe("a nudge", () => {
-  test("makes every peer poll", async () => {
+  test("makes those peers poll that it is for, and no others", async () => {
     const [one, two, three] = [await open("db1"), await open("db2"), await open("app1")];
-    acquaint({ name: "db1", heard: one }, { name: "db2", heard: two }, { name: "app1", heard: three });
-    const all = Promise.all([two.nudged(), three.nudged()]);
-    one.channel.nudge();
-    await all;
+    const other = await open("db3");
+    const all = [one, two, three, other].map((heard, at) => ({ name: ["db1", "db2", "app1", "db3"][at] ?? "", heard }));
+    acquaint(...all);
+    const nudged = Promise.all([two.nudged(), three.nudged()]);
+    one.channel.nudge(["db2", "app1", "stranger"]);
+    await nudged;
     expect(one.nudgedAtMs).toEqual([]);
+    expect(other.nudgedAtMs).toEqual([]);
     expect(one.failures).toEqual([]);
   });
 
@@ -98,18 +101,18 @@ describe("a nudge", () => {
     const [one, two] = [await open("db1"), await open("db2")];
     acquaint({ name: "db1", heard: one }, { name: "db2", heard: two });
     await two.channel.close();
-    one.channel.nudge();
+    one.channel.nudge(["db2"]);
     const again = await open("db2");
     acquaint({ name: "db1", heard: one }, { name: "db2", heard: again });
     const nudged = again.nudged();
-    one.channel.nudge();
+    one.channel.nudge(["db2"]);
     await nudged;
     expect(one.failures).toEqual(["db2"]);
   });
 
   test("before any reply there is nobody to tell, and nobody is believed", async () => {
     const { channel, nudgedAtMs } = await open("db1");
-    channel.nudge();
+    channel.nudge(["db2"]);
     const header = sign("", { ...signedNudge, atWallMs: Date.now() });
     expect(await post(channel.endpoint.port, { [SIGNATURE_HEADER]: header })).toBe(401);
     channel.learn({ peers: [], peerKey: "" });
@@ -136,7 +139,7 @@ describe("a nudge", () => {
     const [one, two] = [await open("db1"), await open("db2")];
     acquaint({ name: "db1", heard: one }, { name: "db2", heard: two });
     const nudged = two.nudged();
-    for (let i = 0; i < 100; i += 1) one.channel.nudge();
+    for (let i = 0; i < 100; i += 1) one.channel.nudge(["db2"]);
     await nudged;
     await pause(SPACING_MS * 3);
     expect(two.nudgedAtMs.length).toBeLessThanOrEqual(2);

@@ -15,6 +15,7 @@ export const EMPTY_REPLY: Reply = {
   commands: [],
   sync: null,
   routes: [],
+  call: [],
   peers: [],
   peerKey: "",
 };

@@ -101,6 +101,7 @@ export function replyWith(member: Member, parts: Partial<Reply>, clocks: Clocks 
     sync: null,
     routes: [],
     peers: [],
+    call: ["db2"],
     peerKey: "",
     ...parts,
   };

@@ -178,6 +178,7 @@ function signed({ leaseEndedEpoch, ...reply }: ReplyBody): Reply {
   return {
     ...reply,
     mac: "",
+    call: ["db2"],
     peerKey: "",
     leaseEnded: leaseEndedEpoch === null ? null : { epoch: leaseEndedEpoch, mac: "" },
   };

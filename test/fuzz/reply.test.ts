@@ -45,6 +45,7 @@ const REPLY: Reply = {
     { service: "read-only", epoch: 1, targets: [UPSTREAM], validMs: 5_000 },
   ],
   peers: [{ host: "db2", endpoint: { host: "db2.example", port: 7432 } }],
+  call: ["db2"],
   peerKey: "key",
 };
 

@@ -87,6 +87,7 @@ const REPLY: Reply = {
     { service: "read-only", epoch: 2, targets: [{ ...UPSTREAM }], validMs: 4_000 },
   ],
   peers: [{ host: "db2", endpoint: { host: "db2.example", port: 7432 } }],
+  call: ["db2"],
   peerKey: "c".repeat(64),
 };
 

@@ -2,8 +2,8 @@
  * How soon a host is to poll again.
  *
  * A poll costs both sides some processor time, and while a primary is missing that time is what the new one opens with.
- * So only whoever holds up the operation comes at its pace. Everybody else has something to do at most once it went on:
- * they are told by a nudge of the agent that made it go on, and come a little faster than at rest in case that is lost.
+ * So only whoever holds up the operation comes at its pace. Whom it waits for next is told by a nudge of the agent that
+ * made it go on (calls.ts); everybody else comes a little faster than at rest, in case that is lost.
  */
 import type { Poll } from "../../domain/messages.ts";
 import { nextDeadlineAt } from "./deadline.ts";
@@ -31,7 +31,7 @@ export function paceOf(state: ClusterState, poll: Poll): number {
 }
 
 /** Whether the next step rests on what this host reports, or is a command that its next poll will be answered with. */
-function isAwaited(state: ClusterState, poll: Poll): boolean {
+export function isAwaited(state: ClusterState, poll: Poll): boolean {
   if (poll.server === null) return false;
   // The agent comes by itself when it has done what it was told.
   if (hasCommandUnderWay(state, poll)) return false;

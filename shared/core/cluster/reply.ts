@@ -3,6 +3,7 @@ import { PROTOCOL_VERSION } from "../../domain/version.ts";
 import type { Lease, Peer, Poll, Route, Upstream } from "../../domain/messages.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
 import { expiryWaitMs } from "../../domain/settings.ts";
+import { callsOf, doorOf } from "./calls.ts";
 import { commandsFor, isPromotion } from "./goals.ts";
 import { grant, isEndless, isThirdUsed, issueNonce } from "./lease.ts";
 import { paceOf } from "./pace.ts";
@@ -11,13 +12,16 @@ import type { LeaseRecord, ReplyBody } from "./state.ts";
 import { isHolding } from "./switch.ts";
 import { isSilent } from "./datasources.ts";
 import { syncFor } from "./sync.ts";
-import { member, type Work } from "./work.ts";
+import { member, setHost, type Work } from "./work.ts";
 
 /** Builds the reply; a lease or a command in it makes the step one that must be confirmed by a write. */
 export function replyTo(work: Work, poll: Poll): ReplyBody {
   const commands = commandsFor(work, poll);
   const promotes = commands.some(isPromotion);
   const lease = leaseFor(work, poll, promotes);
+  const door = readWriteRoute(work);
+  const call = callsOf(work, poll.host, door);
+  if (poll.connector) setHost(work, poll.host, { door: doorOf(door) });
   const { live, nonce } = issueNonce(work.live, poll.host, work.lease?.serial ?? 0);
   work.live = live;
   return {
@@ -34,7 +38,8 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
     commands,
     // Stored when it was first told, and never told twice under one version: a stale object can only repeat it.
     sync: isRestoring(work) ? null : syncFor(work, poll.host),
-    routes: poll.connector ? routesOf(work) : [],
+    routes: poll.connector ? routesOf(work, door) : [],
+    call,
     peers: peersOf(work, poll.host),
   };
 }
@@ -121,9 +126,9 @@ function provenForMs(work: Work, holder: MemberName, { ttlMs }: LeaseRecord): nu
 }
 
 /** The connectors' routes; of what is not known yet nothing is said, and what was said before stands for its time. */
-function routesOf(work: Work): Route[] {
+function routesOf(work: Work, door: Route | null): Route[] {
   const readOnly = isReaderUnheard(work) ? null : readOnlyRoute(work);
-  return [readWriteRoute(work), readOnly].filter((route) => route !== null);
+  return [door, readOnly].filter((route) => route !== null);
 }
 
 /** Whether a replica that is read from has not been heard by this incarnation, which is too young to say why. */

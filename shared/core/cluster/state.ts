@@ -281,6 +281,14 @@ export interface LiveHost {
   sent: { id: string; at: number } | null;
   /** Since when a replica that should stream has not; null while it streams. */
   stalledAt: number | null;
+  /** What its connector was told last of the writers' door; null where it has none, or was told nothing. */
+  door: DoorTold | null;
+}
+
+/** Whether new writers wait, and whom the others reach. */
+export interface DoorTold {
+  hold: boolean;
+  target: MemberName | null;
 }
 
 export interface LiveState {

@@ -85,6 +85,7 @@ function hear(work: Work, poll: Poll, voucher: Voucher | null): void {
     witness,
     sent: known?.sent ?? null,
     stalledAt: known?.stalledAt ?? null,
+    door: sameStart ? known.door : null,
   };
   work.live = { ...work.live, hosts: { ...work.live.hosts, [name]: heard } };
   enrol(work, poll);
