@@ -18,8 +18,8 @@ const RETRY_MS = 100;
 /** How long a shut door is kept for what a dead server has left to say: the kernel gives up sending it by then. */
 const ORPHANS_MS = 180_000;
 const ORPHANS_LOOK_MS = 20;
-/** Nobody waits for a door to go: what the agent has to tell when its server has ended goes first. */
-const REMOVE_AFTER_MS = 20;
+/** Nobody waits for a door to go, and everybody for the successor that is promoted just then. */
+const REMOVE_AFTER_MS = 300;
 
 /** What the loop asks of the door. */
 export interface DoorPort {
