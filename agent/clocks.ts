@@ -1,5 +1,5 @@
 /** The three clocks of this host, and the identity of its kernel's boot. */
-import { openSync, readFileSync, readSync } from "node:fs";
+import { openSync, readFileSync, readSync, statSync } from "node:fs";
 import type { Clocks } from "#shared/domain/clocks.ts";
 
 const uptimeFile = openSync("/proc/uptime", "r");
@@ -26,4 +26,10 @@ export function readClocks(): Clocks {
 /** Identifies one boot of the kernel: a lease is never inherited across two. */
 export function readBootId(): string {
   return readFileSync("/proc/sys/kernel/random/boot_id", "ascii").trim();
+}
+
+/** Names a directory of this host under this boot: a copy of it, on another host or on this one, has another name. */
+export function readPlace(directory: string): string {
+  const { dev, ino } = statSync(directory, { bigint: true });
+  return `${readBootId()}/${dev}:${ino}`;
 }

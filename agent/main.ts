@@ -16,7 +16,7 @@ import {
 } from "#shared/core/member/state.ts";
 import { mayGiveTail } from "#shared/core/member/tail.ts";
 import { checkAgent } from "./check.ts";
-import { bootNowMs, readBootId, readClocks } from "./clocks.ts";
+import { bootNowMs, readBootId, readClocks, readPlace } from "./clocks.ts";
 import { ConfigError, readConfig, type AgentConfig } from "./config.ts";
 import { Connector } from "./connector/connector.ts";
 import { CoordinatorClient, type PollOutcome } from "./coordinator-client.ts";
@@ -104,6 +104,7 @@ function countStart(file: StateFile, config: AgentConfig): MemberDurable {
 function liveFor(config: AgentConfig, engine: Engine | null, view: ServerView): MemberLive {
   return freshLive({
     bootId: readBootId(),
+    place: readPlace(config.state_directory),
     fenceMs: config.fence_ms,
     endpoint: engine?.endpoint ?? { host: "127.0.0.1", port: 1 },
     view,

@@ -124,6 +124,7 @@ export class Agent {
     const { scenario, machines } = this.#ports;
     const fresh = freshLive({
       bootId: clock.bootId,
+      place: `${clock.bootId} of ${name}`,
       fenceMs: scenario.settings.fenceMs,
       endpoint: server.endpoint,
       view: server.view(),

@@ -252,13 +252,14 @@ export class Coordinator extends DurableObject<Env> {
   #handle(event: ClusterEvent): Answer<ClusterStep> {
     const loaded = this.#loaded;
     if (!loaded) return this.#unknown();
-    const done = this.#stepAndSave(loaded.state, event);
+    const before = loaded.state;
+    const done = this.#stepAndSave(before, event);
     if (!done.ok) return done;
     const { state, answer } = done.value;
     loaded.state = state;
-    if (answer.kind === "refused") return refuse(answer.refusal.code, answer.refusal.detail);
-    this.#attend();
-    return done;
+    // A refusal may be what ends a reign: of a poll that gave away that two agents speak for one host.
+    if (answer.kind !== "refused" || state !== before) this.#attend();
+    return answer.kind === "refused" ? refuse(answer.refusal.code, answer.refusal.detail) : done;
   }
 
   #stepAndSave(state: ClusterState, event: ClusterEvent): Answer<ClusterStep> {

@@ -40,6 +40,8 @@ const KINDS: Record<StoredReason["kind"], true> = {
   "member-strayed": true,
   "agent-readmitted": true,
   "agent-started": true,
+  "identity-forked": true,
+  "identity-settled": true,
   "founding-blocked": true,
   founded: true,
   "epoch-minted": true,

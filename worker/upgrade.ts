@@ -19,7 +19,11 @@ export function upgraded(stored: StoredState): StoredState {
   return {
     ...stored,
     settings: { ...DEFAULT_SETTINGS, ...stored.settings },
-    identities: mapped(stored.identities, (identity): Identity => ({ ...WITHOUT_POLICY, ...identity })),
+    identities: mapped(stored.identities, (identity): Identity => ({
+      ...WITHOUT_POLICY,
+      ...WITHOUT_FORKS,
+      ...identity,
+    })),
     phase: upgradedPhase(stored.phase),
     commands: mapped(stored.commands, upgradedCommand),
     plan: stored.plan ?? null,
@@ -36,12 +40,15 @@ export function upgraded(stored: StoredState): StoredState {
 /** Its list had never changed. */
 const WITHOUT_CHANGES = { unconfirmed: [] };
 const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false, readmitOp: 0, assumedEpoch: 0 };
+/** Nobody looked for two agents of one identity. */
+const WITHOUT_FORKS = { place: null, isForked: false, forks: 0, forkedEpoch: 0 };
 /** Nobody had a kernel door when there was no such word. */
 export function upgradedLease(stored: LeaseRecord): LeaseRecord {
   return { ...WITHOUT_DOOR, ...stored };
 }
 
-const WITHOUT_DOOR = { hasLeaseDoor: false };
+/** Nor had anybody said where its state lies. */
+const WITHOUT_DOOR = { hasLeaseDoor: false, place: null };
 
 function upgradedPhase(phase: Phase): Phase {
   switch (phase.kind) {

@@ -21,6 +21,8 @@ export function reasonText(datasource: DatasourceStatus, dataservice: string): s
       return "DIVERGED FROM THE PRIMARY'S LOG";
     case "needs-provision":
       return "NEEDS-PROVISION";
+    case "identity-forked":
+      return "TWO AGENTS SPEAK FOR THIS HOST";
     case "failsafe-shun":
       return "FAILSAFE_SHUN";
     case "failover-aborted":

@@ -18,6 +18,8 @@ export type StateReason =
   | { kind: "diverged" }
   /** A rebuild was begun and failed: only another one, or a clone by hand, makes it of use again. */
   | { kind: "needs-provision" }
+  /** Two agents speak with its identity, a copied machine's as a rule: neither is heard. */
+  | { kind: "identity-forked" }
   | { kind: "failsafe-shun" }
   | { kind: "failover-aborted" };
 

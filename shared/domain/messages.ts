@@ -161,6 +161,11 @@ export interface Poll {
   version: number;
   mac: string;
   incarnation: string;
+  /**
+   * The boot of the kernel that this agent runs under and the directory that its state lies in: a copy of that state, started
+   * elsewhere, says another. Null of an agent of an earlier version.
+   */
+  place: string | null;
   /** How long this agent may need to fence. */
   fenceMs: number;
   /** Whether the kernel ends this agent's right to write with its lease: then no time for a fence is needed. */

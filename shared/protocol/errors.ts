@@ -20,6 +20,7 @@ export const ERRORS = {
   "dataservice-exists": { status: 409, retryable: false, title: "A dataservice of this name exists" },
   "stale-poll": { status: 409, retryable: false, title: "A newer poll of this agent has been answered" },
   "second-agent": { status: 409, retryable: false, title: "Another agent already speaks for this host" },
+  "forked-identity": { status: 409, retryable: false, title: "Two agents have spoken for this host" },
   "wrong-system": { status: 409, retryable: false, title: "The server is not the one that was founded" },
   "wrong-incarnation": { status: 409, retryable: false, title: "The agent has lost or changed its state" },
   "not-founded": { status: 409, retryable: true, title: "The dataservice is not founded yet" },

@@ -126,6 +126,8 @@ export const zPoll = z.strictObject({
   version: zCount,
   mac: z.string().max(2_048),
   incarnation: z.string().max(64),
+  /** Where its state lies and which boot it runs under; an agent of an earlier version does not say. */
+  place: z.string().max(128).nullable().default(null),
   /** How long this agent may need to fence: the wait for its lease's end grows with it, so it has a bound. */
   fenceMs: zCount.max(MOST_FENCE_MS),
   /** Whether the kernel ends this agent's right to write with its lease. */

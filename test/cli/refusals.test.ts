@@ -90,6 +90,7 @@ describe("an operation that failed", () => {
     "target-behind": true,
     "upstream-writable": true,
     "read-quorum-missing": true,
+    "identity-forked": true,
     "not-automatic": true,
     "coordinator-restored": true,
     "operators-word": true,

@@ -88,6 +88,7 @@ export function healthyPoll(host: string): Poll {
     version: 0,
     mac: "",
     incarnation: `incarnation-${host}`,
+    place: `boot-1 of ${host}`,
     fenceMs: 1_500,
     hasLeaseDoor: false,
     electorateVersion: 0,
@@ -318,7 +319,11 @@ export function answeredPatch(
 }
 
 /** The replicas come for the question whether db1's server accepts writes, and bring its answer. */
-export function answerInquiry(cluster: Cluster, hosts: readonly string[], value: "read-only" | "writable"): void {
+export function answerInquiry(
+  cluster: Cluster,
+  hosts: readonly string[],
+  value: "read-only" | "writable" | "no-answer",
+): void {
   for (const host of hosts) poll(cluster, host);
   pass(cluster, 50);
   for (const host of hosts) poll(cluster, host, answeredPatch(cluster, host, { value }));

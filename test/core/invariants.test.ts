@@ -41,7 +41,8 @@ function withMember(
 
 const { epoch, op, reigns, phase } = sound.durable;
 const newest = reigns.at(-1);
-if (!newest || phase.kind !== "reigning" || !sound.lease) throw new Error("db2 reigns in epoch 2");
+const { db1, db2 } = sound.durable.identities;
+if (!newest || phase.kind !== "reigning" || !sound.lease || !db1 || !db2) throw new Error("db2 reigns in epoch 2");
 const next = { ...newest, epoch: epoch + 1, proof: "founded" as const };
 const failedByOperator = changed({
   members: withMember("db4", { state: "failed", reason: { kind: "manually-failed" } }),
@@ -86,17 +87,7 @@ const clusterViolations: Record<string, Pair<ClusterState>> = {
   "what was released stays released": changed({
     identities: {
       ...sound.durable.identities,
-      db1: {
-        startCount: 1,
-        incarnation: null,
-        systemId: null,
-        released: -1,
-        policyVersion: 0,
-        rebuildOp: 0,
-        isStray: false,
-        readmitOp: 0,
-        assumedEpoch: 0,
-      },
+      db1: { ...db1, released: -1, policyVersion: 0 },
     },
   }),
   "an operator's word is undone by no report": changed(
@@ -122,22 +113,15 @@ const clusterViolations: Record<string, Pair<ClusterState>> = {
   "confirmed policies only grow": changed({
     identities: {
       ...sound.durable.identities,
-      db1: {
-        startCount: 1,
-        incarnation: null,
-        systemId: null,
-        released: 1,
-        policyVersion: -1,
-        rebuildOp: 0,
-        isStray: false,
-        readmitOp: 0,
-        assumedEpoch: 0,
-      },
+      db1: { ...db1, released: 1, policyVersion: -1 },
     },
   }),
   "a coordinator of the past mints and commands nothing": changed({
     commands: { db3: { ...follow, op, epoch } },
     restoration: { kind: "reporting", ownVersion: 1, known: voucherOf(sound.durable) },
+  }),
+  "nobody is heard of whom there are two": changed({
+    identities: { ...sound.durable.identities, db2: { ...db2, isForked: true } },
   }),
   "commands carry no epoch or operation ahead of the state": changed({ commands: { db3: follow } }),
 };

@@ -96,6 +96,13 @@ function memberBeside(cluster: Cluster, target: string, kind: MemberPhaseKind): 
   const member = memberPhases[kind]({ epoch: Math.max(0, epochOf(cluster) - 1), op: 0 });
   const known = cluster.polls[target];
   if (!known?.server) throw new Error(`no member ${target}`);
+  // What an earlier agent has said of its past is not this one's to remember.
+  const heard = cluster.state.live.hosts[target];
+  if (heard) {
+    const forgetful = { ...heard.poll, epochSeen: 0, opSeen: 0, attempted: 0, released: 0 };
+    const hosts = { ...cluster.state.live.hosts, [target]: { ...heard, poll: forgetful } };
+    cluster.state = { ...cluster.state, live: { ...cluster.state.live, hosts } };
+  }
   const { durable, live } = member.state;
   const startCount = known.startCount + 1;
   // Whoever is open is so under a lease that was given at this very moment.

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
 import { z } from "zod";
 import { zCreate, zOperatorCommand, zStatus } from "#shared/protocol/api.ts";
 import { zCommand, zPoll, zReply } from "#shared/protocol/wire.ts";
@@ -25,6 +25,7 @@ const POLL: Poll = {
   version: 9,
   mac: "f".repeat(64),
   incarnation: "0b9d",
+  place: "a1b2/66305:131",
   fenceMs: 1_500,
   hasLeaseDoor: true,
   electorateVersion: 1,
@@ -166,7 +167,7 @@ describe("a poll", () => {
     expect(complaints(zPoll, withField(POLL, path, { junk: true }))).toEqual([path]);
   });
 
-  it.each(Object.keys(POLL))("without %s is refused at that path", (key) => {
+  it.each(Object.keys(POLL).filter((key) => key !== "place"))("without %s is refused at that path", (key) => {
     const { [key as keyof Poll]: _, ...rest } = POLL;
     expect(complaints(zPoll, rest)).toEqual([key]);
   });
@@ -175,6 +176,11 @@ describe("a poll", () => {
     expect(zPoll.safeParse({ ...POLL, mood: "good" }).error?.issues).toMatchObject([
       { code: "unrecognized_keys", keys: ["mood"] },
     ]);
+  });
+
+  test("of an agent of an earlier version does not say where its state lies", () => {
+    const { place: _, ...poll } = POLL;
+    expect(zPoll.parse(poll)).toEqual({ ...POLL, place: null });
   });
 
   it.each([

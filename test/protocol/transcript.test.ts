@@ -376,6 +376,7 @@ DATA SERVICE 'alpha' DOES NOT HAVE AN ACTIVE PRIMARY`),
     "rebuild-failed": true,
     "does-not-stream": false,
     "some-not-recovered": false,
+    "identity-forked": false,
     "not-in-time": true,
   };
 

@@ -196,6 +196,7 @@ function firstPoll(name: MemberName, server: MemberServerReport): Poll {
     version: 0,
     mac: "",
     incarnation: `incarnation-of-${name}`,
+    place: `boot-of-${name}`,
     fenceMs: 1_500,
     hasLeaseDoor: false,
     electorateVersion: 0,

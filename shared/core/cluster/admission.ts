@@ -3,9 +3,12 @@
  * late packet must not leave a trace that a decision could rest on.
  */
 import type { Poll } from "../../domain/messages.ts";
+import type { HostName } from "../../domain/names.ts";
 import type { Voucher } from "../../domain/voucher.ts";
 import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from "../../domain/version.ts";
 import { isOfLostTime } from "./restoring.ts";
+import { isSameStart } from "./fork.ts";
+import { isTooSoon } from "./place.ts";
 import type { ClusterState, Refusal } from "./state.ts";
 
 /** Why this poll is refused; null when it is admitted. */
@@ -21,6 +24,7 @@ export function refusePoll(state: ClusterState, poll: Poll, voucher: Voucher | n
       detail: `protocol ${poll.protocol}: this coordinator speaks ${OLDEST_PROTOCOL_VERSION} to ${PROTOCOL_VERSION}`,
     };
   }
+  if (identity.isForked) return refusalOfForked(poll.host);
   if (identity.startCount > 0) {
     const isKnown = poll.incarnation === identity.incarnation || isReadmitted(state, poll);
     if (!isKnown && !isRebuilding(state, poll) && !isOfLostTime(state, voucher)) {
@@ -34,6 +38,7 @@ export function refusePoll(state: ClusterState, poll: Poll, voucher: Voucher | n
     if (poll.startCount < identity.startCount && !isReadmitted(state, poll)) {
       return secondAgent(poll, identity.startCount);
     }
+    if (isTooSoon(state, poll)) return secondAgent(poll, identity.startCount);
   }
   const systemId = poll.server?.systemId ?? null;
   if (identity.systemId !== null && systemId !== null && systemId !== identity.systemId) {
@@ -74,9 +79,11 @@ export function isReadmitted({ durable }: ClusterState, poll: Poll): boolean {
   return incarnation !== poll.incarnation && (isWelcomed || (readmitOp > 0 && (isRecovered || isReopened)));
 }
 
-/** Whether two polls are of one process: a start is counted in the state that it began with. */
-export function isSameStart(a: Poll, b: Poll): boolean {
-  return a.startCount === b.startCount && a.incarnation === b.incarnation;
+export function refusalOfForked(host: HostName): Refusal {
+  return {
+    code: "forked-identity",
+    detail: `two agents have spoken for '${host}': end one of them, then \`set force true\` and \`datasource ${host} recover\``,
+  };
 }
 
 function secondAgent(poll: Poll, seen: number): Refusal {

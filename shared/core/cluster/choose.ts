@@ -9,6 +9,7 @@ import { type Position, comparePositions, coversPosition } from "../../domain/po
 import { lastOpenedEpoch, onLineage, unseenEpochs } from "../../domain/reign.ts";
 import type { Ineligible } from "./reason.ts";
 import { isElectable } from "./electorate.ts";
+import { isForked } from "./fork.ts";
 import { ownEpochOf } from "./restoring.ts";
 import type { ClusterState, EndProof, PhaseOf } from "./state.ts";
 import { isSettled } from "./sync.ts";
@@ -49,6 +50,7 @@ export function ineligible(
     (reign) => (reign.epoch === phase.epoch || reign.epoch === lastOpened) && reign.member === name,
   );
   if (record.state === "shunned" && !isLastHolder) return "shunned";
+  if (isForked(state, name)) return "identity-forked";
   const host = live.hosts[name];
   const server = host?.poll.server;
   if (!host || !server) return "no-report";

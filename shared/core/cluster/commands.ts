@@ -7,6 +7,7 @@ import { tellPositions } from "./collecting.ts";
 import { datasource } from "./datasource-commands.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { endReign } from "./ending.ts";
+import { isForked } from "./fork.ts";
 import { isEndless } from "./lease.ts";
 import { recoverAll } from "./recover-commands.ts";
 import { coordinatorRestored } from "./restoration.ts";
@@ -26,7 +27,7 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
   const named = "member" in request ? request.member : "to" in request ? request.to : null;
   if (named !== null && !Object.hasOwn(work.durable.members, named)) return unknownMember(work, named);
   // The policy is the operator's word at any time, also in the middle of an operation.
-  const isAlways = request.kind === "set-policy" || request.kind === "coordinator-restored";
+  const isAlways = request.kind === "set-policy" || request.kind === "coordinator-restored" || settles(work, request);
   const refusal =
     refuseRestoring(work, request) ?? (isAlways ? null : (refuseUnfounded(work) ?? refuseBusy(work, request, force)));
   if (refusal) return refusal;
@@ -51,6 +52,12 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
     case "datasource-recover":
       return datasource(work, request, { force, tell });
   }
+}
+
+/** Which of two agents is a member's nobody but the operator can say, before the founding too. */
+function settles(work: Work, request: OperatorRequest): boolean {
+  const isUnfounded = work.durable.phase.kind === "founding";
+  return isUnfounded && request.kind === "datasource-recover" && isForked(work, request.member);
 }
 
 /** A coordinator of the past does not know what it would be doing. */

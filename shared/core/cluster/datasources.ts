@@ -5,6 +5,7 @@
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { onLineage } from "../../domain/reign.ts";
+import { isForked } from "./fork.ts";
 import { isRestoring, ownEpochOf } from "./restoring.ts";
 import type { ClusterState, LiveHost, MemberRecord } from "./state.ts";
 import { member, setHost, setMember, setState, type Work } from "./work.ts";
@@ -67,6 +68,8 @@ function observeOne(work: Work, name: MemberName): void {
   const record = member(work, name);
   const { phase, policy } = work.durable;
   if (phase.kind === "founding" || isOperatorsWord(record.reason) || isRestoring(work)) return;
+  // An operator settles that.
+  if (isForked(work, name)) return;
   // In MAINTENANCE nothing that is seen changes a state: the operator is at work.
   if (policy === "maintenance") return;
   // Whoever reigns, is being deposed or was deposed is judged by the succession alone.

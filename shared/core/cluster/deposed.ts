@@ -18,6 +18,8 @@ export function markDeposed(work: Work, primary: MemberName, cause: FailoverCaus
       return setAside(work, primary, cause);
     case "operator-asserted":
       return setState(work, primary, "failed", { kind: "manager-stopped" });
+    case "identity-forked":
+      return setState(work, primary, "failed", { kind: "identity-forked" });
     case "lease-lost":
     case "agent-silent":
     case "server-died":

@@ -6,7 +6,7 @@
  * that takes effect here at once, because a primary that still holds the longer list only asks for more. Who is put on
  * the list again counts only when the primary has confirmed it: until then it may go by a list without him, and not ask.
  */
-import { isOperatorsWord } from "../../domain/datasource.ts";
+import { isOperatorsWord, type StateReason } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { isHeard, isSilent } from "./datasources.ts";
 import { countAnew } from "./lease.ts";
@@ -105,10 +105,12 @@ function namesFit(work: Work, primary: MemberName): MemberName[] {
   });
 }
 
+const OUT: ReadonlySet<StateReason["kind"]> = new Set(["diverged", "needs-provision", "identity-forked"]);
+
 /** Whether a member is not to be asked for a promise: it could give none, or would never be elected. */
 function mustGo(work: Work, name: MemberName): boolean {
   const { state, reason } = member(work, name);
-  const isOut = state === "shunned" || reason.kind === "diverged" || reason.kind === "needs-provision";
+  const isOut = state === "shunned" || OUT.has(reason.kind);
   return isOut || isOperatorsWord(reason) || isSilent(work, name);
 }
 

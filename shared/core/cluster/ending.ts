@@ -3,6 +3,7 @@ import type { MemberName } from "../../domain/names.ts";
 import { tellCandidates } from "./collecting.ts";
 import { markDeposed } from "./deposed.ts";
 import { whyNobodySucceeds } from "./policy.ts";
+import { isForked } from "./fork.ts";
 import { provenBy } from "./promises.ts";
 import type { FailoverCause } from "./reason.ts";
 import { abandonRecovery } from "./recover.ts";
@@ -57,7 +58,7 @@ export function endReign(
     proof: provenBy(work, epoch, proof),
     cause,
     salvage: { kind: "none" },
-    inquiry: { kind: mustAsk(work, epoch, proof) ? "asking" : "clear" },
+    inquiry: { kind: mustAsk(work, { epoch, primary }, proof) ? "asking" : "clear" },
     // Outside AUTOMATIC a lease that was lost brings back its own holder, and nobody else.
     target: cause === "lease-lost" && policy !== "automatic" ? primary : null,
     byOperator,
@@ -69,10 +70,12 @@ export function endReign(
 
 /**
  * Whether the replicas look before they are frozen whether the old server still accepts writes: where nothing but time
- * says that it does not. Behind a kernel door nobody could write to it, nor ask it.
+ * says that it does not. Behind a kernel door nobody could write to it, nor ask it. Where two have its identity, both may
+ * yet live on promises: those end by the freeze.
  */
-function mustAsk({ lease }: Work, epoch: number, proof: EndProof): boolean {
-  return proof === "expired" && !(lease?.epoch === epoch && lease.hasLeaseDoor);
+function mustAsk(work: Work, { epoch, primary }: { epoch: number; primary: MemberName }, proof: EndProof): boolean {
+  const { lease } = work;
+  return proof === "expired" && !isForked(work, primary) && !(lease?.epoch === epoch && lease.hasLeaseDoor);
 }
 
 /** Whether an operator asked for just this: then neither budget nor limits of loss stand in the way. */

@@ -8,6 +8,7 @@ import type { MemberName } from "../../domain/names.ts";
 import type { ProofKind } from "../../domain/reign.ts";
 import { catchUpFrom, eligibleMembers, freezeMode, ineligible } from "./choose.ts";
 import { hasDiverged, livingPrimary } from "./datasources.ts";
+import { isGrantedElsewhere } from "./place.ts";
 import { isRestoring } from "./restoring.ts";
 import type { PhaseOf, RecoverPlan, Salvage, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
@@ -74,7 +75,7 @@ function goalOf(work: Work, name: MemberName, server: MemberServerReport): Goal 
     case "founding":
       return null;
     case "reigning":
-      return phase.primary === name ? openingGoal(phase) : replicaGoal(work, phase, name, server);
+      return phase.primary === name ? openingGoal(work, phase) : replicaGoal(work, phase, name, server);
     case "deposing":
       if (phase.primary !== name) return fenceIfWritable(server);
       return { kind: "fence", patienceMs: phase.cause === "switch" ? STOP_PATIENCE_MS : 0 };
@@ -144,8 +145,9 @@ function upstreamAt(work: Work, name: MemberName): Upstream | null {
   return endpoint && { member: name, ...endpoint };
 }
 
-function openingGoal(phase: PhaseOf<"reigning">): Goal | null {
-  if (phase.opened) return null;
+function openingGoal(work: Work, phase: PhaseOf<"reigning">): Goal | null {
+  const place = work.live.hosts[phase.primary]?.poll.place ?? null;
+  if (phase.opened || isGrantedElsewhere(work, phase.epoch, place)) return null;
   return phase.how === "adopt" ? { kind: "adopt" } : { kind: "promote", proof: phase.proof, timeline: phase.timeline };
 }
 

@@ -83,6 +83,8 @@ const clusterInvariants: Record<string, Rule> = {
   "a coordinator of the past mints and commands nothing": (_, { durable }) =>
     durable.restoration?.kind !== "reporting" ||
     (Object.keys(durable.commands).length === 0 && durable.plan === null && durable.operation === null),
+  "nobody is heard of whom there are two": (_, { durable, live }) =>
+    Object.keys(live.hosts).every((host) => durable.identities[host]?.isForked !== true),
   "commands carry no epoch or operation ahead of the state": (_, { durable }) =>
     Object.values(durable.commands).every((command) => command.epoch <= durable.epoch && command.op <= durable.op),
 };

@@ -9,7 +9,7 @@ import { smallestElapsedMs } from "../../domain/clocks.ts";
 import type { Poll } from "../../domain/messages.ts";
 import type { Epoch } from "../../domain/reign.ts";
 import { expiryWaitMs } from "../../domain/settings.ts";
-import { isSameStart } from "./admission.ts";
+import { isSameStart } from "./fork.ts";
 import type { LeaseRecord, LiveHost, LiveState, Witness } from "./state.ts";
 import type { Work } from "./work.ts";
 

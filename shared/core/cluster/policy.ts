@@ -29,6 +29,7 @@ export function whyNobodySucceeds(work: Work, cause: FailoverCause): AbortCode |
     case "agent-silent":
     case "operator-failed":
     case "release-unexplained":
+    case "identity-forked":
     case "retry":
       return policy === "automatic" ? null : "not-automatic";
   }

@@ -23,7 +23,15 @@ export type FailoverCause =
   | "promotion-failed"
   | "promotion-timed-out"
   | "release-unexplained"
+  | "identity-forked"
   | "retry";
+
+/**
+ * What gave two agents of one identity away: a newer poll returned an older nonce, was sent at an earlier time of the same
+ * clock, knew less than had been kept, was of the same start and of state that lies elsewhere, or was of a start that
+ * lives on beside its successor.
+ */
+export type ForkEvidence = "nonce" | "clock" | "state" | "place" | "start";
 
 /** Why a failover could not finish. */
 export type AbortCode =
@@ -63,6 +71,7 @@ export type RecoverFailure =
   | "rebuild-failed"
   | "does-not-stream"
   | "some-not-recovered"
+  | "identity-forked"
   | "not-in-time";
 
 export type Reason =
@@ -83,6 +92,9 @@ export type Reason =
   /** An operator took an agent without its state for this host's. */
   | { kind: "agent-readmitted"; host: HostName; startCount: number; assumedEpoch: Epoch }
   | { kind: "agent-started"; host: HostName; startCount: number }
+  /** Two agents speak with the identity of this host, and neither is heard; an operator has settled it. */
+  | { kind: "identity-forked"; host: HostName; startCount: number; evidence: ForkEvidence }
+  | { kind: "identity-settled"; host: HostName }
   | { kind: "founding-blocked"; why: FoundingObstacle; members: MemberName[] }
   | { kind: "founded"; primary: MemberName; how: "adopt" | "promote" }
   | { kind: "epoch-minted"; epoch: Epoch; member: MemberName; parent: Epoch; proof: ProofKind; op: number }
@@ -178,6 +190,7 @@ export type Ineligible =
   | "shunned"
   | "offline"
   | "failed-by-operator"
+  | "identity-forked"
   | "no-report"
   | "silent"
   | "server-down"

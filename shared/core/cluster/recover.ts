@@ -10,6 +10,7 @@
 import { bytesBeyond, commonPoint } from "../../domain/position.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { hasDiverged, isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
+import { isForked } from "./fork.ts";
 import type { RecoverFailure } from "./reason.ts";
 import type { ClusterState, RecoverPlan } from "./state.ts";
 import { isOver, resultOf } from "./switch.ts";
@@ -67,6 +68,7 @@ function verify(
   { primary, waited, isRebuilt }: { primary: MemberName; waited: number; isRebuilt: boolean },
 ): void {
   const { op, member: name } = plan;
+  if (isForked(work, name)) return fail(work, plan, FORKED);
   const server = work.live.hosts[name]?.poll.server;
   if (!server || !isHeard(work, name)) {
     return waited < PATIENCE_MS
@@ -88,6 +90,10 @@ function verify(
   return isRebuilt ? fail(work, plan, NOT_REBUILT) : beginRebuild(work, plan, primary);
 }
 
+const FORKED = {
+  code: "identity-forked",
+  detail: "two agents have spoken for it: end one of them, then recover it by force",
+} as const;
 const NOT_REBUILT = { code: "rebuild-failed", detail: "its log is still not of the line that reigns" } as const;
 
 function beginRebuild(work: Work, plan: RecoverPlan, primary: MemberName): void {

@@ -7,6 +7,7 @@ import { callsOf, doorOf } from "./calls.ts";
 import { commandsFor, isPromotion } from "./goals.ts";
 import { grant, isEndless, isThirdUsed, issueNonce } from "./lease.ts";
 import { paceOf } from "./pace.ts";
+import { isGrantedElsewhere } from "./place.ts";
 import { isHolder, isRestoring, voucherOf } from "./restoring.ts";
 import type { LeaseRecord, ReplyBody } from "./state.ts";
 import { isHolding } from "./switch.ts";
@@ -48,6 +49,7 @@ function leaseFor(work: Work, poll: Poll, promotes: boolean): Lease | null {
   const { phase } = work.durable;
   if (phase.kind !== "reigning" || phase.primary !== poll.host || !poll.server) return null;
   if (isRestoring(work) && !isHolder(work, poll)) return null;
+  if (isGrantedElsewhere(work, phase.epoch, poll.place)) return null;
   const extends_ =
     phase.opened && poll.attempted === phase.epoch && poll.server.phase === "open" && isExtensionDue(work, poll);
   // While the server is being opened the lease is extended too: a slow promotion must not outlive it.
@@ -57,8 +59,8 @@ function leaseFor(work: Work, poll: Poll, promotes: boolean): Lease | null {
   const { ttlMs } = work.durable.settings;
   const position = phase.opened ? poll.server.position : (work.lease?.position ?? null);
   const fenceMs = Math.max(poll.fenceMs, work.durable.settings.fenceMs);
-  const { hasLeaseDoor } = poll;
-  grant(work, { member: poll.host, epoch: phase.epoch, ttlMs, fenceMs, hasLeaseDoor, position });
+  const { hasLeaseDoor, place } = poll;
+  grant(work, { member: poll.host, epoch: phase.epoch, ttlMs, fenceMs, hasLeaseDoor, place, position });
   const { electorate } = work.durable;
   const promiseBindsMs = expiryWaitMs({ ttlMs, fenceMs, hasLeaseDoor }, work.durable.settings);
   return {

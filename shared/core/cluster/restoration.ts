@@ -189,7 +189,8 @@ function restateReign(work: Work, poll: Poll): void {
   setMember(work, primary, { role: "primary" });
   const position = server?.position ?? null;
   // On which word its lease was granted is not remembered: a fence is waited for.
-  countAnew(work, { member: primary, epoch, ttlMs, fenceMs, hasLeaseDoor: false, serial, position });
+  const { place } = poll;
+  countAnew(work, { member: primary, epoch, ttlMs, fenceMs, hasLeaseDoor: false, place, serial, position });
 }
 
 /** A row for every epoch up to `epoch` that this coordinator does not remember. */

@@ -141,6 +141,8 @@ export interface Identity {
   /** The highest start count seen; 0 before the first poll. */
   startCount: number;
   incarnation: string | null;
+  /** Where the agent of the highest start count keeps its state; null when it has not said. */
+  place: string | null;
   systemId: string | null;
   /** The highest epoch the member has vouched never to write in again. Terminal. */
   released: Epoch;
@@ -154,6 +156,12 @@ export interface Identity {
   readmitOp: number;
   /** The last epoch in which its log may hold writes of its own, where its agent has forgotten: 0 when it knows. */
   assumedEpoch: Epoch;
+  /** Two agents were seen to speak for it: neither is heard until an operator has settled it (SPEC: ID-10). */
+  isForked: boolean;
+  /** How often that has happened: what was acknowledged before counts no more. */
+  forks: number;
+  /** The epoch in which it happened last; 0 when it never did. */
+  forkedEpoch: Epoch;
 }
 
 export interface SyncPolicy {
@@ -259,6 +267,8 @@ export interface LeaseRecord {
   fenceMs: number;
   /** Whether the holder's kernel ends its right to write with the lease. */
   hasLeaseDoor: boolean;
+  /** Where the agent keeps its state that was granted this epoch: no other place is. Null when it had not said. */
+  place: string | null;
   serial: number;
   /** The holder's last reported position: what a successor's loss is measured against. */
   position: Position | null;
@@ -277,6 +287,8 @@ export interface LiveHost {
   /** The newest nonces sent to this host, each with the lease serial at that moment. */
   issued: { nonce: string; serial: number }[];
   witness: Witness | null;
+  /** The newest nonce of this incarnation that this start has returned; null before the first. */
+  returned: string | null;
   /** The command sent last: so that it is not repeated with every poll. */
   sent: { id: string; at: number } | null;
   /** Since when a replica that should stream has not; null while it streams. */
@@ -308,6 +320,8 @@ export interface LiveState {
   hosts: Record<HostName, LiveHost>;
   /** Restarts ordered for stopped servers: how many in a row, and when the next may be. */
   restarts: Record<MemberName, { attempts: number; notBefore: number }>;
+  /** Of starts that a later one elsewhere has replaced: when each was heard again first, by its own clocks. */
+  elders: Record<HostName, { startCount: number; clocks: Clocks }>;
   /** When contact was made again after nobody was heard for a whole lease; null when that never was. */
   awayUntil: number | null;
   /** Obstacles already told, so that each is told once. */
@@ -354,6 +368,7 @@ export interface Refusal {
     | "second-agent"
     | "wrong-system"
     | "wrong-incarnation"
+    | "forked-identity"
     | "not-founded"
     | "primary-is-healthy"
     | "operation-under-way"
@@ -416,6 +431,7 @@ export function foundingState(founding: Founding): DurableState {
   const identity: Identity = {
     startCount: 0,
     incarnation: null,
+    place: null,
     systemId: null,
     released: 0,
     policyVersion: 0,
@@ -423,6 +439,9 @@ export function foundingState(founding: Founding): DurableState {
     isStray: false,
     readmitOp: 0,
     assumedEpoch: 0,
+    isForked: false,
+    forks: 0,
+    forkedEpoch: 0,
   };
   return {
     dataservice: founding.dataservice,
@@ -492,6 +511,7 @@ export function freshLive(generation: number, wallMs: number): LiveState {
     hosts: {},
     restarts: {},
     awayUntil: null,
+    elders: {},
     told: [],
   };
 }

@@ -6,29 +6,38 @@
  */
 import type { Poll } from "../../domain/messages.ts";
 import type { Voucher } from "../../domain/voucher.ts";
-import { isReadmitted, isSameStart, refusePoll } from "./admission.ts";
+import { isReadmitted, refusalOfForked, refusePoll } from "./admission.ts";
 import { handleRequest } from "./commands.ts";
 import { observeDatasources } from "./datasources.ts";
+import { forkEvidence, isSameStart, quarantine, returnedAfter } from "./fork.ts";
 import { nextDeadlineAt } from "./deadline.ts";
 import { strikeOff } from "./electorate.ts";
 import { assertClusterInvariants } from "./invariants.ts";
 import { countAnew, isEndless, witnessAfter } from "./lease.ts";
+import { hearElder, isElder, releasedBy } from "./place.ts";
 import { replyTo } from "./reply.ts";
 import { noteVoucher } from "./restoration.ts";
 import { voucherOf } from "./restoring.ts";
+import type { ForkEvidence } from "./reason.ts";
 import type { ClusterEvent, ClusterState, ClusterStep } from "./state.ts";
 import { advance } from "./succession.ts";
 import { because, beginWork, identity, setIdentity, type Work } from "./work.ts";
 
+type PollEvent = Extract<ClusterEvent, { kind: "poll" }>;
+
 /** One step. Throws only when an invariant is broken: the caller then keeps the state it had. */
 export function step(state: ClusterState, event: ClusterEvent): ClusterStep {
   const refused = refusal(state, event);
-  if (refused)
-    return { state, effects: [], reasons: [], confirm: false, answer: { kind: "refused", refusal: refused } };
+  if (refused) {
+    const answer = { kind: "refused", refusal: refused } as const;
+    if (event.kind === "poll" && isElder(state, event.poll)) return noteElder(state, event, answer);
+    return { state, effects: [], reasons: [], confirm: false, answer };
+  }
   const work = beginWork(state);
   passTime(work, event);
   const answer = handle(work, event);
-  if (answer.kind === "refused") return { state, effects: [], reasons: [], confirm: false, answer };
+  if (answer.kind === "refused" && event.kind === "command")
+    return { state, effects: [], reasons: [], confirm: false, answer };
   return finish(state, work, answer);
 }
 
@@ -38,15 +47,21 @@ export function nextDeadline(state: ClusterState): number | null {
 }
 
 function refusal(state: ClusterState, event: ClusterEvent) {
-  return event.kind === "poll" ? refusePoll(state, event.poll, event.voucher ?? null) : null;
+  if (event.kind !== "poll") return null;
+  // Time passes though nothing that is refused leaves a trace.
+  const now = { ...state, live: { ...state.live, at: Math.max(state.live.at, event.at) } };
+  return refusePoll(now, event.poll, event.voucher ?? null);
 }
 
 function handle(work: Work, event: ClusterEvent): ClusterStep["answer"] {
   switch (event.kind) {
-    case "poll":
+    case "poll": {
+      const evidence = forkEvidence(work, event.poll);
+      if (evidence !== null) return part(work, event.poll, evidence);
       hear(work, event.poll, event.voucher ?? null);
       settle(work);
       return { kind: "reply", reply: replyTo(work, event.poll) };
+    }
     case "tick":
       settle(work);
       return { kind: "none" };
@@ -67,6 +82,21 @@ function settle(work: Work): void {
   if (work.durable !== before) observeDatasources(work);
 }
 
+/** A start that was replaced by one elsewhere speaks again. That alone changes nothing: it may be a late packet. */
+function noteElder(state: ClusterState, event: PollEvent, answer: ClusterStep["answer"]): ClusterStep {
+  const work = beginWork(state);
+  passTime(work, event);
+  const lives = hearElder(work, event.poll);
+  return finish(state, work, lives ? part(work, event.poll, "start") : answer);
+}
+
+/** Neither of two agents of one identity is answered from now on. */
+function part(work: Work, poll: Poll, evidence: ForkEvidence): ClusterStep["answer"] {
+  quarantine(work, poll, evidence);
+  settle(work);
+  return { kind: "refused", refusal: refusalOfForked(poll.host) };
+}
+
 function passTime(work: Work, event: ClusterEvent): void {
   work.live = { ...work.live, at: Math.max(work.live.at, event.at), wallMs: event.wallMs };
 }
@@ -83,6 +113,7 @@ function hear(work: Work, poll: Poll, voucher: Voucher | null): void {
     handledAt: work.live.at,
     issued: sameStart ? known.issued : [],
     witness,
+    returned: returnedAfter(work.live, sameStart ? known : undefined, poll),
     sent: known?.sent ?? null,
     stalledAt: known?.stalledAt ?? null,
     door: sameStart ? known.door : null,
@@ -106,8 +137,12 @@ function enrol(work: Work, poll: Poll): void {
   if (before.startCount > 0 && isReadmitted(work, poll)) readmit(work, poll);
   if (poll.startCount > before.startCount) {
     because(work, { kind: "agent-started", host: poll.host, startCount: poll.startCount });
-    setIdentity(work, poll.host, { startCount: poll.startCount, incarnation: poll.incarnation });
+    const { startCount, incarnation, place } = poll;
+    setIdentity(work, poll.host, { startCount, incarnation, place });
   }
+  // An agent that was upgraded says it from its next start on, or from this poll.
+  if (identity(work, poll.host).place === null && poll.place !== null)
+    setIdentity(work, poll.host, { place: poll.place });
   const systemId = poll.server?.systemId ?? null;
   if (before.systemId === null && systemId !== null) setIdentity(work, poll.host, { systemId });
   if (poll.incarnation !== identity(work, poll.host).incarnation) {
@@ -115,17 +150,18 @@ function enrol(work: Work, poll: Poll): void {
     setIdentity(work, poll.host, { incarnation: poll.incarnation, rebuildOp: 0, isStray: false, assumedEpoch: 0 });
   }
   if (poll.policyVersion > before.policyVersion) confirmPolicy(work, poll);
-  if (poll.released > before.released) setIdentity(work, poll.host, { released: poll.released });
+  const released = releasedBy(work, poll);
+  if (released > before.released) setIdentity(work, poll.host, { released });
 }
 
 /**
  * An agent that has lost its state is a member again, by its operator's word. What it has forgotten is assumed from what
  * this coordinator remembers, in the safe direction: that its log may hold writes of every epoch that was ever its own.
  */
-function readmit(work: Work, { host, startCount, incarnation }: Poll): void {
+function readmit(work: Work, { host, startCount, incarnation, place }: Poll): void {
   const own = work.durable.reigns.filter((reign) => reign.member === host).map((reign) => reign.epoch);
   const assumedEpoch = Math.max(0, identity(work, host).assumedEpoch, ...own);
-  setIdentity(work, host, { startCount, incarnation, readmitOp: 0, rebuildOp: 0, assumedEpoch });
+  setIdentity(work, host, { startCount, incarnation, place, readmitOp: 0, rebuildOp: 0, assumedEpoch });
   if (host in work.durable.members) strikeOff(work, host);
   because(work, { kind: "agent-readmitted", host, startCount, assumedEpoch });
 }

@@ -14,6 +14,7 @@ import { collect, inquiryMs, patienceMs } from "./collecting.ts";
 import { isSilent } from "./datasources.ts";
 import { hasElectorate, tendElectorate } from "./electorate.ts";
 import { endReign } from "./ending.ts";
+import { isForked } from "./fork.ts";
 import { judgeFounding } from "./founding.ts";
 import { expiryAt, isEndless, isExpired } from "./lease.ts";
 import { mint } from "./minting.ts";
@@ -260,7 +261,9 @@ function depose(work: Work, phase: PhaseOf<"deposing">): void {
   // A promotion leaves only together with its lease: where none was granted in this epoch, nobody was told to open in it.
   const wasGranted = work.lease?.epoch === phase.epoch;
   const isTimedOut = !wasGranted || (isExpired(work, phase.epoch) && hasElectorate(work, phase));
-  if (isTimedOut && !awaitsPromises(work, phase.epoch)) endReign(work, phase, "expired", phase.cause);
+  // A copy may live on promises as well as the original: whoever has promised stops doing so when he is frozen.
+  const mayEnd = isForked(work, phase.primary) || !awaitsPromises(work, phase.epoch);
+  if (isTimedOut && mayEnd) endReign(work, phase, "expired", phase.cause);
 }
 
 /** When the phase must be looked at again though nobody speaks, in `at`; null when only events can move it. */

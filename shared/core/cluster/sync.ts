@@ -15,6 +15,7 @@ import type { MemberName } from "../../domain/names.ts";
 import { coversPosition } from "../../domain/position.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { isElectable } from "./electorate.ts";
+import { acknowledgerOf } from "./fork.ts";
 import { isEndless } from "./lease.ts";
 import { promisedUntil } from "./promises.ts";
 import { isRestoring, ownEpochOf } from "./restoring.ts";
@@ -116,7 +117,9 @@ export function missingQuorums(state: ClusterState, ready: readonly MemberName[]
   if (durable.durability !== "sync") return [];
   const last = durable.syncSets.at(-1);
   const ownEpoch = last === undefined ? 0 : (state.live.hosts[last.primary]?.poll.ownEpoch ?? 0);
-  if (last !== undefined && ready.includes(last.primary) && ownEpoch === last.epoch) return [];
+  // Of two agents with its identity the other one may have the log that was acknowledged from.
+  const isOwnLog = last !== undefined && (durable.identities[last.primary]?.forkedEpoch ?? 0) < last.epoch;
+  if (isOwnLog && ready.includes(last.primary) && ownEpoch === last.epoch) return [];
   return durable.syncSets.flatMap((set): Missing[] => {
     const missing = set.members.filter((entry) => !ready.includes(entry.name) || !isSame(state, entry));
     const read = set.members.length - missing.length;
@@ -314,12 +317,12 @@ function keep(work: Work, set: OpenSyncSet): void {
 }
 
 function incarnated({ durable }: Work, names: readonly MemberName[]): OpenSyncSet["members"] {
-  return names.map((name) => ({ name, incarnation: durable.identities[name]?.incarnation ?? "" }));
+  return names.map((name) => ({ name, incarnation: acknowledgerOf(durable, name) }));
 }
 
-/** Whether a member still has the data directory that it gave its acknowledgements from. */
+/** Whether a member still has the data directory that it gave its acknowledgements from, and nobody has a copy of it. */
 function isSame({ durable }: ClusterState, { name, incarnation }: OpenSyncSet["members"][number]): boolean {
-  return incarnation !== "" && durable.identities[name]?.incarnation === incarnation;
+  return incarnation !== "" && acknowledgerOf(durable, name) === incarnation;
 }
 
 /** Whether the living primary's newest set is in force, and the only one. For display. */

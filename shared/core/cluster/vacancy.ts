@@ -4,6 +4,7 @@ import type { MemberName } from "../../domain/names.ts";
 import { eligibleMembers, ineligible } from "./choose.ts";
 import { isBudgetSpent, tellCandidates } from "./collecting.ts";
 import { markFallen } from "./deposed.ts";
+import { isForked } from "./fork.ts";
 import type { FailoverCause } from "./reason.ts";
 import type { EndProof, OperationRecord, PhaseOf } from "./state.ts";
 import { isOfTime, provenBy } from "./promises.ts";
@@ -90,7 +91,8 @@ export function retrySuccession(work: Work, phase: PhaseOf<"vacant">, attempt: A
   const proof = bestProof(work, phase);
   if (!work.durable.operation) beginOperation(work, op, kind, byOperator);
   because(work, { kind: "failover-started", op, epoch, deposed, cause }, op);
-  const inquiry = { kind: proof === "expired" && !isForced ? "asking" : "clear" } as const;
+  const mustAsk = proof === "expired" && !isForced && !isForked(work, deposed);
+  const inquiry = { kind: mustAsk ? "asking" : "clear" } as const;
   setPhase(work, {
     kind: "collecting",
     epoch,

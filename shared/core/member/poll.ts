@@ -72,6 +72,7 @@ function headOf(
     version: durable.version,
     mac: durable.mac,
     incarnation: durable.incarnation,
+    place: live.place,
     fenceMs: live.fenceMs,
     electorateVersion: durable.electorate.version,
     policyVersion: durable.policyVersion,

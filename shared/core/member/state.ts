@@ -182,6 +182,8 @@ export type MemberPhase =
 
 export interface MemberLive {
   bootId: string;
+  /** Where this process's state lies, under this boot; null when that is not told. */
+  place: string | null;
   fenceMs: number;
   endpoint: Endpoint;
   view: ServerView;
@@ -331,10 +333,11 @@ export const NO_LEASE_DOOR: LeaseDoor = {
 
 /** What a process begins with: what it was told, and nothing heard or done yet. */
 export function freshLive(
-  told: Pick<MemberLive, "bootId" | "fenceMs" | "endpoint" | "view" | "nextPollMs">,
+  told: Pick<MemberLive, "bootId" | "fenceMs" | "endpoint" | "view" | "nextPollMs"> & { place?: string },
 ): MemberLive {
   return {
     ...told,
+    place: told.place ?? null,
     leaseDoor: NO_LEASE_DOOR,
     unresponsiveSince: null,
     results: [],

@@ -1,0 +1,129 @@
+/**
+ * Two agents with one identity: a copy of a virtual machine, or of a state directory, speaks beside the original, with
+ * the same token, the same start count and the same data incarnation (SPEC: ID-10).
+ *
+ * One process cannot go back: the newest nonce that it has received, its clocks within one boot, and what it keeps with
+ * fsync only grow from poll to poll, whatever is lost, delayed or doubled on the way. A newer poll that goes back
+ * in any of these comes from another process. Which of the two is the member nobody here can tell: neither is heard from
+ * then on, until an operator has ended one of them and says so.
+ */
+import type { Poll } from "../../domain/messages.ts";
+import type { HostName, MemberName } from "../../domain/names.ts";
+import { isOperatorsWord } from "../../domain/datasource.ts";
+import { isRestoring } from "./restoring.ts";
+import type { ForkEvidence } from "./reason.ts";
+import type { ClusterState, DurableState, LiveHost, LiveState } from "./state.ts";
+import { type Work, because, identity, member, nextOp, setIdentity, setPhase, setState } from "./work.ts";
+
+/** Whether two polls are of one process: a start is counted in the state that it began with. */
+export function isSameStart(a: Poll, b: Poll): boolean {
+  return a.startCount === b.startCount && a.incarnation === b.incarnation;
+}
+
+/** Whether two agents were seen to speak for a host, and no operator has settled it since. */
+export function isForked({ durable }: Pick<ClusterState, "durable">, host: HostName): boolean {
+  return durable.identities[host]?.isForked === true;
+}
+
+/** Whether a poll is of state that lies elsewhere than where it was known to. */
+export function isElsewhere(known: string | null | undefined, place: string | null): boolean {
+  return known !== null && known !== undefined && place !== null && place !== known;
+}
+
+/** What gives away that an otherwise admitted poll is another process's than the one before; null when nothing does. */
+export function forkEvidence({ durable, live }: ClusterState, poll: Poll): ForkEvidence | null {
+  const known = live.hosts[poll.host];
+  const enrolled = durable.identities[poll.host];
+  // A host with a connector only has no word in anything.
+  if (poll.server === null || enrolled?.incarnation !== poll.incarnation) return null;
+  if (enrolled.startCount === poll.startCount && isElsewhere(enrolled.place, poll.place)) return "place";
+  if (known?.poll.incarnation !== poll.incarnation) return null;
+  if (hasGoneBack(known.poll, poll)) return "state";
+  if (known.poll.startCount !== poll.startCount) return null;
+  const before = known.returned;
+  if (before !== null && nonceBelow(live, poll.nonce, before)) return "nonce";
+  // Wall time is anybody's to set; these two never go back within one boot, and no process outlives one.
+  const { clocks } = known.poll;
+  return poll.clocks.monoMs < clocks.monoMs || poll.clocks.bootMs < clocks.bootMs ? "clock" : null;
+}
+
+/** The newest nonce of this incarnation that a start has returned; what another incarnation issued is not comparable. */
+export function returnedAfter(live: LiveState, known: LiveHost | undefined, poll: Poll): string | null {
+  return counterOf(live, poll.nonce) === null ? (known?.returned ?? null) : poll.nonce;
+}
+
+/** A nonce of another incarnation says nothing: a replaced object may have answered in between. */
+function nonceBelow(live: LiveState, nonce: string | null, before: string): boolean {
+  if (nonce === null) return true;
+  const counter = counterOf(live, nonce);
+  return counter !== null && counter < (counterOf(live, before) ?? 0);
+}
+
+/** The place of a nonce among those of this incarnation; null when it is of none of them. */
+function counterOf({ generation, nonceCounter }: LiveState, nonce: string | null): number | null {
+  if (nonce === null || !nonce.startsWith(`${generation}.`)) return null;
+  const counter = Number(nonce.slice(`${generation}.`.length));
+  return Number.isSafeInteger(counter) && counter <= nonceCounter ? counter : null;
+}
+
+/** These are on the agent's disk before it says them. */
+function hasGoneBack(before: Poll, now: Poll): boolean {
+  return (
+    now.epochSeen < before.epochSeen ||
+    now.opSeen < before.opSeen ||
+    now.attempted < before.attempted ||
+    now.released < before.released
+  );
+}
+
+/**
+ * From now on neither is heard, and what either has said is forgotten: no position, freeze, promise or acknowledgement of
+ * theirs counts. A reign of theirs is ended, by time; in MAINTENANCE nothing is, and an operator asserts it.
+ */
+export function quarantine(work: Work, poll: Poll, evidence: ForkEvidence): void {
+  const { host, startCount } = poll;
+  because(work, { kind: "identity-forked", host, startCount, evidence });
+  const { forks, assumedEpoch } = identity(work, host);
+  setIdentity(work, host, {
+    isForked: true,
+    forks: forks + 1,
+    forkedEpoch: work.durable.epoch,
+    // Whichever is left may be a copy of before the original's last reign.
+    assumedEpoch: Math.max(assumedEpoch, poll.ownEpoch, work.live.hosts[host]?.poll.ownEpoch ?? 0),
+  });
+  const { [host]: _, ...hosts } = work.live.hosts;
+  const { [host]: __, ...elders } = work.live.elders;
+  work.live = { ...work.live, hosts, elders };
+  const { state, reason } = member(work, host);
+  if (state !== "shunned" && !isOperatorsWord(reason)) setState(work, host, "failed", { kind: "identity-forked" });
+  depose(work, host);
+}
+
+function depose(work: Work, host: HostName): void {
+  const { phase, policy } = work.durable;
+  if (phase.kind !== "reigning" || phase.primary !== host || policy === "maintenance" || isRestoring(work)) return;
+  const { epoch, primary } = phase;
+  const op = nextOp(work);
+  because(work, { kind: "primary-fencing", op, epoch, member: primary, cause: "identity-forked" });
+  setPhase(work, { kind: "deposing", epoch, primary, op, cause: "identity-forked" });
+}
+
+/**
+ * An operator says that one of the two is gone, and that the other is the member. What is left may be the copy: it has
+ * forgotten what the original has promised, and what either wrote by itself in its last reign cannot be told apart by numbers.
+ */
+export function settleFork(work: Work, name: MemberName): void {
+  const { isStray, forkedEpoch } = identity(work, name);
+  const own = work.durable.reigns.findLast((reign) => reign.member === name)?.epoch ?? 0;
+  const wasSucceeded = own > 0 && own === forkedEpoch && work.durable.epoch > own;
+  // Whichever speaks first now is the member: the one that is left may have been started less often.
+  setIdentity(work, name, { isForked: false, isStray: isStray || wasSucceeded, startCount: 0, place: null });
+  because(work, { kind: "identity-settled", host: name });
+}
+
+/** The name under which a member's acknowledgements count: another one after a fork, and after a new data directory. */
+export function acknowledgerOf({ identities }: Pick<DurableState, "identities">, name: MemberName): string {
+  const { incarnation, forks } = identities[name] ?? { incarnation: null, forks: 0 };
+  if (incarnation === null) return "";
+  return forks === 0 ? incarnation : `${incarnation}#${forks}`;
+}
