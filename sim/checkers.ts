@@ -26,6 +26,11 @@ interface Bound {
   released: number;
 }
 
+/** Whether an operator has said whom he wants, whatever that one lacks. */
+function isTakenAsItIs({ phase }: DurableState): boolean {
+  return (phase.kind === "collecting" && phase.isForced) || (phase.kind === "vacant" && phase.welcomed !== null);
+}
+
 function isRecovering({ plan }: DurableState, name: string): boolean {
   return plan?.kind === "recover" && (plan.member === name || plan.waiting.includes(name));
 }
@@ -227,6 +232,8 @@ export class Checkers {
       }
     }
     if (result.reasons.some(({ kind }) => kind === "read-quorum-overridden")) this.#kept = [];
+    // What a member lacks that an operator takes as it is has been told in bytes.
+    if (isTakenAsItIs(before) && result.reasons.some(({ kind }) => kind === "possible-loss")) this.#kept = [];
     if (after.epoch > before.epoch && this.#mustStay()) this.fail("G7", `epoch ${after.epoch} is minted`);
     for (const reason of result.reasons) this.#judgeSuccession(before, reason);
     for (const reason of result.reasons) this.#judgePolicy(before, after, reason);
