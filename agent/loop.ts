@@ -69,6 +69,8 @@ export interface PeerPort {
   readonly endpoint: Endpoint;
   /** Who they are, as a reply tells. */
   learn: (reply: Reply) => void;
+  /** The member that the newest route for writers named, also to a process before this one; null when none did. */
+  readonly writers?: string | null;
   /** Hints to these hosts to poll at once; returns before the hints have left. */
   nudge: (hosts: readonly string[]) => void;
   /** Asks for promises; `onPromise` hears of each that is given. */
@@ -356,7 +358,7 @@ export class AgentLoop {
   /** Without the coordinator the writers' door goes by what the primary's own agent proves. */
   async #askRoute(): Promise<void> {
     const { connectorReport, peers } = this.#ports;
-    const member = this.#writersTarget;
+    const member = this.#writersTarget ?? peers?.writers ?? null;
     if (member === null || this.#isAskingRoute || connectorReport() === null) return;
     this.#isAskingRoute = true;
     const sent = readClocks();

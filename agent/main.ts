@@ -19,7 +19,7 @@ import { checkAgent } from "./check.ts";
 import { bootNowMs, readBootId, readClocks, readPlace } from "./clocks.ts";
 import { ConfigError, readConfig, type AgentConfig } from "./config.ts";
 import { Connector } from "./connector/connector.ts";
-import { CoordinatorClient, type PollOutcome } from "./coordinator-client.ts";
+import { CoordinatorClient } from "./coordinator-client.ts";
 import type { Engine } from "./engine/engine.ts";
 import { makeEngine } from "./engine/make.ts";
 import { GuardianLink } from "./guardian/link.ts";
@@ -27,9 +27,11 @@ import { lockDirectory } from "./lock.ts";
 import { AgentLoop } from "./loop.ts";
 import type { DoorPort } from "./door/kernel-door.ts";
 import { findDoor } from "./door/find.ts";
+import { AddressBook } from "./peer/address-book.ts";
 import { PeerChannel, type PeerChannelOptions } from "./peer/channel.ts";
 import { destinationOf } from "./peer/tunnel.ts";
 import type { TailRequest } from "./peer/tail.ts";
+import { tellOutcomes } from "./poll-outcomes.ts";
 import { goAhead } from "./priority.ts";
 import { StateFile, StateFileError } from "./state-file.ts";
 
@@ -151,7 +153,7 @@ async function serve(parts: {
       connectorReport: () => connector?.report() ?? null,
       onRoutes: (routes, sentBootMs) => routes.forEach((route) => connector?.setRoute(route, sentBootMs)),
       onReason: (reason) => logReason(log, reason),
-      onPollOutcome: tellOnce(log),
+      onPollOutcome: tellOutcomes(log),
       onKeepFailure: tellOfChange((message) => log.error(message)),
       onBroken: (error) => void breakDown({ error, engine, config, log }).then(() => end(70)),
     },
@@ -228,7 +230,8 @@ async function openPeerChannel(
   const onFailure = (peer: string, error: Error) => log.debug({ peer, error: error.message }, "peer not reached");
   try {
     const coordinator = destinationOf(config.coordinator);
-    return await PeerChannel.open({ self: config.host, host, port, onFailure, coordinator, ...heard });
+    const book = new AddressBook(config.state_directory, (complaint) => log.warn(complaint));
+    return await PeerChannel.open({ self: config.host, host, port, onFailure, coordinator, book, ...heard });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const complaint = `peer.host = "${host}", peer.port = ${port}: cannot listen (${code}): choose a free port of this host`;
@@ -251,20 +254,6 @@ function tellOfChange(tell: (message: string) => void): (error: Error) => void {
   return ({ message }) => {
     if (message !== told) tell(message);
     told = message;
-  };
-}
-
-/** Tells each change of the coordinator's answer once, not with every poll. */
-function tellOnce(log: Logger): (outcome: PollOutcome) => void {
-  let told = "";
-  return (outcome) => {
-    const now = outcome.kind === "problem" ? outcome.code : outcome.kind;
-    if (now === told) return;
-    told = now;
-    if (outcome.kind === "reply") log.info("coordinator answers");
-    else if (outcome.kind === "problem")
-      log.error({ code: outcome.code, detail: outcome.detail }, "coordinator refuses");
-    else log.warn({ detail: outcome.detail }, "coordinator unreachable");
   };
 }
 

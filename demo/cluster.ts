@@ -1,5 +1,6 @@
 /** A whole dataservice on one machine: a coordinator, three members with their agents, and a host with the connector. */
 import { join } from "node:path";
+import type { Settings } from "#shared/domain/settings.ts";
 import type { Status } from "#shared/protocol/api.ts";
 import type { Client } from "../cli/client.ts";
 import type { KernelDoor } from "./agent-config.ts";
@@ -35,6 +36,7 @@ export type StartServers = (members: readonly DemoMember[], pristine: Pristine) 
 export interface CreateOptions {
   durability?: "async" | "sync";
   sync?: { k: number; onLoss: "block" | "degrade" };
+  settings?: Partial<Settings>;
 }
 
 export interface StartOptions {
@@ -211,8 +213,8 @@ async function createDataservice(coordinator: DemoCoordinator, create: CreateOpt
     members: MEMBERS.map((name) => ({ name })),
     primary: FIRST_PRIMARY,
     routers: [ROUTER],
-    settings: { budget: BUDGET },
     ...create,
+    settings: { budget: BUDGET, ...create.settings },
   });
   return new Map(tokens.map(({ host, token }) => [host, token]));
 }

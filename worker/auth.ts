@@ -44,10 +44,15 @@ export function mintToken(macs: Macs, kind: TokenKind, dataservice: string): { t
   return { text, token: { kind, dataservice, id, sha256: sha256(text) } };
 }
 
+/** The text of the token in an `Authorization` header; null where there is none. It proves nothing yet. */
+export function bearerOf(header: string | undefined): string | null {
+  return /^Bearer +(\S+) *$/i.exec(header ?? "")?.[1] ?? null;
+}
+
 /** Who presents this `Authorization` header; null for nobody we know. */
 export function callerOf(header: string | undefined, adminToken: string, macs: Macs): Caller | null {
-  const text = /^Bearer +(\S+) *$/i.exec(header ?? "")?.[1];
-  if (!text) return null;
+  const text = bearerOf(header);
+  if (text === null) return null;
   // Both sides are hashed first, so that not even the length of the administrator's token shows in the time taken.
   if (equalInConstantTime(sha256(text), sha256(adminToken))) return { kind: "admin" };
   const token = presentedToken(text, macs);

@@ -20,6 +20,7 @@ import { macsOf, type Macs } from "./mac.ts";
 import { BODY_LIMIT_BYTES, issueDetail, problemResponse } from "./problems.ts";
 import { coordinator, refusal, registry, type App } from "./reach.ts";
 import { Registry } from "./registry.ts";
+import { signed } from "./reply-signature.ts";
 import {
   changePolicy,
   commandDataservice,
@@ -109,7 +110,7 @@ const spokenProtocol: MiddlewareHandler<App> = async (c, next) => {
 
 // Bodies are read only for those who may send one, and only so far.
 app.use("/v1/*", authenticated, limited);
-app.on("POST", "/v1/dataservices/:s/poll", spokenProtocol);
+app.on("POST", "/v1/dataservices/:s/poll", signed, spokenProtocol);
 
 app.openapi(createDataservice, async (c) => {
   const create: Create = c.req.valid("json");

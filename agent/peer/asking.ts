@@ -2,7 +2,7 @@
  * Questions to a peer whose answer counts. The answer carries a MAC over itself and over the very request: an address
  * that somebody else has taken over since, or an answer of an earlier question, proves nothing.
  */
-import { type Agent, request } from "node:http";
+import { type Agent, type ClientRequest, request } from "node:http";
 import type { Socket } from "node:net";
 import type { Endpoint } from "#shared/domain/messages.ts";
 import { ANSWER_HEADER, isAnswerSigned, readClaim, sign, SIGNATURE_HEADER } from "./signature.ts";
@@ -57,8 +57,15 @@ export function askPeer(
       });
     });
     outgoing.once("error", reject);
+    settleAtTheEnd(outgoing, reject);
     outgoing.end(body);
   });
+}
+
+/** Not every end of a connection is told as an error, and whoever waits for a question that never settles asks no other. */
+export function settleAtTheEnd(outgoing: ClientRequest, reject: (error: Error) => void): void {
+  // An answer that has just come whole is told in this turn.
+  outgoing.once("close", () => setImmediate(() => reject(new Error("the connection was closed without an answer"))));
 }
 
 /** A connection to the coordinator by way of a peer: what goes through it the peer hands on and does not read. */
@@ -80,6 +87,7 @@ export function tunnelThrough(
       reject(new Error(`'${to}' carries nothing: HTTP ${response.statusCode}`));
     });
     outgoing.once("error", reject);
+    settleAtTheEnd(outgoing, reject);
     outgoing.end();
   });
 }

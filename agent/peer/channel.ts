@@ -3,6 +3,7 @@ import { Agent } from "node:http";
 import type { Socket } from "node:net";
 import type { Endpoint, Peer, PromiseRequest, Reply, Route } from "#shared/domain/messages.ts";
 import { SpacedSignal } from "../connector/spaced-signal.ts";
+import { type AddressBookPort, withNewest } from "./address-book.ts";
 import { type Addressed, askPeer, tunnelThrough } from "./asking.ts";
 import { PROMISE } from "./promise.ts";
 import type { PeerDesk } from "./requests.ts";
@@ -33,14 +34,18 @@ export interface PeerChannelOptions {
   desk?: Partial<Omit<PeerDesk, "onNudge">>;
   /** Where this agent's coordinator is: polls of peers are carried there; without it none are. */
   coordinator?: Destination;
+  /** What was learnt before, and where it is kept; without it a start begins with nobody. */
+  book?: AddressBookPort;
 }
 
 interface Learnt {
   /** The others that the newest reply names: a coordinator that has just begun has heard few. */
   peers: readonly Peer[];
-  /** Where each of them was last said to be. */
-  known: Map<string, Peer>;
+  /** Where each of them was last said to be, the newest first. */
+  known: readonly Peer[];
   key: string | null;
+  /** The member that the newest route for writers names. */
+  writers: string | null;
 }
 
 /** A way to the coordinator through a peer. */
@@ -59,6 +64,7 @@ export class PeerChannel {
   readonly #nudged: SpacedSignal;
   readonly #stopListening: () => Promise<void>;
   readonly #learnt: Learnt;
+  readonly #book: AddressBookPort | undefined;
   readonly #self: string;
   readonly #onFailure: PeerChannelOptions["onFailure"];
   readonly #asking = new Agent({ keepAlive: true, maxSockets: 4 });
@@ -69,9 +75,11 @@ export class PeerChannel {
     nudged: SpacedSignal;
     close: () => Promise<void>;
     learnt: Learnt;
+    book: AddressBookPort | undefined;
     self: string;
     onFailure: PeerChannelOptions["onFailure"];
   }) {
+    this.#book = parts.book;
     this.#self = parts.self;
     this.#onFailure = parts.onFailure;
     this.endpoint = parts.endpoint;
@@ -83,27 +91,49 @@ export class PeerChannel {
 
   /** Rejects with the system's error when it cannot listen. */
   static async open(options: PeerChannelOptions): Promise<PeerChannel> {
-    const { self, host, port, onNudge, onFailure, coordinator } = options;
-    const learnt: Learnt = { peers: [], known: new Map(), key: null };
+    const { self, host, port, onNudge, onFailure, coordinator, book } = options;
+    const kept = book?.read() ?? null;
+    const learnt: Learnt = {
+      peers: [],
+      known: kept?.peers ?? [],
+      key: kept?.key ?? null,
+      writers: kept?.writers ?? null,
+    };
     const nudged = new SpacedSignal(NUDGE_SPACING_MS, onNudge);
     const desk = { ...CLOSED_DESK, ...options.desk, onNudge: () => nudged.raise() };
     const carrier = coordinator ? new Carrier(coordinator) : null;
     const carry = (asker: Socket, head: Buffer): void => (carrier ? carrier.carry(asker, head) : void asker.destroy());
-    const server = await listenToPeers({ host, port }, { self, key: () => learnt.key, nowWallMs, desk, carry });
+    const listening = { self, key: () => learnt.key, nowWallMs, desk, carry };
+    // Where the others look for this agent, as long as no coordinator tells them otherwise.
+    const before = port === 0 ? (kept?.port ?? null) : null;
+    const server = await (before === null
+      ? listenToPeers({ host, port }, listening)
+      : listenToPeers({ host, port: before }, listening).catch(() => listenToPeers({ host, port }, listening)));
     const sender = new PeerSender({ self, nowWallMs, onFailure });
     const close = async (): Promise<void> => {
       carrier?.close();
       await server.close();
     };
     const endpoint = { host, port: server.port };
-    return new PeerChannel({ endpoint, sender, nudged, close, learnt, self, onFailure });
+    return new PeerChannel({ endpoint, sender, nudged, close, learnt, book, self, onFailure });
   }
 
-  /** Takes who the others are from a reply. */
-  learn({ peers, peerKey }: Pick<Reply, "peers" | "peerKey">): void {
-    this.#learnt.peers = peers;
-    for (const peer of peers) this.#learnt.known.set(peer.host, peer);
-    this.#learnt.key = peerKey === "" ? null : peerKey;
+  /** Takes who the others are, and where may be written, from a reply, and keeps it for the next start. */
+  learn({ peers, peerKey, routes = [] }: Pick<Reply, "peers" | "peerKey"> & Partial<Pick<Reply, "routes">>): void {
+    const learnt = this.#learnt;
+    learnt.peers = peers;
+    learnt.known = withNewest(peers, learnt.known);
+    learnt.key = peerKey === "" ? null : peerKey;
+    for (const route of routes) {
+      if (route.service === "read-write" && route.target) learnt.writers = route.target.member;
+    }
+    const { known, key, writers } = learnt;
+    if (key !== null) this.#book?.keep({ key, port: this.endpoint.port, peers: [...known], writers });
+  }
+
+  /** The member that the newest route for writers named, in this process or one before it. */
+  get writers(): string | null {
+    return this.#learnt.writers;
   }
 
   /** Hints to those of these hosts that are known to poll at once; nothing waits for it. */
@@ -149,7 +179,7 @@ export class PeerChannel {
 
   /** Ways to the coordinator through other agents. */
   detours(): Detour[] {
-    return this.#reachable([...this.#learnt.known.values()])
+    return this.#reachable(this.#learnt.known)
       .slice(0, MAX_TUNNELS)
       .flatMap(({ host }) => {
         const addressed = this.#addressOf(host);
@@ -165,7 +195,7 @@ export class PeerChannel {
 
   #addressOf(to: string): Addressed | null {
     const { key, known } = this.#learnt;
-    const [peer] = this.#reachable([known.get(to)].filter((entry) => entry !== undefined));
+    const [peer] = this.#reachable(known.filter(({ host }) => host === to));
     return peer && key !== null ? { from: this.#self, to, endpoint: peer.endpoint, key } : null;
   }
 

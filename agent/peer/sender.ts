@@ -1,6 +1,7 @@
 /** The asking side of the peer channel: nobody waits for it, and what fails is not told twice. */
 import { Agent, request } from "node:http";
 import type { Endpoint, Peer } from "#shared/domain/messages.ts";
+import { settleAtTheEnd } from "./asking.ts";
 import { NUDGE } from "./nudge.ts";
 import { sign, SIGNATURE_HEADER } from "./signature.ts";
 
@@ -79,6 +80,7 @@ export class PeerSender {
         },
       );
       outgoing.once("error", reject);
+      settleAtTheEnd(outgoing, reject);
       outgoing.end(NUDGE.body);
     });
   }

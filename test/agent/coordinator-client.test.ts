@@ -5,7 +5,7 @@ import { afterEach, expect, test } from "vitest";
 import { freshDurable, freshLive, UNSEEN } from "#shared/core/member/state.ts";
 import { routerPollOf } from "#shared/core/member/poll.ts";
 import { CoordinatorClient, type PollOutcome } from "../../agent/coordinator-client.ts";
-import { EMPTY_REPLY } from "./reply.ts";
+import { answering, EMPTY_REPLY } from "./reply.ts";
 
 const CLOCKS = { monoMs: 1, bootMs: 1, wallMs: 1 };
 const POLL = routerPollOf(
@@ -32,11 +32,7 @@ afterEach(() => {
 async function outcomeOf(listener: RequestListener): Promise<PollOutcome> {
   server = createServer(listener).listen(0, "127.0.0.1");
   await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  return outcomeAt(`http://127.0.0.1:${port}`);
-}
-
-async function outcomeAt(coordinator: string): Promise<PollOutcome> {
+  const coordinator = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const client = new CoordinatorClient({ coordinator, dataservice: "alpha", token: "t", timeoutMs: 200 });
   try {
     return await client.poll(POLL);
@@ -46,7 +42,7 @@ async function outcomeAt(coordinator: string): Promise<PollOutcome> {
 }
 
 test("a reply of the protocol is a reply", async () => {
-  const outcome = await outcomeOf((_, response) => response.end(JSON.stringify(EMPTY_REPLY)));
+  const outcome = await outcomeOf(answering({}));
   expect(outcome).toEqual({ kind: "reply", reply: EMPTY_REPLY });
 });
 
@@ -57,25 +53,6 @@ test("the poll goes to its dataservice with the token", async () => {
     response.end("{}");
   });
   expect(seen).toEqual(["POST", "/v1/dataservices/alpha/poll", "Bearer t"]);
-});
-
-const unreachable: [string, RequestListener][] = [
-  ["a refused token without a problem body", (_, response) => response.writeHead(401).end("no")],
-  ["a broken gateway", (_, response) => response.writeHead(502).end("<html>")],
-  ["an overloaded coordinator", (_, response) => response.writeHead(503).end()],
-  ["junk with status 200", (_, response) => response.end("hello")],
-  ["a reply with an unknown field", (_, response) => response.end(JSON.stringify({ ...EMPTY_REPLY, extra: 1 }))],
-  ["a reply of another shape", (_, response) => response.end(JSON.stringify({ ...EMPTY_REPLY, lease: { epoch: -1 } }))],
-  ["silence", () => {}],
-  ["a hung up connection", (request) => request.socket.destroy()],
-  ["a redirect", (_, response) => response.writeHead(302, { location: "http://127.0.0.1:1/" }).end()],
-];
-test.each(unreachable)("%s is unreachable, and no refusal", async (_, listener) => {
-  expect((await outcomeOf(listener)).kind).toBe("unreachable");
-});
-
-test("nobody listening is unreachable", async () => {
-  expect((await outcomeAt("http://127.0.0.1:1")).kind).toBe("unreachable");
 });
 
 test("a problem is told with its code", async () => {

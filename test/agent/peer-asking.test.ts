@@ -10,7 +10,7 @@ import { CoordinatorClient } from "../../agent/coordinator-client.ts";
 import { PeerChannel, type PeerChannelOptions } from "../../agent/peer/channel.ts";
 import { sign, SIGNATURE_HEADER } from "../../agent/peer/signature.ts";
 import { destinationOf } from "../../agent/peer/tunnel.ts";
-import { EMPTY_REPLY } from "./reply.ts";
+import { EMPTY_REPLY, onPoll, signedWith } from "./reply.ts";
 
 const KEY = "the key of alpha";
 const REQUEST: PromiseRequest = { holder: "db1", epoch: 3, bindsMs: 7_000 };
@@ -150,14 +150,13 @@ async function deadPort(): Promise<number> {
 describe("a poll", () => {
   test("reaches the coordinator by way of a peer when the direct way is shut, unchanged", async () => {
     const seen: { authorization: string | undefined; body: string }[] = [];
-    const { port } = await serve((incoming, response) => {
-      let body = "";
-      incoming.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      incoming.on("end", () => {
-        seen.push({ authorization: incoming.headers.authorization, body });
-        response.end(JSON.stringify(EMPTY_REPLY));
-      });
-    });
+    const { port } = await serve(
+      onPoll((body, response, { headers }) => {
+        seen.push({ authorization: headers.authorization, body });
+        const text = JSON.stringify(EMPTY_REPLY);
+        return response.writeHead(200, signedWith("rex_agent", body, text)).end(text);
+      }),
+    );
     const one = await open("db1");
     const two = await open("db2", { coordinator: { host: "127.0.0.1", port } });
     acquaint(one.channel, two.channel);

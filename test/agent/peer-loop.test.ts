@@ -102,7 +102,7 @@ function reply({ seq }: Poll, patch: Partial<Reply> = {}): PollOutcome {
   };
 }
 
-const UNREACHABLE: PollOutcome = { kind: "unreachable", detail: "nobody there" };
+const UNREACHABLE: PollOutcome = { kind: "unreachable", cause: "refused", detail: "nobody there" };
 
 describe("the peers are told", () => {
   test("of what is polled out of turn when the coordinator has heard it; of a poll in turn not", async () => {

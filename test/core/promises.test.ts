@@ -16,6 +16,7 @@ import {
   secondReign,
   silencedCluster,
   WAIT_MS,
+  WRITABLE,
   type Cluster,
 } from "./builders.ts";
 import {
@@ -64,6 +65,16 @@ describe("a holder that hears no coordinator", () => {
     expect(isAlone(member.state, clocksAt(member.atMs))).toBe(true);
     expect(askedAfter(member, 100)).toEqual([]);
     expect(askedAfter(member, 400)).toEqual(["db2", "db3"]);
+  });
+
+  test("that has just begun asks as soon as its first poll is missed", () => {
+    const { state, atMs } = holder(["db1", "db2"]);
+    const begunMs = atMs + 2_000;
+    const begun = begin(state.durable, liveOf(WRITABLE), clocksAt(begunMs));
+    const member: Member = { state: begun.state, atMs: begunMs };
+    expect(member.state.phase.kind).toBe("open");
+    expect(askedAfter(member, 99)).toEqual([]);
+    expect(askedAfter(member, 1)).toEqual(["db2"]);
   });
 
   test("asks nobody once it is answered again", () => {

@@ -7,10 +7,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { pollOf } from "#shared/core/member/poll.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import type { Reply } from "#shared/domain/messages.ts";
+import { PROTOCOL_VERSION } from "#shared/domain/version.ts";
 import { zReply } from "#shared/protocol/wire.ts";
 import { CoordinatorClient } from "../../agent/coordinator-client.ts";
 import { clocksAt } from "../core/builders.ts";
 import { memberPhases, type MemberPhaseKind } from "../core/member-events.ts";
+import { onPoll, signedWith } from "../agent/reply.ts";
 import { mutated, mutatedText, runsOf } from "./mutate.ts";
 
 const RUNS = runsOf(150, process.env["FUZZ_RUNS"]);
@@ -53,10 +55,11 @@ let answer = { status: 200, body: Buffer.from("") };
 let server: Server;
 let client: CoordinatorClient;
 beforeAll(async () => {
-  server = createServer((request, response) => {
-    request.resume();
-    response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.body);
-  }).listen(0, "127.0.0.1");
+  // Signed as the coordinator would: what is tried is what a reply says, not who says it.
+  const answering = onPoll((poll, response) =>
+    response.writeHead(answer.status, signedWith("t", poll, answer.body.toString())).end(answer.body),
+  );
+  server = createServer(answering).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   client = new CoordinatorClient({
@@ -77,7 +80,8 @@ const POLL = pollOf(memberPhases.open().state, { seq: 1_000, clocks: clocksAt(0)
 function isReply(status: number, body: string): boolean {
   if (status !== 200) return false;
   try {
-    return zReply.safeParse(JSON.parse(body)).success;
+    const { success, data } = zReply.safeParse(JSON.parse(body));
+    return success && data.protocol === PROTOCOL_VERSION && data.answersSeq === POLL.seq;
   } catch {
     return false;
   }

@@ -1,8 +1,10 @@
+import { createHmac } from "node:crypto";
 import { env, exports } from "cloudflare:workers";
 import { reset, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { zCreated, zEvents, zOperation, zStatus, type OperationStatus } from "#shared/protocol/api.ts";
 import { ERRORS, type ErrorCode } from "#shared/protocol/errors.ts";
+import { REPLY_SIGNATURE_HEADER, signedPartOf } from "#shared/protocol/reply-signature.ts";
 import { zReply } from "#shared/protocol/wire.ts";
 import { mintToken, type TokenKind } from "../../worker/auth.ts";
 import { macsOf } from "../../worker/mac.ts";
@@ -144,6 +146,17 @@ describe("routes", () => {
     expect(new Set(keys).size).toBe(1);
     expect(macsOf(env.SECRET).peerKey("beta")).not.toBe(keys[0]);
     expect(JSON.stringify(await stored())).not.toContain(keys[0]);
+  });
+
+  it("sign what is answered to a poll, over both bodies, with the token that asked", async () => {
+    const { db2 } = (await foundedService()).members;
+    const body = JSON.stringify({ ...db2.poll, seq: db2.poll.seq + 1 });
+    const response = await ask(`${ALPHA}/poll`, { token: db2.token, body });
+    const due = createHmac("sha256", db2.token).update(signedPartOf(body, await response.text()));
+    expect(response.headers.get(REPLY_SIGNATURE_HEADER)).toBe(due.digest("base64url"));
+    const refused = await ask(`${ALPHA}/poll`, { token: db2.token, body });
+    await refusedWith(refused, "stale-poll");
+    expect(refused.headers.get(REPLY_SIGNATURE_HEADER)).toBe(null);
   });
 
   it("describe themselves without a token", async () => {

@@ -19,6 +19,8 @@ import { setDurable, type Work } from "./work.ts";
 
 /** The part of a lease after which an answer that is missing is missed, and the pause between two requests. */
 const MISSED_SHARE = 0.1;
+/** The same for the first poll of a process. */
+const MISSED_AT_FIRST_SHARE = 0.02;
 
 /** Whether the coordinator has left a poll unanswered for so long that other ways to it, or without it, are needed. */
 export function isAlone(state: Pick<MemberState, "durable" | "live">, clocks: Clocks): boolean {
@@ -27,7 +29,10 @@ export function isAlone(state: Pick<MemberState, "durable" | "live">, clocks: Cl
 
 function untilAloneMs({ durable: { lease }, live }: Pick<MemberState, "durable" | "live">, clocks: Clocks): number {
   if (live.answered === null || lease === null) return Number.POSITIVE_INFINITY;
-  return live.nextPollMs + lease.ttlMs * MISSED_SHARE - largestElapsedMs(live.answered, clocks);
+  // A process that has just begun polls at once, and of its lease the death of the one before it has used up the most.
+  const patienceMs =
+    live.answeredSeq === 0 ? lease.ttlMs * MISSED_AT_FIRST_SHARE : live.nextPollMs + lease.ttlMs * MISSED_SHARE;
+  return patienceMs - largestElapsedMs(live.answered, clocks);
 }
 
 /** How long until promises are to be asked for; null while none are needed. */
