@@ -496,7 +496,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "UPSTREAM-1",
     what: "after `expired` nobody asks the old primary's server",
     file: ENDING,
-    search: 'inquiry: { kind: mustAsk(work, epoch, proof) ? "asking" : "clear" },',
+    search: 'inquiry: { kind: mustAsk(work, { epoch, primary }, proof) ? "asking" : "clear" },',
     replace: 'inquiry: { kind: "clear" },',
   },
   {
@@ -907,7 +907,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "SYNC-4",
     what: "a member counts for what an earlier data directory of its acknowledged",
     file: SYNC,
-    search: 'return incarnation !== "" && durable.identities[name]?.incarnation === incarnation;',
+    search: 'return incarnation !== "" && acknowledgerOf(durable, name) === incarnation;',
     replace: "return durable.identities[name] !== undefined || incarnation === name;",
   },
   {
@@ -915,8 +915,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "SYNC-1",
     what: "the last primary answers for all sets though its log is of an earlier reign",
     file: SYNC,
-    search: "if (last !== undefined && ready.includes(last.primary) && ownEpoch === last.epoch) return [];",
-    replace: "if (last !== undefined && ready.includes(last.primary) && ownEpoch >= 0) return [];",
+    search: "if (isOwnLog && ready.includes(last.primary) && ownEpoch === last.epoch) return [];",
+    replace: "if (isOwnLog && ready.includes(last.primary) && ownEpoch >= 0) return [];",
   },
   {
     id: "opened-set-dropped",
