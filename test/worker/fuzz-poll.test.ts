@@ -34,9 +34,13 @@ async function handling(service: Service, host: string, body: unknown): Promise<
   return { status: response.status, contentType: response.headers.get("Content-Type"), isTraceless, body: text };
 }
 
-/** Taken, or refused in the documented shape without a trace. A broken invariant or a lost object would be an error of ours. */
-function isHandled({ status, contentType, isTraceless }: Handling): boolean {
-  return status === 200 || (status < 500 && contentType === "application/problem+json" && isTraceless);
+/**
+ * Taken, or refused in the documented shape without a trace, but for that of having betrayed that there are two of it. A
+ * broken invariant or a lost object would be an error of ours.
+ */
+function isHandled({ status, contentType, isTraceless, body }: Handling): boolean {
+  const isKept = isTraceless || body.includes('"forked-identity"');
+  return status === 200 || (status < 500 && contentType === "application/problem+json" && isKept);
 }
 
 /** The next poll of a member, as it would send it. */
