@@ -130,6 +130,9 @@ describe("with one acknowledgement of two replicas, nothing is lost", () => {
     await cluster.host(first.primary ?? "").kill();
     // Two of three have been primary and died: the last one may hold too little alone, and waits for one of them.
     await cluster.untilPrimary({ afterEpoch: first.epoch, deadlineMs: 60_000 });
+    // Where it held enough, both of the others are out, and nobody acknowledges to it until an operator brings one back.
+    const { status, stderr } = await cluster.rex(["recover"]);
+    expect({ status, stderr }).toMatchObject({ status: 0 });
     expect(await theRest()).toEqual([]);
   });
 
