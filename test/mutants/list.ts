@@ -1231,6 +1231,14 @@ export const FAULTS: readonly Fault[] = [
     replace: 'const mayLose = phase.code === "read-quorum-missing";',
   },
   {
+    id: "branch-not-told",
+    rule: "CHOOSE-6",
+    what: "what a member lacks that was put in its place by force is not told where it went another way than the others",
+    file: COLLECTING,
+    search: "return common === null ? 0 : bytesBeyond(other, common);",
+    replace: 'return common === null || comparePositions(other, own) !== "covers" ? 0 : bytesBeyond(other, common);',
+  },
+  {
     id: "waiver-not-told",
     rule: "SYNC-7",
     what: "that a successor goes on without a read quorum is told to nobody",
