@@ -26,8 +26,9 @@ interface Bound {
   released: number;
 }
 
-/** Whether an operator has said whom he wants, whatever that one lacks. */
-function isTakenAsItIs({ phase }: DurableState): boolean {
+/** Whether an operator says, or has said, whom he wants, whatever that one lacks. */
+function isTakenAsItIs({ phase }: DurableState, { reasons }: ClusterStep): boolean {
+  if (reasons.some((reason) => reason.kind === "operator-command" && reason.force)) return true;
   return (phase.kind === "collecting" && phase.isForced) || (phase.kind === "vacant" && phase.welcomed !== null);
 }
 
@@ -233,7 +234,7 @@ export class Checkers {
     }
     if (result.reasons.some(({ kind }) => kind === "read-quorum-overridden")) this.#kept = [];
     // What a member lacks that an operator takes as it is has been told in bytes.
-    if (isTakenAsItIs(before) && result.reasons.some(({ kind }) => kind === "possible-loss")) this.#kept = [];
+    if (isTakenAsItIs(before, result) && result.reasons.some(({ kind }) => kind === "possible-loss")) this.#kept = [];
     if (after.epoch > before.epoch && this.#mustStay()) this.fail("G7", `epoch ${after.epoch} is minted`);
     for (const reason of result.reasons) this.#judgeSuccession(before, reason);
     for (const reason of result.reasons) this.#judgePolicy(before, after, reason);

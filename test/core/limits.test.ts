@@ -1,7 +1,17 @@
 /** What a failover that nobody asked for may cost: bytes of the log, and how often. */
 import { describe, expect, test } from "vitest";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
-import { ask, openPatch, poll, position, releasedPatch, runningCluster, type Cluster } from "./builders.ts";
+import {
+  ask,
+  IN_RECOVERY,
+  openPatch,
+  poll,
+  position,
+  releasedPatch,
+  runningCluster,
+  secondReign,
+  type Cluster,
+} from "./builders.ts";
 import { listen, reasonsOf, refusalOf, type Told } from "./listening.ts";
 import { further, killServer, live } from "./living.ts";
 import { REPLICAS, round, synchronous, talk } from "./synchronous.ts";
@@ -46,6 +56,23 @@ describe("what would be lost", () => {
     lacking(maxLossBytes + 1, cluster);
     expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2 });
   });
+});
+
+test("what a member lacks that was welcomed by force is told, also where it has gone another way than the others", () => {
+  const cluster = secondReign();
+  ask(cluster, { kind: "set-policy", policy: "manual" });
+  // The former primary holds what db2's reign does not, and nothing of db2's reign.
+  const server = { phase: "closed", report: IN_RECOVERY, position: position("0/3000080") } as const;
+  poll(cluster, "db1", { released: 1, attempted: 1, ownEpoch: 1, server });
+  poll(cluster, "db2", releasedPatch(2));
+  for (const host of ["db3", "db4"]) poll(cluster, host, { server: { receiver: { state: "ended", upstream: "db2" } } });
+  ask(cluster, { kind: "datasource-welcome", member: "db1" }, { force: true });
+  const told = listen(cluster);
+  ask(cluster, { kind: "set-policy", policy: "automatic" });
+  live(cluster, 1_000, { silent: ["db2"] });
+  expect(cluster.state.durable.reigns.at(-1)).toMatchObject({ epoch: 3, member: "db1", parent: 1 });
+  // Both logs have all up to 0/3000000 in common; db3's reaches 0/3000100.
+  expect(reasonsOf(told, "possible-loss")).toMatchObject([{ member: "db1", bytes: 0x100 }]);
 });
 
 describe("the budget of failovers", () => {

@@ -22,6 +22,8 @@ const REPLY = "shared/core/cluster/reply.ts";
 const STEP = "shared/core/cluster/step.ts";
 const SUCCESSION = "shared/core/cluster/succession.ts";
 const SWITCH = "shared/core/cluster/switch.ts";
+const FORK = "shared/core/cluster/fork.ts";
+const PLACE = "shared/core/cluster/place.ts";
 const SALVAGE = "shared/core/cluster/salvage.ts";
 const MEMBER_TAIL = "shared/core/member/tail.ts";
 const TAKE_TAIL = "agent/engine/postgres/take-tail.ts";
@@ -343,10 +345,11 @@ export const FAULTS: readonly Fault[] = [
   {
     id: "attempted-twice",
     rule: "OPEN-2",
+    // What a closed member has attempted it has released: alone, neither half of the question is missed.
     what: "an epoch is attempted again",
     file: COMMANDS,
     search: "if (epoch <= work.durable.attempted || epoch <= work.durable.released) {",
-    replace: "if (epoch <= work.durable.released) {",
+    replace: "if (epoch < 0) {",
   },
   {
     id: "released-not-terminal",
@@ -629,15 +632,7 @@ export const FAULTS: readonly Fault[] = [
     replace: "candidates.includes(candidate),",
   },
   {
-    id: "target-is-a-bypass",
-    rule: "CHOOSE-5",
-    what: "a named target takes over though it is behind",
-    file: COLLECTING,
-    search:
-      'if (!coversPosition(winner.position, best.position)) return abort(work, phase, "target-behind", [best.member]);',
-    replace: "",
-  },
-  {
+    // That a winner must cover the best one is asked once more when it is crowned: while this holds nothing comes so far.
     id: "target-not-awaited",
     rule: "CHOOSE-5",
     what: "a named target is not waited for while it catches up",
@@ -979,10 +974,10 @@ export const FAULTS: readonly Fault[] = [
   {
     id: "promise-over-with-restart",
     rule: "ALONE-4",
-    what: "a promise is over when another kernel has booted",
+    what: "a promise goes on being counted over a restart, by clocks that may have begun again",
     file: MEMBER_PROMISES,
-    search: "return bootId === boot ? bindsMs - smallestElapsedMs(base, clocks) : bindsMs;",
-    replace: "return bootId === boot ? bindsMs - smallestElapsedMs(base, clocks) : 0;",
+    search: "if (promise) setDurable(work, { promise: { ...promise, base: work.clocks, bootId: work.live.bootId } });",
+    replace: "",
   },
   {
     id: "promised-from-newest",
@@ -1238,6 +1233,14 @@ export const FAULTS: readonly Fault[] = [
     replace: 'const mayLose = phase.code === "read-quorum-missing";',
   },
   {
+    id: "branch-not-told",
+    rule: "CHOOSE-6",
+    what: "what a member lacks that was put in its place by force is not told where it went another way than the others",
+    file: COLLECTING,
+    search: "return common === null ? 0 : bytesBeyond(other, common);",
+    replace: 'return common === null || comparePositions(other, own) !== "covers" ? 0 : bytesBeyond(other, common);',
+  },
+  {
     id: "waiver-not-told",
     rule: "SYNC-7",
     what: "that a successor goes on without a read quorum is told to nobody",
@@ -1369,5 +1372,79 @@ export const FAULTS: readonly Fault[] = [
     search: 'if (row["streams"] === true)',
     replace: 'if (row["streams"] === 1)',
     tests: ["test/live/tail.test.ts"],
+  },
+
+  // Two agents with one identity.
+  {
+    id: "fork-by-state-ignored",
+    rule: "ID-10",
+    what: "what an agent keeps on its disk goes back from poll to poll, and nobody wonders",
+    file: FORK,
+    search: 'if (hasGoneBack(known.poll, poll)) return "state";',
+    replace: "",
+  },
+  {
+    id: "fork-by-nonce-ignored",
+    rule: "ID-10",
+    what: "a newer poll returns a nonce older than one already returned, and nobody wonders",
+    file: FORK,
+    search: 'if (before !== null && nonceBelow(live, poll.nonce, before)) return "nonce";',
+    replace: "",
+  },
+  {
+    id: "forked-reigns-on",
+    rule: "ID-10",
+    what: "a primary of which there are two goes on being granted its lease",
+    file: FORK,
+    search: "  depose(work, host);\n",
+    replace: "",
+  },
+  {
+    id: "forked-word-counts",
+    rule: "ID-10",
+    what: "what either of two agents has said before goes on counting",
+    file: FORK,
+    search: "  work.live = { ...work.live, hosts, elders };\n",
+    replace: "",
+  },
+  {
+    id: "forked-acknowledges",
+    rule: "ID-10",
+    what: "after a fork a member answers for what its copy may have acknowledged",
+    file: FORK,
+    search: "return forks === 0 ? incarnation : `${incarnation}#${forks}`;",
+    replace: "return forks >= 0 ? incarnation : `${incarnation}#${forks}`;",
+  },
+  {
+    id: "settled-on-any-line",
+    rule: "ID-10",
+    what: "who is left of two writers that were succeeded is of the line that reigns",
+    file: FORK,
+    search: "isStray: isStray || wasSucceeded,",
+    replace: "isStray,",
+  },
+  {
+    id: "copy-releases-the-original",
+    rule: "ID-13",
+    what: "a copy that was started elsewhere lays down the reign of the original",
+    file: PLACE,
+    search: "return mayStillHold(work, lease) ? Math.min(released, lease.epoch - 1) : released;",
+    replace: "return released;",
+  },
+  {
+    id: "opened-in-two-places",
+    rule: "ID-13",
+    what: "an epoch that was granted to one place is granted to another",
+    file: PLACE,
+    search: "return lease?.epoch === epoch && isElsewhere(lease.place, place) && mayStillHold(work, lease);",
+    replace: "return lease?.epoch === epoch && lease.place === place && mayStillHold(work, lease);",
+  },
+  {
+    id: "newcomer-taken-at-once",
+    rule: "ID-13",
+    what: "a copy that starts elsewhere takes the place of one that was heard just now",
+    file: PLACE,
+    search: "return isElsewhere(known.place, place) && silentFor <= ",
+    replace: "return isElsewhere(known.place, place) && silentFor < 0 * ",
   },
 ];

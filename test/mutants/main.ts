@@ -20,7 +20,7 @@ const NODE = join(ROOT, "node_modules", "node", "bin", "node");
 const COPIES = join(ROOT, ".tsbuild", "mutants");
 const COPIED = ["package.json", "tsconfig.base.json", "shared", "sim", "test/core", "test/domain", "test/mutants"];
 /** What the tests that a fault names for itself need besides. */
-const COPIED_FOR_TESTS = ["agent", "demo", "test/agent", "test/live"];
+const COPIED_FOR_TESTS = ["agent", "cli", "demo", "test/agent", "test/live", "test/tsconfig.json"];
 const FINDINGS = join(ROOT, "test", "mutants", "findings.json");
 const QUICK_SEEDS = 150;
 /** Most of what the tests see, these see within a few seconds. */
@@ -108,11 +108,12 @@ function failingTest(copy: string, named: Fault["tests"]): string | null {
   const include = named ?? ["test/core/**/*.test.ts", "test/domain/**/*.test.ts"];
   const config = { test: { include, testTimeout: named ? 120_000 : 30_000, isolate: false } };
   writeFileSync(join(copy, "vitest.config.ts"), `export default ${JSON.stringify(config)};\n`);
-  if (named) return failingAmong(copy, named);
-  return failingAmong(copy, QUICK_TESTS) ?? failingAmong(copy, []);
+  // Tests of real servers clean up after themselves: these are not cut short by the first that fails.
+  if (named) return failingAmong(copy, { files: named, bail: 0 });
+  return failingAmong(copy, { files: QUICK_TESTS, bail: 1 }) ?? failingAmong(copy, { files: [], bail: 1 });
 }
 
-function failingAmong(copy: string, files: readonly string[]): string | null {
+function failingAmong(copy: string, { files, bail }: { files: readonly string[]; bail: number }): string | null {
   const report = join(copy, "report.json");
   spawnSync(
     NODE,
@@ -122,7 +123,7 @@ function failingAmong(copy: string, files: readonly string[]): string | null {
       ...files,
       "--root",
       copy,
-      "--bail=1",
+      `--bail=${bail}`,
       "--reporter=json",
       `--outputFile=${report}`,
     ],

@@ -9,6 +9,7 @@ const QUIET: Partial<Scenario> = {
   taskFailureP: 0,
   crashAtEffectP: 0,
   coordinatorCrashP: 0,
+  onlyCoordinatorFailsFromMs: null,
 };
 
 export const WORLDS: Record<string, Partial<Scenario>> = {
@@ -38,6 +39,19 @@ export const WORLDS: Record<string, Partial<Scenario>> = {
     durability: "sync",
     syncPolicy: { k: 2, onLoss: "degrade" },
     faults: ["server-partition", "server-crash", "agent-partition", "machine-reboot", "operator-recover"],
+    faultEveryMs: 1_500,
+  },
+  "synchronous, by force": {
+    ...QUIET,
+    durability: "sync",
+    faults: [
+      "operator-force",
+      "operator-force",
+      "server-crash",
+      "agent-partition",
+      "server-partition",
+      "operator-recover",
+    ],
     faultEveryMs: 1_500,
   },
   "nobody asks the upstream": { answersUpstream: false, hasGuardian: false, hasLateReplies: true },

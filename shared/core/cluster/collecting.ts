@@ -3,7 +3,14 @@
  * old reign is over.
  */
 import type { MemberName } from "../../domain/names.ts";
-import { comparePositions, coversPosition, lsnDistance } from "../../domain/position.ts";
+import {
+  bytesBeyond,
+  commonPoint,
+  comparePositions,
+  coversPosition,
+  lsnDistance,
+  type Position,
+} from "../../domain/position.ts";
 import { lastOpenedEpoch, unseenEpochs } from "../../domain/reign.ts";
 import { abort } from "./abort.ts";
 import {
@@ -312,13 +319,23 @@ function parentOf(work: Work, { epoch, isForced }: PhaseOf<"collecting">, winner
   return isOwn ? ownEpoch : lastOpenedEpoch(reigns, epoch);
 }
 
-/** How many bytes the winner lacks of the old primary's log, as last heard or last kept with its lease, or of another candidate's. */
+/**
+ * How many bytes the winner lacks of the old primary's log, as last heard or last kept with its lease, or of another
+ * candidate's. Only who was put in its place by force may have gone another way than another candidate.
+ */
 function bytesLost(work: Work, winner: Candidate, candidates: Candidate[]): number {
   const { phase } = work.durable;
   const deposed = phase.kind === "collecting" && phase.deposed !== winner.member ? phase.deposed : null;
   const heard = deposed === null ? null : (work.live.hosts[deposed]?.poll.server?.position ?? null);
-  const missing = [heard, work.lease?.position ?? null, ...candidates.map(({ position }) => position)]
+  const missing = [heard, work.lease?.position ?? null]
     .filter((known) => known !== null && comparePositions(known, winner.position) === "covers")
     .map((known) => (known ? Number(lsnDistance(known.lsn, winner.position.lsn)) : 0));
-  return Math.max(0, ...missing);
+  const others = candidates.map(({ position }) => bytesLacking(winner.position, position));
+  return Math.max(0, ...missing, ...others);
+}
+
+/** How much of a log lies beyond what another has in common with it. */
+function bytesLacking(own: Position, other: Position): number {
+  const common = commonPoint(own, other);
+  return common === null ? 0 : bytesBeyond(other, common);
 }
