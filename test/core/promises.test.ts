@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { provenBy } from "#shared/core/cluster/promises.ts";
 import { pollOf } from "#shared/core/member/poll.ts";
-import { isAlone, routeOf } from "#shared/core/member/promises.ts";
+import { isAlone, promiseLeftMs, routeOf } from "#shared/core/member/promises.ts";
 import { begin, nextDeadlineMs } from "#shared/core/member/step.ts";
 import type { Lease, PromiseRequest } from "#shared/domain/messages.ts";
 import type { ProofKind } from "#shared/domain/reign.ts";
@@ -297,4 +297,15 @@ describe("the coordinator", () => {
     poll(cluster, "db2", releasedPatch(2));
     expect(cluster.state.durable.phase).toMatchObject({ kind: "collecting", proof: "released" });
   });
+});
+
+test("a promise outlasts a wall clock that was set back by no more than its own length", () => {
+  const given = { holder: "db1", epoch: 3, bindsMs: BINDS_MS, base: clocksAt(0), bootId: "boot" };
+  const setBack = (ms: number) => ({ ...clocksAt(ms), wallMs: clocksAt(ms).wallMs - 3_600_000 });
+  expect(promiseLeftMs(given, "boot", clocksAt(BINDS_MS))).toBe(0);
+  expect(promiseLeftMs(given, "boot", setBack(BINDS_MS))).toBe(BINDS_MS);
+  expect(promiseLeftMs(given, "boot", setBack(2 * BINDS_MS))).toBe(0);
+  // A machine that slept has promised for the whole of its waking time.
+  const slept = { ...clocksAt(10 * BINDS_MS), monoMs: clocksAt(1).monoMs };
+  expect(promiseLeftMs(given, "boot", slept)).toBe(BINDS_MS - 1);
 });

@@ -149,9 +149,14 @@ function whyNotPromise({ durable, phase }: Work, { holder, epoch }: PromiseReque
   return null;
 }
 
-/** What is left of a promise given: the whole of it, where it cannot be known. */
+/**
+ * What is left of a promise given: the whole of it, where it cannot be known. A wall clock that was set back, which anyone
+ * may do, makes it last twice as long at most: nobody can set the other two.
+ */
 export function promiseLeftMs({ bindsMs, base, bootId }: GivenPromise, boot: string, clocks: Clocks): number {
-  return bootId === boot ? bindsMs - smallestElapsedMs(base, clocks) : bindsMs;
+  if (bootId !== boot) return bindsMs;
+  const unsetMs = Math.min(clocks.monoMs - base.monoMs, clocks.bootMs - base.bootMs);
+  return bindsMs - Math.max(smallestElapsedMs(base, clocks), unsetMs - bindsMs);
 }
 
 /** Whether a promise given stands against an opening by this proof. That the old holder has released or is dead ends it. */
