@@ -73,7 +73,8 @@ export const pollDataservice = createRoute({
   method: "post",
   path: "/v1/dataservices/{s}/poll",
   summary: "An agent's report and its answer",
-  description: "The token must be the one of the host that the poll speaks for.",
+  description:
+    "The token must be the one of the host that the poll speaks for. The header `interrex-reply` of the answer is an HMAC-SHA256 under that token, in base64url, over the JSON text of `[\"interrex-reply-1\", the poll's body, the answer's body]`.",
   security: SECURITY,
   request: { params: zPath, body: body(zPoll) },
   responses: { 200: json(zReply, "Lease, commands, routes"), ...refused },

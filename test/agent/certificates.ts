@@ -1,6 +1,6 @@
 /**
  * Certificates for tests of TLS, good for a hundred years, and their keys, which are secrets of nobody. Made with openssl:
- * an authority, a certificate of its for localhost and 127.0.0.1, one for another host, one that ran out in 2020, and one
+ * an authority, a certificate of its for localhost, 127.0.0.1 and ::1, one for another host, one that ran out in 2020, and one
  * for localhost that nobody has signed.
  */
 
@@ -25,15 +25,16 @@ kcI6GgGvfXXnXtoiAJIfx66Mh+nBWQqGoA==
 -----END EC PRIVATE KEY-----
 `,
   cert: `-----BEGIN CERTIFICATE-----
-MIIBmTCCAUCgAwIBAgIUCb0oqQUkh2sqfQmUIuR/rwya4wswCgYIKoZIzj0EAwIw
-IjEgMB4GA1UEAwwXSW50ZXJyZXggdGVzdCBhdXRob3JpdHkwIBcNMjYxMTIxMTEy
-NTUwWhgPMjEyNTA2MTUxMTI1NTBaMBYxFDASBgNVBAMMC2Nvb3JkaW5hdG9yMFkw
+MIIBrTCCAVKgAwIBAgIUCb0oqQUkh2sqfQmUIuR/rwya4w0wCgYIKoZIzj0EAwIw
+IjEgMB4GA1UEAwwXSW50ZXJyZXggdGVzdCBhdXRob3JpdHkwIBcNMjYxMTIxMTIy
+ODQ1WhgPMjEyNTA2MTUxMjI4NDVaMBYxFDASBgNVBAMMC2Nvb3JkaW5hdG9yMFkw
 EwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEOqJI09N1mKPK8bEBHViQiwIiMDejaVeN
-fmYI5z7j0ezhkN0/tVyRkcI6GgGvfXXnXtoiAJIfx66Mh+nBWQqGoKNeMFwwGgYD
-VR0RBBMwEYIJbG9jYWxob3N0hwR/AAABMB0GA1UdDgQWBBSn32wJ/61Txmo3o/ry
-0f/kHvQKaDAfBgNVHSMEGDAWgBSwwG8C7u2cIxUVNTuuueG+otjUiTAKBggqhkjO
-PQQDAgNHADBEAiAH4/hPwvscpFw5fXT7/eLm/Z2SYBYc52d1VNIecrkOLwIgYSYW
-oXndvRy8/JMy1d743fPv8RaEiVq5Ei8oWyme+aI=
+fmYI5z7j0ezhkN0/tVyRkcI6GgGvfXXnXtoiAJIfx66Mh+nBWQqGoKNwMG4wLAYD
+VR0RBCUwI4IJbG9jYWxob3N0hwR/AAABhxAAAAAAAAAAAAAAAAAAAAABMB0GA1Ud
+DgQWBBSn32wJ/61Txmo3o/ry0f/kHvQKaDAfBgNVHSMEGDAWgBSwwG8C7u2cIxUV
+NTuuueG+otjUiTAKBggqhkjOPQQDAgNJADBGAiEAx/g+h8ddZnXC/i9GbabJcKv2
+1u1Iw68n12ibTP53t0kCIQCwqtvunNt36gSgfb2fvaFk1m5qXYleY19NEkoBWX70
+eA==
 -----END CERTIFICATE-----
 `,
 };

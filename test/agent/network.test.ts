@@ -10,6 +10,7 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { begin } from "#shared/core/member/step.ts";
 import { freshLive, type MemberReason } from "#shared/core/member/state.ts";
+import { routerPollOf } from "#shared/core/member/poll.ts";
 import type { Lease, Poll, Reply } from "#shared/domain/messages.ts";
 import { ERRORS, problem, type ErrorCode } from "#shared/protocol/errors.ts";
 import { readBootId, readClocks } from "../../agent/clocks.ts";
@@ -19,7 +20,7 @@ import { PeerChannel } from "../../agent/peer/channel.ts";
 import { destinationOf } from "../../agent/peer/tunnel.ts";
 import { BadAnswer, causeOf, detailOf, UNREACHABLE, type UnreachableCause } from "../../agent/unreachable.ts";
 import { WRITABLE } from "../core/builders.ts";
-import { closedDurable, leaseOf, viewOf } from "../core/member-events.ts";
+import { closedDurable, leaseOf, liveOf, viewOf } from "../core/member-events.ts";
 import { AUTHORITY, ELSEWHERE, EXPIRED, GOOD, STRANGER } from "./certificates.ts";
 import { answering, onPoll, replyTo, signedWith } from "./reply.ts";
 
@@ -402,6 +403,19 @@ describe.each([
     expect(loop.state.durable.lease?.ttlMs).toBe(700_000);
     loop.stop();
   });
+});
+
+test("a coordinator at an IPv6 address is known by its certificate through a peer too", async () => {
+  const { url } = await secure(GOOD, answering({}));
+  const [one, two] = await Promise.all([channelOf("db1"), channelOf("db2", url)]);
+  one.learn({ peers: [{ host: "db2", endpoint: two.endpoint }], peerKey: PEER_KEY });
+  two.learn({ peers: [], peerKey: PEER_KEY });
+  const client = clientOf(`https://[::1]:${await deadPort()}`, TIMEOUT_MS.long);
+  const poll = routerPollOf(
+    { durable: closedDurable({ epoch: EPOCH, op: 5 }), live: liveOf(WRITABLE) },
+    { seq: 1, clocks: readClocks(), connector: null, peer: null },
+  );
+  expect(await client.poll(poll, one.detours())).toMatchObject({ kind: "reply" });
 });
 
 test("a lease that nobody extends ends by itself, whatever is answered meanwhile", async () => {

@@ -6,6 +6,7 @@ import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freshDurable, type MemberDurable } from "#shared/core/member/state.ts";
 import { ConfigError, readConfig } from "../../agent/config.ts";
+import { AddressBook } from "../../agent/peer/address-book.ts";
 import { StateFile, StateFileError } from "../../agent/state-file.ts";
 import { mutated, mutatedText, runsOf } from "./mutate.ts";
 
@@ -102,6 +103,32 @@ test("lease.json with other bytes leaves what is bound as it was, and at most no
         expect.toSatisfy((version) => version >= keptVersion),
       );
     }),
+    RUNS,
+  );
+});
+
+test("peers.json with other bytes is passed over with a word, or says what it says, and is written anew", () => {
+  const known = { key: "key", port: 7_432, peers: [{ host: "db2", endpoint: { host: "db2.example", port: 7_432 } }] };
+  new AddressBook(directory, () => {}).keep({ ...known, writers: "db1" });
+  const text = readFileSync(path("peers.json"), "utf8");
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        mutatedText(text),
+        mutated(JSON.parse(text)).map((value) => JSON.stringify(value)),
+      ),
+      (other) => {
+        writeFileSync(path("peers.json"), other);
+        const complaints: string[] = [];
+        const book = new AddressBook(directory, (complaint) => complaints.push(complaint));
+        const read = book.read();
+        expect(complaints).toHaveLength(read === null ? 1 : 0);
+        expect(read?.key).not.toBe("");
+        expect(read?.peers.every(({ endpoint: { port } }) => port >= 1 && port <= 65_535) ?? true).toBe(true);
+        book.keep({ ...known, writers: "db9" });
+        expect(new AddressBook(directory, () => {}).read()?.writers).toBe("db9");
+      },
+    ),
     RUNS,
   );
 });
