@@ -165,6 +165,14 @@ function settleForks({ coordinator, hosts }: Stage): void {
   }
 }
 
+/** A copy reigned that is gone, and where nobody else could be elected no time ends that: its operator does. */
+function endReignOfCopy({ coordinator, copies, hosts }: Stage): void {
+  const { phase } = coordinator.stored.durable;
+  if (copies.length === 0 || phase.kind !== "reigning" || !phase.opened) return;
+  const primary = hosts.find(({ name }) => name === phase.primary);
+  if (primary && !primary.server.accepts) coordinator.command({ kind: "datasource-fail", member: primary.name });
+}
+
 /** An agent that lost its state file is refused until an operator takes it for the member's. */
 function readmitForgetful({ coordinator, hosts }: Stage): void {
   for (const { name, disk } of hosts) {
@@ -188,6 +196,7 @@ function heal(stage: Stage): Rest {
     world.runUntil(world.nowMs + LOOK_EVERY_MS, () => checkers.violation !== null);
     readmitForgetful(stage);
     settleForks(stage);
+    if (world.nowMs > endMs - HEALING_MS / 2) endReignOfCopy(stage);
     // One whose agent is refused reports to nobody: after a while its operator goes on without it.
     if (coordinator.stored.durable.restoration?.kind === "reporting" && world.nowMs > endMs - HEALING_MS / 2) {
       coordinator.command({ kind: "coordinator-restored" }, true);
