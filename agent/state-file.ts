@@ -16,6 +16,7 @@ const zState = z.strictObject({
   host: zName,
   startCount: zCount,
   incarnation: z.string().min(1),
+  place: z.string().nullable().default(null),
   systemId: z.string().nullable(),
   founded: z.boolean(),
   epochSeen: zCount,

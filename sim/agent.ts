@@ -124,7 +124,7 @@ export class Agent {
     const { scenario, machines } = this.#ports;
     const fresh = freshLive({
       bootId: clock.bootId,
-      place: `${clock.bootId} of ${name}`,
+      place: this.#host.place,
       fenceMs: scenario.settings.fenceMs,
       endpoint: server.endpoint,
       view: server.view(),
@@ -135,6 +135,16 @@ export class Agent {
     this.#ports.world.note(name, `agent starts (${disk.written.startCount})`);
     const durable = disk.written;
     this.#commit(durable, () => machines.member.begin(durable, live, clock.read()), "begin");
+    this.#observeRegularly();
+  }
+
+  /** Goes on where another process is now: a copy of it, with all that it has in memory. */
+  goOnAs(original: Agent): void {
+    this.#state = original.#state;
+    this.#seq = original.#seq;
+    this.#ports.world.note(this.#host.name, "goes on as a copy");
+    this.#pollNow();
+    this.#watchDeadline();
     this.#observeRegularly();
   }
 

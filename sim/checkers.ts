@@ -40,6 +40,7 @@ export class Checkers {
   violation: Violation | null = null;
   readonly #world: World;
   #accepting = new Set<string>();
+  #hosts = new Map<string, Host>();
   /** Declared dead by an operator: until they are seen fenced, the operator answers for them. */
   #asserted = new Set<string>();
   #bounds = new Map<string, Bound>();
@@ -129,13 +130,22 @@ export class Checkers {
       return;
     }
     this.#accepting.add(name);
+    this.#hosts.set(name, host);
     const writers = [...this.#accepting].filter((writer) => !this.#asserted.has(writer));
     // In synchronous mode a second one may be open that can finish no write.
-    if (writers.length > 1 && this.#durability === "async")
+    if (writers.length > 1 && this.#durability === "async" && !this.#areOneCopied(writers))
       this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
     if (host.isManaged) this.#judgeWriter(host);
     // One that stood still meanwhile goes on in its old epoch, and can finish nothing in it.
     if (host.disk.synced.attempted >= this.#acknowledgedEpoch) this.#judgeHoldings(host);
+  }
+
+  /** An open server that was copied as it ran is open twice, under one epoch, and nobody could prevent that. No other is. */
+  #areOneCopied(writers: readonly string[]): boolean {
+    const hosts = writers.flatMap((writer) => this.#hosts.get(writer) ?? []);
+    const { host: identity, attempted } = hosts[0]?.disk.synced ?? {};
+    const isSame = hosts.every(({ disk: { synced } }) => synced.host === identity && synced.attempted === attempted);
+    return isSame && hosts.some(({ isLiveImage }) => isLiveImage);
   }
 
   #judgeWriter(host: Host): void {
@@ -150,7 +160,8 @@ export class Checkers {
       );
     }
     const opener = this.#openers.get(attempted) ?? name;
-    if (opener !== name) this.fail("G3", `${name} and ${opener} both opened in epoch ${attempted}`);
+    const isCopied = this.#areOneCopied([opener, name]);
+    if (opener !== name && !isCopied) this.fail("G3", `${name} and ${opener} both opened in epoch ${attempted}`);
     this.#openers.set(attempted, name);
   }
 

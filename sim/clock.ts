@@ -70,6 +70,16 @@ export class HostClock {
     this.#asleepSinceMs = null;
   }
 
+  /** Goes on as another machine's clocks, under the same boot of its kernel: what an image of its memory does. */
+  goOnAs(other: HostClock): void {
+    this.bootId = other.bootId;
+    this.#rates = other.#rates;
+    this.#bootedAtMs = other.#bootedAtMs;
+    this.#wallOffsetMs = other.#wallOffsetMs;
+    this.#sleptMs = other.#sleptMs;
+    this.#boots = other.#boots;
+  }
+
   /** Another boot of the kernel: what counts from the boot begins again, under another id. */
   reboot(): void {
     this.#boots += 1;

@@ -13,6 +13,8 @@ export interface FaultPorts {
   coordinator: Coordinator;
   hosts: Host[];
   scenario: Scenario;
+  /** A copy of a machine, running or as its disk is, begins to live beside it. */
+  copy: (host: Host, isLive: boolean) => void;
 }
 
 /** Lets faults happen, one after the other, from now until the chaos ends. */
@@ -97,6 +99,8 @@ function strike(ports: FaultPorts, kind: FaultKind, host: Host): void {
       return coordinator.stored.durable.epoch > 0 ? coordinator.restore(null) : undefined;
     case "state-file-lost":
       return loseState(ports, host);
+    case "agent-cloned":
+      return ports.copy(host, random.chance(0.5));
     case "coordinator-wall-step":
       return coordinator.clock.step(wallStep(random));
     case "operator-fail":

@@ -1,6 +1,6 @@
 /** One machine: its clocks, its disk, its server, its agent, and the guardian that fences when the agent cannot. */
 import { remainingMs } from "#shared/core/member/lease.ts";
-import { freshDurable } from "#shared/core/member/state.ts";
+import { freshDurable, type MemberState } from "#shared/core/member/state.ts";
 import { Agent, type AgentPorts } from "./agent.ts";
 import { HostClock } from "./clock.ts";
 import { Disk } from "./disk.ts";
@@ -25,6 +25,10 @@ export class Host {
   isOn = true;
   isPaused = false;
   isAsleep = false;
+  /** The machine of which this one is a copy; null for an original. */
+  original: Host | null = null;
+  /** Whether memory was copied too: then what was open there was open here, under the same lease. */
+  isLiveImage = false;
   readonly #ports: AgentPorts;
 
   constructor(ports: AgentPorts, server: Server) {
@@ -47,6 +51,39 @@ export class Host {
   /** The first primary of an unfounded dataservice is writable by nobody's leave but its owner's. */
   get isManaged(): boolean {
     return this.disk.written.founded;
+  }
+
+  /** Where the agent's state lies, under this boot. A copy of a running machine cannot be told from it by that. */
+  get place(): string {
+    return `${this.clock.bootId} of ${this.isLiveImage && this.original ? this.original.name : this.name}`;
+  }
+
+  /**
+   * Becomes a copy of another machine: of its disk, and boots; with `isLive` of its memory too, and goes on. False when
+   * its agent is in the middle of something that no copy is made of.
+   */
+  becomeImageOf(original: Host, isLive: boolean): boolean {
+    const state = original.agent?.state;
+    if (isLive && (!state || !original.agent?.isAlive || original.isHalted || !isAtRest(state))) return false;
+    this.original = original;
+    this.isLiveImage = isLive;
+    this.disk.write(isLive ? original.disk.written : original.disk.synced, true);
+    if (isLive) this.clock.goOnAs(original.clock);
+    else this.clock.bootId = `boot of ${this.name}`;
+    this.server.becomeImageOf(original.server, isLive);
+    if (!isLive) this.startAgent();
+    else if (original.agent) {
+      this.agent = new Agent(this.#ports, this);
+      this.agent.goOnAs(original.agent);
+      this.guard();
+    }
+    return true;
+  }
+
+  /** The machine is gone for good. */
+  scrap(): void {
+    this.powerOff(Infinity);
+    this.isOn = false;
   }
 
   startAgent(): void {
@@ -122,7 +159,7 @@ export class Host {
     this.wake();
     this.door.lose();
     this.disk.loseUnsynced();
-    this.#ports.world.after(forMs, () => this.powerOn());
+    if (forMs < Infinity) this.#ports.world.after(forMs, () => this.powerOn());
   }
 
   powerOn(): void {
@@ -188,4 +225,10 @@ export class Host {
     this.backlog = [];
     for (const deed of backlog) deed();
   }
+}
+
+/** Whether nothing is under way whose end a copy would never hear of. */
+function isAtRest({ phase }: MemberState): boolean {
+  if (phase.kind === "closed") return phase.running === null && phase.queued === null;
+  return phase.kind === "open" && phase.running === null;
 }

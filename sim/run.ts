@@ -41,6 +41,9 @@ interface Stage {
   checkers: Checkers;
   coordinator: Coordinator;
   hosts: Host[];
+  /** Copies of them, made meanwhile; no members. */
+  copies: Host[];
+  copy: (host: Host, isLive: boolean) => void;
   scenario: Scenario;
 }
 
@@ -73,15 +76,18 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
   const network = new Network(world, random.fork("network"), scenario.weather);
   const coordinator = new Coordinator({ world, random: random.fork("coordinator"), checkers, machines, scenario });
   const hosts: Host[] = [];
+  const copies: Host[] = [];
   let branch = FIRST_BRANCH;
-  const hostAt = (server: Server): Host | undefined => hosts.find((host) => host.server === server);
+  const everyone = (): Host[] => [...hosts, ...copies];
+  const hostAt = (server: Server): Host | undefined => everyone().find((host) => host.server === server);
   const serverPorts = {
     world,
     network,
     readsTails: scenario.readsTails,
     streamsTakeMs: scenario.streamsTakeMs,
     nextBranch: () => (branch += 1),
-    serverAt: (endpoint: Endpoint) => hosts.find((host) => host.server.endpoint.host === endpoint.host)?.server ?? null,
+    serverAt: (endpoint: Endpoint) =>
+      everyone().find((host) => host.server.endpoint.host === endpoint.host)?.server ?? null,
     onAcknowledge: (server: Server, write: Write) => {
       const host = hostAt(server);
       if (host) checkers.acknowledged(host, write);
@@ -95,8 +101,7 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
       host.agent?.act(() => host.agent?.observe());
     },
   };
-  scenario.members.forEach(({ name }, index) => {
-    const serves = index === 0 && scenario.primaryServes;
+  const make = (name: string, serves: boolean): Host => {
     const options = { endpoint: { host: `${name}.example`, port: 5432 }, inRecovery: !serves, standbySignal: !serves };
     const server = new Server({ ...serverPorts, random: random.fork(`server of ${name}`) }, name, options);
     const ports: AgentPorts = {
@@ -111,20 +116,28 @@ function setStage(scenario: Scenario, machines: Machines): Stage {
       hosts,
     };
     checkers.watch(server);
-    hosts.push(new Host(ports, server));
-  });
+    return new Host(ports, server);
+  };
+  scenario.members.forEach(({ name }, index) => hosts.push(make(name, index === 0 && scenario.primaryServes)));
+  const copy = (original: Host, isLive: boolean): void => {
+    const image = make(`${original.name}-copy${copies.length + 1}`, false);
+    image.server.kill();
+    copies.push(image);
+    if (!image.becomeImageOf(original, isLive)) copies.pop();
+  };
   for (const host of hosts) {
     if (host !== hosts[0]) host.server.follow(hosts[0]?.server.endpoint ?? null);
     checkers.serverChanged(host);
     host.startAgent();
   }
-  return { world, network, checkers, coordinator, hosts, scenario };
+  return { world, network, checkers, coordinator, hosts, copies, copy, scenario };
 }
 
 /** All faults end: lines are mended, and whatever stopped goes on. */
-function calm({ world, network, coordinator, hosts }: Stage): void {
+function calm({ world, network, coordinator, hosts, copies }: Stage): void {
   world.chaos = false;
   world.note("world", "calm");
+  for (const image of copies) image.scrap();
   network.healAll();
   coordinator.endZombies();
   coordinator.start();
@@ -139,6 +152,25 @@ function calm({ world, network, coordinator, hosts }: Stage): void {
     // Before the founding nobody but the owner starts a server.
     if (!host.isManaged && host.server.life === null) host.server.start(100);
   }
+}
+
+/** Of two with one identity an operator has ended the copy, and says so. */
+function settleForks({ coordinator, hosts }: Stage): void {
+  const { identities, phase } = coordinator.stored.durable;
+  for (const { name } of hosts) {
+    if (!identities[name]?.isForked) continue;
+    const reigns = (phase.kind === "reigning" || phase.kind === "deposing") && phase.primary === name;
+    if (reigns) coordinator.command({ kind: "failover", to: null }, true);
+    else coordinator.command({ kind: "datasource-recover", member: name }, true);
+  }
+}
+
+/** A copy reigned that is gone, and where nobody else could be elected no time ends that: its operator does. */
+function endReignOfCopy({ coordinator, copies, hosts }: Stage): void {
+  const { phase } = coordinator.stored.durable;
+  if (copies.length === 0 || phase.kind !== "reigning" || !phase.opened) return;
+  const primary = hosts.find(({ name }) => name === phase.primary);
+  if (primary && !primary.server.accepts) coordinator.command({ kind: "datasource-fail", member: primary.name });
 }
 
 /** An agent that lost its state file is refused until an operator takes it for the member's. */
@@ -163,6 +195,8 @@ function heal(stage: Stage): Rest {
   while (world.nowMs < endMs && checkers.violation === null) {
     world.runUntil(world.nowMs + LOOK_EVERY_MS, () => checkers.violation !== null);
     readmitForgetful(stage);
+    settleForks(stage);
+    if (world.nowMs > endMs - HEALING_MS / 2) endReignOfCopy(stage);
     // One whose agent is refused reports to nobody: after a while its operator goes on without it.
     if (coordinator.stored.durable.restoration?.kind === "reporting" && world.nowMs > endMs - HEALING_MS / 2) {
       coordinator.command({ kind: "coordinator-restored" }, true);

@@ -39,7 +39,10 @@ const ANY_FAULTS = FAULT_KINDS.filter((kind) => kind !== "coordinator-away");
 /** What happens to what somebody must not forget: only where a scenario is about that. */
 export const STORAGE_FAULTS = ["coordinator-restore", "coordinator-disk-lost", "state-file-lost"] as const;
 
-export type FaultKind = (typeof FAULT_KINDS)[number] | (typeof STORAGE_FAULTS)[number];
+/** Copied machines have worlds of their own: what the coordinator cannot see of them is not what is looked for elsewhere. */
+export const COPY_FAULTS = ["agent-cloned"] as const;
+
+export type FaultKind = (typeof FAULT_KINDS)[number] | (typeof STORAGE_FAULTS)[number] | (typeof COPY_FAULTS)[number];
 
 export interface Scenario {
   seed: number;

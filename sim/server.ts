@@ -144,10 +144,11 @@ export class Server {
       systemId: SYSTEM_ID,
       timeline: this.timeline,
       lsn: lsnText(this.endLsn),
-      history: this.segments.slice(0, -1).map((segment, index) => ({
-        timeline: segment.timeline,
-        endLsn: lsnText((this.segments[index + 1] as Segment).from),
-      })),
+      history: this.segments.slice(0, -1).flatMap(({ timeline }, index) => {
+        const next = this.segments[index + 1] as Segment;
+        // What a copied server writes by itself is of another branch, and the numbers do not say so.
+        return next.timeline === timeline ? [] : [{ timeline, endLsn: lsnText(next.from) }];
+      }),
     };
     return this.#position;
   }
@@ -217,6 +218,26 @@ export class Server {
     this.standbySignal = true;
     this.#lastView = null;
     this.#advance(source.endLsn);
+  }
+
+  /** Becomes the image of a machine's disk; with `isRunning` of its memory too: then the server goes on where that one was. */
+  becomeImageOf(original: Server, isRunning: boolean): void {
+    this.segments = original.segments;
+    this.syncNames = original.syncNames;
+    this.shutdownLsn = original.shutdownLsn;
+    this.conninfo = original.conninfo;
+    this.standbySignal = original.standbySignal;
+    this.#advance(original.endLsn);
+    const { process } = original;
+    this.process = isRunning && process.kind === "running" ? { ...process, life: this.#lives } : { kind: "stopped" };
+    if (this.process.kind === "running" && !this.process.inRecovery) {
+      this.segments = [
+        ...this.segments,
+        { branch: this.#ports.nextBranch(), timeline: this.timeline, from: this.endLsn },
+      ];
+    }
+    this.#changed();
+    this.#connectSoon();
   }
 
   /**

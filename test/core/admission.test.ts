@@ -16,7 +16,11 @@ describe("a poll", () => {
     const cluster = runningCluster();
     const late = nextPoll(cluster, "db2", { seq: 900 });
     poll(cluster, "db2", { ...streamingPatch("db1"), startCount: 2, seq: 1 });
-    expect(refusalOf(cluster, late)).toBe("second-agent");
+    const { durable, lease } = cluster.state;
+    expect(send(cluster, { kind: "poll", poll: late }).answer).toMatchObject({ refusal: { code: "second-agent" } });
+    // What is remembered of it, and only in memory, is that it was heard again.
+    expect(cluster.state).toMatchObject({ lease, live: { elders: { db2: { startCount: 1 } } } });
+    expect(cluster.state.durable).toBe(durable);
   });
 
   test("of another server is refused, and one of which the identifier is not known is not", () => {

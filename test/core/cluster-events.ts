@@ -7,6 +7,7 @@ import { voucherText } from "#shared/domain/voucher.ts";
 import type { Command } from "#shared/domain/messages.ts";
 import {
   answerInquiry,
+  clocksAt,
   ask,
   createdCluster,
   epochOf,
@@ -152,7 +153,9 @@ export type EventKind =
 export const events: Record<EventKind, (cluster: Cluster) => ClusterStep[]> = {
   tick: (cluster) => [send(cluster, { kind: "tick" })],
   "router-poll": (cluster) => [poll(cluster, ROUTER)],
-  "stale-poll": (cluster) => [send(cluster, { kind: "poll", poll: { ...nextPoll(cluster, "db3"), seq: 1 } })],
+  "stale-poll": (cluster) => [
+    send(cluster, { kind: "poll", poll: { ...nextPoll(cluster, "db3"), seq: 1, clocks: clocksAt(0) } }),
+  ],
   "poll-of-a-later-past": (cluster) => [poll(cluster, REPLICA, laterPast(cluster))],
   "fresh-incarnation": (cluster) => {
     begin(cluster);

@@ -147,6 +147,28 @@ describe("a fork is given away by", () => {
     expect(stateOf(cluster, "db2")).toBe("replica failed(identity-forked)");
   });
 
+  test("a nonce that was in hand when another was returned: two that take turns", () => {
+    const cluster = runningCluster();
+    const copy = new Copy(cluster, "db1");
+    const codes: (string | null)[] = [];
+    for (let turn = 0; turn < 2; turn += 1) {
+      pass(cluster, 500);
+      codes.push(refusalOf(poll(cluster, "db1", { seq: 50 + 2 * turn })));
+      pass(cluster, 500);
+      codes.push(refusalOf(copy.poll({ seq: 51 + 2 * turn })));
+    }
+    expect(codes).toEqual([null, null, "forked-identity", "forked-identity"]);
+  });
+
+  test.each([0, -3])("a number that another has used since, sent later", (behind) => {
+    const cluster = runningCluster();
+    pass(cluster, 1_000);
+    poll(cluster, "db2");
+    pass(cluster, 300);
+    const { seq } = cluster.polls["db2"] as Poll;
+    expect(refusalOf(poll(cluster, "db2", { seq: seq + behind }))).toBe("forked-identity");
+  });
+
   test("no nonce at all where one was returned before", () => {
     const cluster = runningCluster();
     poll(cluster, "db2");

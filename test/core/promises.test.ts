@@ -188,6 +188,20 @@ describe("a promise", () => {
     expect(effects).toEqual([{ kind: "answer-promise", id: 9, refusal: "own-request" }]);
   });
 
+  test("is given by nobody who was started elsewhere and not answered there", () => {
+    const member = memberPhases["closed-idle"]();
+    const at = (place: string) => {
+      member.state = { ...member.state, live: { ...member.state.live, place } };
+    };
+    at("boot-1");
+    give(member, replyWith(member, {}));
+    expect(refusalOf(member, 3)).toBeNull();
+    at("boot-2");
+    expect(refusalOf(member, 3)).toBe("maybe-a-copy");
+    give(member, replyWith(member, {}));
+    expect(refusalOf(member, 3)).toBeNull();
+  });
+
   test("is refused by who was frozen for that reign's successor, and not by who was frozen for that reign", () => {
     const member = memberPhases["closed-idle"]();
     give(member, replyWith(member, { commands: [commandOf(member, "freeze")] }));

@@ -1,4 +1,5 @@
 /** The worlds in which faults are hunted: that of the seed, and some in which one kind of trouble comes again and again. */
+import { COPIED_MACHINES } from "../../sim/copied-machines.ts";
 import { FAIR_WEATHER } from "../../sim/network.ts";
 import type { Scenario } from "../../sim/scenario.ts";
 
@@ -71,6 +72,8 @@ export const WORLDS: Record<string, Partial<Scenario>> = {
     crashAtEffectP: 0.01,
     hasLateReplies: true,
   },
+  // Machines are copied, disk or memory, and the copies speak beside the originals.
+  copies: COPIED_MACHINES,
   switches: {
     ...QUIET,
     faults: ["operator-switch", "operator-switch", "operator-recover", "server-partition", "server-crash"],

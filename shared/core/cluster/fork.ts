@@ -42,9 +42,35 @@ export function forkEvidence({ durable, live }: ClusterState, poll: Poll): ForkE
   if (known.poll.startCount !== poll.startCount) return null;
   const before = known.returned;
   if (before !== null && nonceBelow(live, poll.nonce, before)) return "nonce";
-  // Wall time is anybody's to set; these two never go back within one boot, and no process outlives one.
-  const { clocks } = known.poll;
-  return poll.clocks.monoMs < clocks.monoMs || poll.clocks.bootMs < clocks.bootMs ? "clock" : null;
+  if (wasHeldBack(known.poll, poll)) return "nonce";
+  return isOutOfTime(known.poll, poll) ? "clock" : null;
+}
+
+/**
+ * Whether two polls of one start were not sent in the order of their numbers, by its own clocks. Wall time is anybody's to
+ * set; the other two never go back within one boot, and no process outlives one.
+ */
+function isOutOfTime(known: Poll, poll: Poll): boolean {
+  const monoMs = poll.clocks.monoMs - known.clocks.monoMs;
+  const bootMs = poll.clocks.bootMs - known.clocks.bootMs;
+  if (poll.seq > known.seq) return monoMs < 0 || bootMs < 0;
+  if (poll.seq < known.seq) return monoMs > 0 || bootMs > 0;
+  return monoMs !== 0 || bootMs !== 0;
+}
+
+/** Whether a poll that is refused as stale was sent after the newest: what is late was sent before it. */
+export function isRival({ durable, live }: ClusterState, poll: Poll): boolean {
+  const known = live.hosts[poll.host];
+  if (!known || poll.server === null || durable.identities[poll.host]?.isForked !== false) return false;
+  return isSameStart(known.poll, poll) && poll.seq <= known.poll.seq && isOutOfTime(known.poll, poll);
+}
+
+/**
+ * Whether a poll returns another nonce than the one before, and one that had been received when that one was sent: it would
+ * have been returned then. Two that take turns give themselves away by nothing else.
+ */
+function wasHeldBack(before: Poll, { nonce, nonceClocks }: Poll): boolean {
+  return nonceClocks !== null && nonce !== before.nonce && nonceClocks.monoMs < before.clocks.monoMs;
 }
 
 /** The newest nonce of this incarnation that a start has returned; what another incarnation issued is not comparable. */

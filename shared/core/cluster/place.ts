@@ -30,17 +30,14 @@ export function isTooSoon(state: ClusterState, { host, place, startCount, incarn
   return isElsewhere(known.place, place) && silentFor <= 2 * (pollMs + pollTimeoutMs);
 }
 
-/**
- * Whether a poll that is refused is of a start that a later one elsewhere has replaced, and which lives on: it has been
- * heard again for longer than any packet is on its way.
- */
+/** Whether a poll that is refused is of a start that a later one has replaced, of the very same state. */
 export function isElder({ durable }: Pick<ClusterState, "durable">, poll: Poll): boolean {
   const known = durable.identities[poll.host];
   if (!known || known.isForked || poll.server === null || poll.incarnation !== known.incarnation) return false;
-  return poll.startCount < known.startCount && isElsewhere(known.place, poll.place);
+  return poll.startCount < known.startCount;
 }
 
-/** Notes such a poll; true when that start is certain to live. */
+/** Notes such a poll; true when that start lives on: it has been heard for longer than any packet is on its way. */
 export function hearElder(work: Work, { host, startCount, clocks }: Poll): boolean {
   const before = work.live.elders[host];
   if (before?.startCount !== startCount) {

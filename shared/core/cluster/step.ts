@@ -9,7 +9,7 @@ import type { Voucher } from "../../domain/voucher.ts";
 import { isReadmitted, refusalOfForked, refusePoll } from "./admission.ts";
 import { handleRequest } from "./commands.ts";
 import { observeDatasources } from "./datasources.ts";
-import { forkEvidence, isSameStart, quarantine, returnedAfter } from "./fork.ts";
+import { forkEvidence, isRival, isSameStart, quarantine, returnedAfter } from "./fork.ts";
 import { nextDeadlineAt } from "./deadline.ts";
 import { strikeOff } from "./electorate.ts";
 import { assertClusterInvariants } from "./invariants.ts";
@@ -30,7 +30,9 @@ export function step(state: ClusterState, event: ClusterEvent): ClusterStep {
   const refused = refusal(state, event);
   if (refused) {
     const answer = { kind: "refused", refusal: refused } as const;
-    if (event.kind === "poll" && isElder(state, event.poll)) return noteElder(state, event, answer);
+    if (event.kind === "poll" && (isElder(state, event.poll) || isRival(state, event.poll))) {
+      return noteOther(state, event, answer);
+    }
     return { state, effects: [], reasons: [], confirm: false, answer };
   }
   const work = beginWork(state);
@@ -82,12 +84,13 @@ function settle(work: Work): void {
   if (work.durable !== before) observeDatasources(work);
 }
 
-/** A start that was replaced by one elsewhere speaks again. That alone changes nothing: it may be a late packet. */
-function noteElder(state: ClusterState, event: PollEvent, answer: ClusterStep["answer"]): ClusterStep {
+/** What is refused may betray that there are two. A start that was replaced and speaks again may be a late packet's. */
+function noteOther(state: ClusterState, event: PollEvent, answer: ClusterStep["answer"]): ClusterStep {
+  const { poll } = event;
   const work = beginWork(state);
   passTime(work, event);
-  const lives = hearElder(work, event.poll);
-  return finish(state, work, lives ? part(work, event.poll, "start") : answer);
+  if (isRival(state, poll)) return finish(state, work, part(work, poll, "clock"));
+  return finish(state, work, hearElder(work, poll) ? part(work, poll, "start") : answer);
 }
 
 /** Neither of two agents of one identity is answered from now on. */

@@ -137,8 +137,9 @@ export function answerPromise(work: Work, id: number, request: PromiseRequest): 
   work.reasons.push({ kind: "promise-given", holder, epoch });
 }
 
-function whyNotPromise({ durable, phase }: Work, { holder, epoch }: PromiseRequest): PromiseRefusal | null {
+function whyNotPromise({ durable, live, phase }: Work, { holder, epoch }: PromiseRequest): PromiseRefusal | null {
   if (!durable.founded) return "not-founded";
+  if (durable.place !== null && live.place !== null && durable.place !== live.place) return "maybe-a-copy";
   if (holder === durable.host) return "own-request";
   const seen = Math.max(durable.epochSeen, durable.promise?.epoch ?? 0);
   if (epoch < seen || epoch <= durable.attempted || epoch <= durable.released) return "epoch-superseded";

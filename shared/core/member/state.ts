@@ -68,6 +68,8 @@ export interface MemberDurable {
   startCount: number;
   /** New after a clone, a restore, a rewind or a lost state file. */
   incarnation: string;
+  /** Where this state lay when the coordinator last answered; elsewhere it may be a copy. Null before the first answer. */
+  place: string | null;
   systemId: string | null;
   /** Until founded, the agent only observes. */
   founded: boolean;
@@ -293,6 +295,8 @@ export type RefusalCode =
 /** Why a member does not promise. */
 export type PromiseRefusal =
   | "not-founded"
+  /** Its state was started elsewhere and no coordinator has answered it there: it may be a copy of the giver that is meant. */
+  | "maybe-a-copy"
   | "own-request"
   | "epoch-superseded"
   | "promotion-under-way"
@@ -366,6 +370,7 @@ export function freshDurable(
     ...names,
     startCount: 0,
     incarnation,
+    place: null,
     systemId: null,
     founded: false,
     epochSeen: 0,

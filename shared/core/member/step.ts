@@ -239,6 +239,8 @@ function hear(work: Work, sent: Clocks, reply: Reply): void {
     nonceClocks: work.clocks,
     nextPollMs: reply.nextPollMs,
   };
+  // Whoever is answered is the member, as far as the coordinator can tell.
+  if (work.live.place !== null && work.live.place !== work.durable.place) setDurable(work, { place: work.live.place });
   remember(work, reply);
   hearSync(work, reply);
   const lease = heldLease(work, sent, reply);
