@@ -960,8 +960,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "ALONE-4",
     what: "the giver of a promise counts by its largest clock",
     file: MEMBER_PROMISES,
-    search: "bindsMs - smallestElapsedMs(base, clocks)",
-    replace: "bindsMs - largestElapsedMs(base, clocks)",
+    search: "Math.max(smallestElapsedMs(base, clocks), unsetMs - bindsMs)",
+    replace: "Math.max(clocks.wallMs - base.wallMs, unsetMs)",
   },
   {
     id: "sync-not-promise",
