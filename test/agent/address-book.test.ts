@@ -3,24 +3,16 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { PromiseRequest, Reply, Route } from "#shared/domain/messages.ts";
+import type { Reply } from "#shared/domain/messages.ts";
 import { AddressBook, withNewest, type Acquaintance } from "../../agent/peer/address-book.ts";
 import { PeerChannel, type PeerChannelOptions } from "../../agent/peer/channel.ts";
+import { KEY, REQUEST, ROUTE } from "./asking.ts";
 
-const KEY = "the key of alpha";
 const KNOWN: Acquaintance = {
   key: KEY,
   port: 7_432,
   peers: [{ host: "db2", endpoint: { host: "db2.example", port: 7_432 } }],
   writers: "db1",
-};
-const REQUEST: PromiseRequest = { holder: "db1", epoch: 3, bindsMs: 7_000 };
-const ROUTE: Route = {
-  service: "read-write",
-  epoch: 3,
-  target: { member: "db2", host: "db2.example", port: 5432 },
-  hold: false,
-  validMs: 4_000,
 };
 
 let directory: string;

@@ -23,6 +23,7 @@ import { WRITABLE } from "../core/builders.ts";
 import { closedDurable, leaseOf, liveOf, viewOf } from "../core/member-events.ts";
 import { AUTHORITY, ELSEWHERE, EXPIRED, GOOD, STRANGER } from "./certificates.ts";
 import { answering, onPoll, replyTo, signedWith } from "./reply.ts";
+import { listenOn } from "./asking.ts";
 
 const EPOCH = 2;
 const TOKEN = "rex_agent_alpha";
@@ -50,21 +51,11 @@ interface Place {
 }
 
 async function listen(server: Server, scheme: "http" | "https", name = "127.0.0.1"): Promise<Place> {
-  const sockets = new Set<Socket>();
   let reached = 0;
-  server.on("connection", (socket: Socket) => {
-    reached += 1;
-    sockets.add(socket);
-    socket.on("error", () => socket.destroy());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const close = () => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  };
+  server.on("connection", () => (reached += 1));
+  const { port, close } = await listenOn(server);
   opened.push({ close });
-  return { url: `${scheme}://${name}:${(server.address() as AddressInfo).port}`, reached: () => reached };
+  return { url: `${scheme}://${name}:${port}`, reached: () => reached };
 }
 
 const web = (listener: RequestListener) => listen(createServer(listener), "http");

@@ -1,21 +1,10 @@
 /** What comes back from a peer's address: a promise or a route only when the peer has signed it, and always an end. */
 import { createServer, type IncomingMessage, type RequestListener } from "node:http";
-import { createServer as createRawServer, type AddressInfo, type Server, type Socket } from "node:net";
-import { once } from "node:events";
+import { createServer as createRawServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import type { PromiseRequest, Route } from "#shared/domain/messages.ts";
 import { PeerChannel } from "../../agent/peer/channel.ts";
 import { ANSWER_HEADER, readClaim, signAnswer, SIGNATURE_HEADER } from "../../agent/peer/signature.ts";
-
-const KEY = "the key of alpha";
-const REQUEST: PromiseRequest = { holder: "db1", epoch: 3, bindsMs: 7_000 };
-const ROUTE: Route = {
-  service: "read-write",
-  epoch: 3,
-  target: { member: "db2", host: "db2.example", port: 5432 },
-  hold: false,
-  validMs: 4_000,
-};
+import { KEY, listenOn, REQUEST, ROUTE } from "./asking.ts";
 
 const opened: { close: () => unknown }[] = [];
 afterEach(async () => {
@@ -23,19 +12,9 @@ afterEach(async () => {
 });
 
 async function listen(server: Server): Promise<number> {
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.on("error", () => socket.destroy());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const close = () => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  };
+  const { port, close } = await listenOn(server);
   opened.push({ close });
-  return (server.address() as AddressInfo).port;
+  return port;
 }
 
 /** db1, to whom somebody at this port was named as db2; and what it could not have. */

@@ -11,16 +11,7 @@ import { PeerChannel, type PeerChannelOptions } from "../../agent/peer/channel.t
 import { sign, SIGNATURE_HEADER } from "../../agent/peer/signature.ts";
 import { destinationOf } from "../../agent/peer/tunnel.ts";
 import { EMPTY_REPLY, onPoll, signedWith } from "./reply.ts";
-
-const KEY = "the key of alpha";
-const REQUEST: PromiseRequest = { holder: "db1", epoch: 3, bindsMs: 7_000 };
-const ROUTE: Route = {
-  service: "read-write",
-  epoch: 3,
-  target: { member: "db2", host: "db2.example", port: 5432 },
-  hold: false,
-  validMs: 4_000,
-};
+import { KEY, REQUEST, ROUTE } from "./asking.ts";
 
 const opened: { close: () => unknown }[] = [];
 afterEach(async () => {

@@ -9,8 +9,8 @@ import { isAwaited } from "./pace.ts";
 import type { DoorTold, LiveHost } from "./state.ts";
 import type { Work } from "./work.ts";
 
-/** The hosts to nudge besides `from`; `door` is the route for writers as it is told now, null while nothing is known. */
-export function callsOf(work: Work, from: HostName, door: Route | null): HostName[] {
+/** The hosts to nudge besides `from`; `door` is what connectors are told now, null while nothing is known. */
+export function callsOf(work: Work, from: HostName, door: DoorTold | null): HostName[] {
   return Object.entries(work.live.hosts)
     .filter(([name]) => name !== from && !isSilent(work, name))
     .filter(([name, host]) => isCalled(work, host) || isDoorNews(host.door, door) || isAcknowledger(work, name))
@@ -28,8 +28,7 @@ function isCalled(work: Work, { poll }: LiveHost): boolean {
 }
 
 /** A connector that is to hold, or to let in again, or elsewhere. One whose target is gone hears that from its server. */
-function isDoorNews(told: DoorTold | null, route: Route | null): boolean {
-  const now = doorOf(route);
+function isDoorNews(told: DoorTold | null, now: DoorTold | null): boolean {
   if (told === null || now === null) return false;
   if (now.hold) return !told.hold;
   return now.target !== null && (told.hold || told.target !== now.target);

@@ -20,9 +20,10 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
   const commands = commandsFor(work, poll);
   const promotes = commands.some(isPromotion);
   const lease = leaseFor(work, poll, promotes);
-  const door = readWriteRoute(work);
+  const writers = readWriteRoute(work);
+  const door = doorOf(writers);
   const call = callsOf(work, poll.host, door);
-  if (poll.connector) setHost(work, poll.host, { door: doorOf(door) });
+  if (poll.connector) setHost(work, poll.host, { door });
   const { live, nonce } = issueNonce(work.live, poll.host, work.lease?.serial ?? 0);
   work.live = live;
   return {
@@ -39,7 +40,7 @@ export function replyTo(work: Work, poll: Poll): ReplyBody {
     commands,
     // Stored when it was first told, and never told twice under one version: a stale object can only repeat it.
     sync: isRestoring(work) ? null : syncFor(work, poll.host),
-    routes: poll.connector ? routesOf(work, door) : [],
+    routes: poll.connector ? routesOf(work, writers) : [],
     call,
     peers: peersOf(work, poll.host),
   };
@@ -128,9 +129,9 @@ function provenForMs(work: Work, holder: MemberName, { ttlMs }: LeaseRecord): nu
 }
 
 /** The connectors' routes; of what is not known yet nothing is said, and what was said before stands for its time. */
-function routesOf(work: Work, door: Route | null): Route[] {
+function routesOf(work: Work, writers: Route | null): Route[] {
   const readOnly = isReaderUnheard(work) ? null : readOnlyRoute(work);
-  return [door, readOnly].filter((route) => route !== null);
+  return [writers, readOnly].filter((route) => route !== null);
 }
 
 /** Whether a replica that is read from has not been heard by this incarnation, which is too young to say why. */
