@@ -46,6 +46,7 @@ const zLease = z.strictObject({
   format: z.literal(1),
   version: zCount,
   mac: z.string(),
+  opened: zCount.default(0),
   lease: z
     .strictObject({
       epoch: zCount,
@@ -91,14 +92,20 @@ export class StateFile {
     const kept = parse(readIfThere(this.#leaseJson) ?? "", zLease);
     const newer = kept && kept.version > durable.version ? { version: kept.version, mac: kept.mac } : {};
     const ownEpoch = durable.ownEpoch ?? durable.attempted;
-    return { ...durable, ownEpoch, ...newer, lease: kept?.lease ?? null };
+    return {
+      ...durable,
+      ownEpoch,
+      ...newer,
+      opened: Math.min(kept?.opened ?? 0, durable.attempted),
+      lease: kept?.lease ?? null,
+    };
   }
 
   /** Keeps `durable`; with `fsync` it is on the disk when this returns. Throws a StateFileError when it could not. */
   write(durable: MemberDurable, fsync: boolean): void {
-    const { lease, ...state } = durable;
+    const { lease, opened, ...state } = durable;
     if (fsync) this.#replace(this.#stateJson, { format: 1, ...state }, true);
-    this.#replace(this.#leaseJson, { format: 1, version: durable.version, mac: durable.mac, lease }, false);
+    this.#replace(this.#leaseJson, { format: 1, version: durable.version, mac: durable.mac, opened, lease }, false);
   }
 
   #replace(path: string, content: unknown, fsync: boolean): void {

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import { listDoors, removeDoor } from "../agent/door/kernel-door.ts";
-import { doorTable } from "../agent/door/ruleset.ts";
+import { claimTable, doorTable } from "../agent/door/ruleset.ts";
 
 /** The names of the tables that agents with these configuration files may have made. */
 export function doorTablesOf(configFiles: readonly string[]): string[] {
@@ -20,7 +20,9 @@ export function doorTablesOf(configFiles: readonly string[]): string[] {
 export async function removeDoors(tables: readonly string[]): Promise<string[]> {
   if (tables.length === 0) return [];
   const there = await listDoors();
-  for (const table of tables.filter((each) => there.includes(each))) await removeDoor(table);
+  const isThere = (table: string): boolean => there.includes(table) || there.includes(claimTable(table));
+  for (const table of tables.filter(isThere)) await removeDoor(table);
   const after = there.length === 0 ? [] : await listDoors();
-  return tables.filter((table) => after.includes(table)).map((table) => `nftables table inet ${table}`);
+  const left = tables.flatMap((table) => [table, claimTable(table)]).filter((table) => after.includes(table));
+  return left.map((table) => `nftables table inet ${table}`);
 }

@@ -282,11 +282,12 @@ export class Agent {
     const { world, random, scenario } = this.#ports;
     const { door, clock } = this.#host;
     const transaction = scenario.hasLeaseDoor ? door.prepare(effect.wish) : null;
+    door.claim(this);
     const fails = transaction === null || (world.chaos && random.chance(scenario.taskFailureP));
     const isDeed = !fails || random.chance(0.5);
     const { bootId } = clock;
     const carryOut = (): void => {
-      if (isDeed && transaction && clock.bootId === bootId) door.commit(transaction);
+      if (isDeed && transaction && clock.bootId === bootId) door.commit(transaction, this);
       this.act(() => this.#doorIsSet(effect, !fails));
     };
     world.after(random.between(1, 25), () => {

@@ -32,6 +32,10 @@ function isTakenAsItIs({ phase }: DurableState, { reasons }: ClusterStep): boole
   return (phase.kind === "collecting" && phase.isForced) || (phase.kind === "vacant" && phase.welcomed !== null);
 }
 
+function lacks(server: Server, { lsn, branch }: Write): boolean {
+  return lsn > server.endLsn || server.branchAt(lsn) !== branch;
+}
+
 function isRecovering({ plan }: DurableState, name: string): boolean {
   return plan?.kind === "recover" && (plan.member === name || plan.waiting.includes(name));
 }
@@ -50,7 +54,7 @@ export class Checkers {
 
   readonly #durability: Durability;
   /** The highest epoch in which a client was told that its write is done, others having it. */
-  #acknowledgedEpoch = 0;
+  #lastAcknowledged: { epoch: number; by: Server | null } = { epoch: 0, by: null };
   /** What no later primary may lack. An operator who takes a member as it is answers for what that one lacks. */
   #kept: Write[] = [];
 
@@ -63,20 +67,24 @@ export class Checkers {
     this.#aloneFromMs = scenario.onlyCoordinatorFailsFromMs;
   }
 
-  /** G1 where writes are acknowledged synchronously: once one primary has, none of an earlier epoch does any more. */
+  /**
+   * G1 where writes are acknowledged synchronously: once one primary has, none of an earlier epoch does any more. What the
+   * later one holds as well was written before, and its client merely hears of it late.
+   */
   acknowledged(host: Host, write: Write): void {
     if (!write.isGuarded || !host.isManaged) return;
     this.#kept.push(write);
     const { attempted } = host.disk.synced;
-    if (attempted < this.#acknowledgedEpoch && !this.#asserted.has(host.name)) {
-      this.fail("G1", `${host.name} acknowledges in epoch ${attempted}, after epoch ${this.#acknowledgedEpoch} did`);
+    const { epoch, by } = this.#lastAcknowledged;
+    if (attempted >= epoch) this.#lastAcknowledged = { epoch: attempted, by: host.server };
+    else if (!this.#asserted.has(host.name) && by && lacks(by, write)) {
+      this.fail("G1", `${host.name} acknowledges in epoch ${attempted}, after epoch ${epoch} did`);
     }
-    this.#acknowledgedEpoch = Math.max(this.#acknowledgedEpoch, attempted);
   }
 
   /** G2: whoever begins to write holds everything that was acknowledged with the others' word. */
   #judgeHoldings({ name, server }: Host): void {
-    const lost = this.#kept.find(({ lsn, branch }) => lsn > server.endLsn || server.branchAt(lsn) !== branch);
+    const lost = this.#kept.find((write) => lacks(server, write));
     if (lost)
       this.fail(
         "G2",
@@ -126,7 +134,8 @@ export class Checkers {
     if (this.#mustStay()) this.fail("G7", `${name} ${server.accepts ? "begins" : "ceases"} to accept writes`);
     if (!server.accepts) {
       this.#accepting.delete(name);
-      if (server.life === null) this.#asserted.delete(name);
+      // An agent that was never founded fences nothing: whoever vouched for its server keeps it down until it obeys.
+      if (server.life === null && host.disk.synced.founded) this.#asserted.delete(name);
       return;
     }
     this.#accepting.add(name);
@@ -137,7 +146,7 @@ export class Checkers {
       this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
     if (host.isManaged) this.#judgeWriter(host);
     // One that stood still meanwhile goes on in its old epoch, and can finish nothing in it.
-    if (host.disk.synced.attempted >= this.#acknowledgedEpoch) this.#judgeHoldings(host);
+    if (host.disk.synced.attempted >= this.#lastAcknowledged.epoch) this.#judgeHoldings(host);
   }
 
   /** An open server that was copied as it ran is open twice, under one epoch, and nobody could prevent that. No other is. */

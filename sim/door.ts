@@ -21,6 +21,7 @@ export class Door {
   readonly #clock: HostClock;
   readonly #onShut: () => void;
   #table: Table = { kind: "none" };
+  #owner: unknown = null;
 
   constructor(world: World, clock: HostClock, onShut: () => void) {
     this.#world = world;
@@ -57,7 +58,13 @@ export class Door {
     return forMs <= 0 ? null : { kind: "timed", forMs, untilWallMs };
   }
 
-  commit(transaction: Transaction): void {
+  /** From now on transactions of earlier agents are refused. */
+  claim(owner: unknown): void {
+    this.#owner = owner;
+  }
+
+  commit(transaction: Transaction, owner: unknown): void {
+    if (owner !== this.#owner) return;
     const { monoMs } = this.#clock.read();
     this.#table =
       transaction.kind === "timed"

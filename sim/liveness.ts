@@ -52,9 +52,11 @@ function vacancy(durable: DurableState, hosts: Host[], code: AbortCode): Rest {
   return { kind: "unsettled", why: `vacant: ${code}` };
 }
 
-/** Whether somebody is of this line, and neither shunned for having been followed nor put aside by an operator. */
+/** Whether an elector is of this line, and neither shunned for having been followed nor put aside by an operator. */
 function hasEligible(durable: DurableState, hosts: Host[]): boolean {
   return hosts.some((host) => {
+    // Whoever the last primary went on without is elected by nobody but a person.
+    if (!durable.electorate.members.includes(host.name)) return false;
     const { reason } = durable.members[host.name] as MemberRecord;
     const isOut = isOperatorsWord(reason) || reason.kind === "failed-over-to" || host.disk.written.isDamaged;
     if (isOut || hasForgotten(durable, host) || !isOfThisLine(durable, host)) return false;

@@ -99,7 +99,7 @@ export function scenarioOf(seed: number): Scenario {
   const random = seededRandom(seed).fork("scenario");
   const any = { ...anyScenario(seed, random), ...durabilityOf(seed) };
   const peers = seededRandom(seed).fork("peers");
-  if (peers.chance(1 / 12)) return { ...any, ...coordinatorAway(peers) };
+  if (peers.chance(1 / 12)) return { ...any, ...coordinatorAway(peers, any) };
   if (peers.chance(1 / 12)) return { ...any, ...promiseHunt(peers) };
   // Drawn from a stream of its own, so that the other scenarios of a seed stay what they are.
   const storage = seededRandom(seed).fork("storage lost");
@@ -208,12 +208,15 @@ function leaseHunt(random: Random): Partial<Scenario> {
 }
 
 /** A healthy dataservice whose coordinator cannot be reached, for seconds or for minutes, by its primary or by anybody. */
-function coordinatorAway(random: Random): Partial<Scenario> {
+function coordinatorAway(random: Random, { durability }: Scenario): Partial<Scenario> {
   const chaosFromMs = 8_000;
   const isHolderAlone = random.chance(0.3);
+  const lossP = random.pick([0, 0, 0.03]);
+  // Where writes are synchronous, a primary of whom two polls in a row are lost is suspected by design, and may be succeeded.
+  const isLossless = durability === "sync";
   return {
     settings: { ...DEFAULT_SETTINGS, pollInOperationMs: 50 },
-    weather: { ...FAIR_WEATHER, lossP: random.pick([0, 0, 0.03]), maxMs: random.pick([5, 20, 50]) },
+    weather: { ...FAIR_WEATHER, lossP: isLossless ? 0 : lossP, maxMs: random.pick([5, 20, 50]) },
     chaosFromMs,
     chaosUntilMs: chaosFromMs + random.between(30_000, 90_000),
     faultEveryMs: random.pick([5_000, 20_000]),

@@ -2,6 +2,7 @@
  * The lease door of one server, as its agent works it. The table outlives the agent; the kernel shuts it by itself when
  * the lease ends, whatever has become of the agent, its guardian and the server.
  */
+import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
 import { remainingMs } from "#shared/core/member/lease.ts";
@@ -10,7 +11,16 @@ import type { Clocks } from "#shared/domain/clocks.ts";
 import type { EngineOutcome } from "../engine/engine.ts";
 import { nft } from "./nft.ts";
 import { orphansOf } from "./orphans.ts";
-import { DOOR_PREFIX, makeScript, refreshScript, removeScript, type DoorPlace, type Passage } from "./ruleset.ts";
+import {
+  claimScript,
+  DOOR_PREFIX,
+  eraseScript,
+  makeScript,
+  refreshScript,
+  removeScript,
+  type DoorPlace,
+  type Passage,
+} from "./ruleset.ts";
 
 const DEADLINE_MS = 1_000;
 /** After a failure the next attempt waits, so that no loop of them takes the processor from the server. */
@@ -30,6 +40,9 @@ export interface DoorPort {
 export class KernelDoor implements DoorPort {
   readonly #place: DoorPlace;
   readonly #now: () => Clocks;
+  /** What this process is called in what it claims. */
+  readonly #agent = `agent_${randomBytes(8).toString("hex")}`;
+  #hasClaimed = false;
   /** How the door stands, as far as this process knows. */
   #stands: DoorWish | null = null;
   #wishes = 0;
@@ -43,7 +56,8 @@ export class KernelDoor implements DoorPort {
   /** Whether the kernel would take such a table; changes nothing. */
   probe(): Promise<EngineOutcome> {
     const passage = { kind: "timed", forMs: 1_000, untilWallMs: this.#now().wallMs } as const;
-    return nft(makeScript(this.#place, passage), { deadlineMs: 2 * DEADLINE_MS, isTrial: true });
+    const script = claimScript(this.#place, this.#agent) + makeScript(this.#place, this.#agent, passage);
+    return nft(script, { deadlineMs: 2 * DEADLINE_MS, isTrial: true });
   }
 
   set(wish: DoorWish): Promise<EngineOutcome> {
@@ -56,7 +70,9 @@ export class KernelDoor implements DoorPort {
   }
 
   async #carryOut(wish: DoorWish, isOvertaken: () => boolean): Promise<EngineOutcome> {
-    const outcome = await this.#work(wish, isOvertaken);
+    const outcome = this.#hasClaimed
+      ? await this.#work(wish, isOvertaken)
+      : await this.#claimAndWork(wish, isOvertaken);
     if (outcome.ok) this.#stands = wish;
     else if (outcome !== OVERTAKEN) {
       // A transaction whose end nobody has seen may have been carried out.
@@ -66,12 +82,24 @@ export class KernelDoor implements DoorPort {
     return outcome;
   }
 
+  /** Before anything else: whatever an agent that is dead has left under way makes no door any more. */
+  async #claimAndWork(wish: DoorWish, isOvertaken: () => boolean): Promise<EngineOutcome> {
+    const claimed = await this.#claim();
+    return claimed.ok ? this.#work(wish, isOvertaken) : claimed;
+  }
+
+  async #claim(): Promise<EngineOutcome> {
+    const outcome = await nft(claimScript(this.#place, this.#agent), { deadlineMs: DEADLINE_MS });
+    this.#hasClaimed = outcome.ok;
+    return outcome;
+  }
+
   #work(wish: DoorWish, isOvertaken: () => boolean): Promise<EngineOutcome> {
     switch (wish.kind) {
       case "none":
         return this.#remove(isOvertaken);
       case "endless":
-        return this.#make({ kind: "endless" });
+        return this.#make(() => ({ kind: "endless" }));
       case "lease":
         return this.#openFor(wish);
     }
@@ -84,8 +112,7 @@ export class KernelDoor implements DoorPort {
       if (passage === null) return LEASE_OVER;
       if ((await nft(refreshScript(this.#place, passage), { deadlineMs: DEADLINE_MS })).ok) return { ok: true };
     }
-    const passage = this.#passageOf(wish);
-    return passage === null ? LEASE_OVER : this.#make(passage);
+    return this.#make(() => this.#passageOf(wish));
   }
 
   /** What is left of the lease at this moment; null when it is over. */
@@ -94,8 +121,17 @@ export class KernelDoor implements DoorPort {
     return forMs <= 0 ? null : { kind: "timed", forMs, untilWallMs: lease.base.wallMs + lease.ttlMs };
   }
 
-  #make(passage: Passage): Promise<EngineOutcome> {
-    return nft(makeScript(this.#place, passage), { deadlineMs: DEADLINE_MS });
+  /** Somebody may have flushed all rules, and the claim with them: the one who lives claims again. */
+  async #make(passageNow: () => Passage | null): Promise<EngineOutcome> {
+    const made = await this.#tryMake(passageNow());
+    if (made.ok || made.code !== "nft-refused") return made;
+    const claimed = await this.#claim();
+    return claimed.ok ? this.#tryMake(passageNow()) : claimed;
+  }
+
+  async #tryMake(passage: Passage | null): Promise<EngineOutcome> {
+    if (passage === null) return LEASE_OVER;
+    return nft(makeScript(this.#place, this.#agent, passage), { deadlineMs: DEADLINE_MS });
   }
 
   /**
@@ -133,7 +169,7 @@ export async function listDoors(): Promise<string[]> {
   );
 }
 
-/** Removes a door whose server is gone for good. */
+/** Removes a door whose server is gone for good, and what its agents have claimed. */
 export function removeDoor(table: string): Promise<EngineOutcome> {
-  return nft(removeScript({ table, port: 0 }), { deadlineMs: DEADLINE_MS });
+  return nft(eraseScript({ table, port: 0 }), { deadlineMs: DEADLINE_MS });
 }

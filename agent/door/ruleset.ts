@@ -36,10 +36,31 @@ export function doorTable(server: { dataservice: string; host: string; port: num
   return `${DOOR_PREFIX}${server.dataservice}_${server.host}_${server.port}`;
 }
 
-/** Makes the door with this passage, in the place of whatever is there under its name. */
-export function makeScript({ table, port }: DoorPlace, passage: Passage): string {
+/** The table by whose only chain the kernel knows whose transactions it takes. */
+export function claimTable(table: string): string {
+  return `${table}_agent`;
+}
+
+/** From here on the door is made by this agent alone: an earlier one's transaction that comes late is refused, whole. */
+export function claimScript({ table }: DoorPlace, agent: string): string {
+  const claim = claimTable(table);
+  return [
+    `add table inet ${claim}`,
+    `delete table inet ${claim}`,
+    `add table inet ${claim}`,
+    `add chain inet ${claim} ${agent}`,
+    "",
+  ].join("\n");
+}
+
+/**
+ * Makes the door with this passage, in the place of whatever is there under its name. The kernel refuses it when `agent`
+ * has not claimed the door, or another has since.
+ */
+export function makeScript({ table, port }: DoorPlace, agent: string, passage: Passage): string {
   const element = passage.kind === "timed" ? `elements = { ${elementOf(port, passage.forMs)} };` : "";
   return [
+    `flush chain inet ${claimTable(table)} ${agent}`,
     `add table inet ${table}`,
     `delete table inet ${table}`,
     `table inet ${table} {`,
@@ -69,9 +90,14 @@ export function refreshScript({ table, port }: DoorPlace, passage: Extract<Passa
   ].join("\n");
 }
 
-/** Removes the door, if there is one. */
+/** Removes the door, if there is one. What was claimed stays claimed. */
 export function removeScript({ table }: DoorPlace): string {
   return `add table inet ${table}\ndelete table inet ${table}\n`;
+}
+
+/** Removes the door and what was claimed of it. */
+export function eraseScript({ table, port }: DoorPlace): string {
+  return removeScript({ table, port }) + removeScript({ table: claimTable(table), port });
 }
 
 function elementOf(port: number, forMs: number): string {

@@ -44,13 +44,16 @@ test("a state without the newer fields may hold writes of its last epoch, and is
   expect(file.read()).toMatchObject({ attempted: 4, ownEpoch: 4, isDamaged: false });
 });
 
-test("a write without fsync changes only the lease and the version", () => {
+test("a write without fsync changes only the lease, the version and what was opened", () => {
   const file = new StateFile(directory);
   file.write(durable({ version: 1 }), true);
   const before = readFileSync(join(directory, "state.json"), "utf8");
-  file.write(durable({ version: 2, mac: "m2", lease: LEASE }), false);
+  file.write(durable({ version: 2, mac: "m2", attempted: 3, epochSeen: 3, opened: 3, lease: LEASE }), false);
   expect(readFileSync(join(directory, "state.json"), "utf8")).toBe(before);
-  expect(file.read()).toMatchObject({ version: 2, mac: "m2", lease: LEASE });
+  // What the disk says was opened is never more than what it says was attempted.
+  expect(file.read()).toMatchObject({ version: 2, mac: "m2", attempted: 0, opened: 0, lease: LEASE });
+  file.write(durable({ attempted: 3, epochSeen: 3, opened: 3 }), true);
+  expect(file.read()).toMatchObject({ attempted: 3, opened: 3 });
 });
 
 test("without its lease file no lease is held, and nothing else is lost", () => {

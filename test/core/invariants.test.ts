@@ -149,6 +149,7 @@ const memberViolations: Record<string, Pair<MemberState>> = {
     { attempted: attempted + 1 },
     { kind: "open", epoch: attempted + 1, running: null, shut: null },
   ),
+  "nobody has opened what it did not attempt": moved({ opened: attempted + 1 }),
   "who opens holds the lease of that epoch": moved(
     { lease: null },
     { kind: "opening", epoch: attempted, running: { id: 1, kind: "promote", command: null } },

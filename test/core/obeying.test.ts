@@ -1,20 +1,23 @@
 /** What a member does not do, though it was told to or could: each of these was once looked for by a planted fault. */
 import { describe, expect, test } from "vitest";
 import { receiverOf } from "#shared/core/member/poll.ts";
+import { begin } from "#shared/core/member/step.ts";
 import type { MemberStep } from "#shared/core/member/state.ts";
 import { isSynced } from "#shared/core/member/sync.ts";
-import type { SyncSet } from "#shared/domain/messages.ts";
-import { WRITABLE } from "./builders.ts";
+import type { ServerReport, SyncSet } from "#shared/domain/messages.ts";
+import { clocksAt, IN_RECOVERY, STOPPED, WRITABLE } from "./builders.ts";
 import {
   commandOf,
   finished,
   give,
   leaseOf,
+  liveOf,
   memberPhases,
   observed,
   ordered,
   replyWith,
   TTL_MS,
+  underPolicy,
   type Member,
 } from "./member-events.ts";
 
@@ -118,5 +121,46 @@ describe("a sync set", () => {
     expect(tasksIn(give(member, replyWith(member, { sync: setOf(1) })))).toEqual([]);
     expect(member.state.durable.syncSet).toEqual(setOf(2));
     expect(isSynced(member.state)).toBe(true);
+  });
+
+  test("founds a replica whose server was down when it was told, as soon as that runs", () => {
+    const member = memberPhases.observing();
+    give(member, observed(member, STOPPED));
+    expect(tasksIn(give(member, replyWith(member, { sync: setOf(1) })))).toEqual([]);
+    expect(member.state.phase.kind).toBe("observing");
+    expect(tasksIn(give(member, observed(member, IN_RECOVERY)))).toMatchObject([{ kind: "sync", set: setOf(1) }]);
+    expect(member.state.phase.kind).toBe("closed");
+  });
+
+  test("founds no server that can write", () => {
+    const member = memberPhases.observing();
+    give(member, observed(member, WRITABLE));
+    give(member, replyWith(member, { sync: setOf(1) }));
+    expect(member.state.phase.kind).toBe("observing");
+  });
+});
+
+describe("in MAINTENANCE, an agent that is started beside a read-only server which it was last to open", () => {
+  /** The agent in this phase is told of MAINTENANCE, dies, and its successor finds the server so. */
+  function startedAgain(phase: "opening" | "open", report: ServerReport): MemberStep {
+    const member = memberPhases[phase]();
+    give(member, underPolicy(member, "maintenance"));
+    return begin(member.state.durable, liveOf(report), clocksAt(member.atMs + 500));
+  }
+
+  test.each([IN_RECOVERY, STOPPED])("kills it where nobody saw the opening end: it may open yet (%j)", (report) => {
+    const begun = startedAgain("opening", report);
+    expect(tasksIn(begun)).toMatchObject([{ kind: "fence" }]);
+    expect(begun.state.durable).toMatchObject({ attempted: 4, opened: 0, released: 1 });
+  });
+
+  test("leaves it alone where the opening was seen to end: its operator has started it", () => {
+    expect(tasksIn(startedAgain("open", IN_RECOVERY))).toMatchObject([{ kind: "settle" }]);
+  });
+
+  test("knows of an opening that ended while nobody watched", () => {
+    const { durable } = startedAgain("opening", WRITABLE).state;
+    expect(durable).toMatchObject({ attempted: 4, opened: 4 });
+    expect(tasksIn(begin(durable, liveOf(IN_RECOVERY), clocksAt(900)))).toMatchObject([{ kind: "settle" }]);
   });
 });

@@ -4,9 +4,9 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { HeldLease } from "#shared/core/member/state.ts";
 import { readBootId, readClocks } from "../../agent/clocks.ts";
-import { KernelDoor, listDoors } from "../../agent/door/kernel-door.ts";
+import { KernelDoor, listDoors, removeDoor } from "../../agent/door/kernel-door.ts";
 import { nft } from "../../agent/door/nft.ts";
-import { doorTable, makeScript, refreshScript } from "../../agent/door/ruleset.ts";
+import { claimScript, doorTable, makeScript, refreshScript } from "../../agent/door/ruleset.ts";
 
 const DEADLINE_MS = 2_000;
 const LEASE_MS = 3_000;
@@ -37,6 +37,9 @@ describe.skipIf(!trial.ok)(`a door in the kernel${whyNot}`, () => {
     server.close();
     await door.set({ kind: "none" });
     if ((await listDoors()).includes(table)) throw new Error(`left behind: nftables table inet ${table}`);
+    await removeDoor(table);
+    const left = (await listDoors()).filter((name) => name.startsWith(table));
+    if (left.length > 0) throw new Error(`left behind: nftables table inet ${left.join(", ")}`);
   });
 
   /** Both ends of a new connection to the server. */
@@ -117,15 +120,39 @@ describe.skipIf(!trial.ok)(`a door in the kernel${whyNot}`, () => {
   test("is not opened by a transaction that was prepared under a lease and is carried out after it", async () => {
     const line = await converse();
     const late = { kind: "timed", forMs: 60_000, untilWallMs: Date.now() - 1 } as const;
-    expect(await nft(makeScript({ table, port }, late), { deadlineMs: DEADLINE_MS })).toMatchObject({ ok: true });
+    await nft(claimScript({ table, port }, "agent_1"), { deadlineMs: DEADLINE_MS });
+    expect(await nft(makeScript({ table, port }, "agent_1", late), { deadlineMs: DEADLINE_MS })).toMatchObject({
+      ok: true,
+    });
     await isKeptIn(line);
   });
 
   test("that has run out is refreshed by nobody who does not know it", async () => {
     const passage = { kind: "timed", forMs: 1, untilWallMs: Date.now() + 60_000 } as const;
-    await nft(makeScript({ table, port }, passage), { deadlineMs: DEADLINE_MS });
+    await nft(claimScript({ table, port }, "agent_1"), { deadlineMs: DEADLINE_MS });
+    expect(await nft(makeScript({ table, port }, "agent_1", passage), { deadlineMs: DEADLINE_MS })).toMatchObject({
+      ok: true,
+    });
     const renewed = refreshScript({ table, port }, { ...passage, forMs: 60_000 });
     expect(await nft(renewed, { deadlineMs: DEADLINE_MS })).toMatchObject({ ok: false, code: "nft-refused" });
+  });
+
+  test("is not made by an agent's late transaction once another agent has begun", async () => {
+    await nft(claimScript({ table, port }, "agent_1"), { deadlineMs: DEADLINE_MS });
+    // The later agent wants none.
+    expect(await door.set({ kind: "none" })).toMatchObject({ ok: true });
+    const late = { kind: "timed", forMs: 60_000, untilWallMs: Date.now() - 1 } as const;
+    const script = makeScript({ table, port }, "agent_1", late);
+    expect(await nft(script, { deadlineMs: DEADLINE_MS })).toMatchObject({ ok: false, code: "nft-refused" });
+    await isPassing(await converse());
+  });
+
+  test("is made also after somebody has flushed all that the kernel held of it", async () => {
+    await door.set({ kind: "none" });
+    await removeDoor(table);
+    const lease = leaseOf(LEASE_MS);
+    expect(await door.set({ kind: "lease", lease })).toMatchObject({ ok: true });
+    expect(await listDoors()).toContain(table);
   });
 
   test("that somebody has removed is made anew with the next renewal", async () => {

@@ -22,6 +22,7 @@ const memberInvariants: Record<string, (before: MemberState, after: MemberState)
     (phase.kind !== "open" && phase.kind !== "opening") ||
     (durable.attempted === phase.epoch && durable.released < phase.epoch),
   "nobody attempts an epoch it has not seen": (_, { durable }) => durable.attempted <= durable.epochSeen,
+  "nobody has opened what it did not attempt": (_, { durable }) => durable.opened <= durable.attempted,
   "who opens holds the lease of that epoch": (_, { durable, phase }) =>
     phase.kind !== "opening" || durable.lease?.epoch === phase.epoch,
   "whoever opens has its whole data directory": (_, { durable, phase }) =>

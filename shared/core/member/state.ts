@@ -76,6 +76,8 @@ export interface MemberDurable {
   epochSeen: Epoch;
   opSeen: number;
   attempted: Epoch;
+  /** The last epoch of which the opening was seen to have ended well; of any later one it may still be under way. */
+  opened: Epoch;
   /** The last epoch in which the log on this disk may hold writes of its own; 0 when it holds none. */
   ownEpoch: Epoch;
   /** A rebuild was begun: what the data directory holds is worth nothing until one is finished. */
@@ -376,6 +378,7 @@ export function freshDurable(
     epochSeen: 0,
     opSeen: 0,
     attempted: 0,
+    opened: 0,
     ownEpoch: 0,
     isDamaged: false,
     released: 0,

@@ -142,6 +142,7 @@ function resume(work: Work): void {
     // A server that misses one probe is not dead: it is judged like that of any holder, by how long it stays silent.
     if (isCovered && (isWritable || report.state === "unresponsive")) {
       work.phase = { kind: "open", epoch: attempted, running: null, shut: null };
+      if (isWritable) noteOpened(work, attempted);
       return;
     }
     // Covered and stopped: the server died while nobody watched, and the replicas have what it had. Not covered: the
@@ -214,10 +215,14 @@ function judgeOpen(work: Work, phase: PhaseOf<"open">): void {
       return;
     }
     case "running":
-      if (report.writable) return;
+      if (report.writable) return noteOpened(work, phase.epoch);
       // Read-only again without our doing: it crashed and came back. It is killed first, then reported released.
       return fence(work, { releases: phase.epoch, cause: "found-in-recovery", restart: false, command: null });
   }
+}
+
+function noteOpened(work: Work, epoch: number): void {
+  if (epoch > work.durable.opened) setDurable(work, { opened: epoch });
 }
 
 /** The server is gone: whoever is left of its tree goes too, and then the epoch is released. */
@@ -304,6 +309,7 @@ function finish(work: Work, event: Extract<MemberEvent, { kind: "finished" }>): 
     case "opening":
       if (outcome.ok) work.phase = { kind: "open", epoch: phase.epoch, running: null, shut: null };
       else fence(work, { releases: phase.epoch, cause: "promotion-failed", restart: true, command: null });
+      if (outcome.ok) noteOpened(work, phase.epoch);
       if (outcome.ok) work.reasons.push({ kind: "opened", epoch: phase.epoch });
       break;
     case "open":
@@ -381,7 +387,10 @@ function end(before: MemberState, work: Work): MemberStep {
   return { state, fsync: mustSync(before.durable, state.durable), effects: work.effects, reasons: work.reasons };
 }
 
-/** Only the lease and the bare version may be lost with a kernel crash: another boot inherits neither. */
+/**
+ * These may be lost with a kernel crash: another boot inherits no lease, and an opening that is not known to have ended
+ * is fenced the harder.
+ */
 function mustSync(before: MemberDurable, after: MemberDurable): boolean {
   if (before === after) return false;
   return (Object.keys(after) as (keyof MemberDurable)[]).some((key) => {
@@ -390,4 +399,4 @@ function mustSync(before: MemberDurable, after: MemberDurable): boolean {
   });
 }
 
-const MAY_BE_LOST: ReadonlySet<keyof MemberDurable> = new Set(["lease", "version", "mac"]);
+const MAY_BE_LOST: ReadonlySet<keyof MemberDurable> = new Set(["lease", "opened", "version", "mac"]);

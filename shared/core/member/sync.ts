@@ -22,14 +22,12 @@ export function hearSync(work: Work, { sync }: Reply): void {
   if (sync === null || sync.version <= work.durable.syncSet.version) return;
   setDurable(work, { syncSet: sync });
   work.live = { ...work.live, sync: NO_SYNC };
-  // Only members of a founded dataservice are told one.
-  const { report } = work.live.view;
-  if (work.phase.kind === "observing" && report.state === "running" && report.inRecovery) beFounded(work);
   bringToSync(work);
 }
 
 /** Has the running server go by the set that was told, unless it does or is about to. */
 export function bringToSync(work: Work): void {
+  foundByMembership(work);
   const { durable, live, phase } = work;
   const isUp = live.view.report.state === "running";
   if (!isUp && (live.sync.applied > 0 || live.sync.taskId !== null)) work.live = { ...live, sync: NO_SYNC };
@@ -37,6 +35,13 @@ export function bringToSync(work: Work): void {
   if (!isUp || !isOurs || durable.syncSet.version === 0 || isSynced(work) || live.sync.taskId !== null) return;
   const taskId = startTask(work, { kind: "sync", set: durable.syncSet, deadlineMs: SYNC_DEADLINE_MS });
   work.live = { ...work.live, sync: { applied: 0, taskId } };
+}
+
+/** Only members of a founded dataservice are told a set: its read-only server is founded by it, as soon as it runs. */
+function foundByMembership(work: Work): void {
+  const { report } = work.live.view;
+  if (work.phase.kind !== "observing" || work.durable.syncSet.version === 0) return;
+  if (report.state === "running" && report.inRecovery) beFounded(work);
 }
 
 /** The end of such a task; false when the task is none. One that failed is tried again with the next observation. */

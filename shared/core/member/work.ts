@@ -42,10 +42,12 @@ export function pollNow(work: Work, concernsOthers = true): void {
 
 /**
  * In MAINTENANCE a server that ended was probably ended by its operator, who may be starting it again at this moment:
- * what is left of its former life must end, the new one is left alone.
+ * what is left of its former life must end, the new one is left alone. Not where an opening was begun and never seen to
+ * end: a server found read-only then may be the very one that was asked for it, and opens a moment later.
  */
-function mustBeGentle(work: Work, cause: ReleaseCause): boolean {
-  return work.durable.policy === "maintenance" && (cause === "server-died" || cause === "found-in-recovery");
+function mustBeGentle({ durable }: Work, cause: ReleaseCause): boolean {
+  const isOpened = durable.opened >= durable.attempted;
+  return durable.policy === "maintenance" && isOpened && (cause === "server-died" || cause === "found-in-recovery");
 }
 
 /** The task that makes sure of the end of a server's life as a primary. */
