@@ -1,9 +1,12 @@
 /** Many seeds one after the other: what broke, and what they were made of. */
 import { runSeed, type Outcome } from "./run.ts";
+import { WORLDS } from "./worlds.ts";
 
 const LAST_EVENTS = 60;
 
 export interface Order {
+  /** The name of a world. */
+  world: string;
   from: number;
   runs: number;
   /** Whether each seed runs a second time, and must tell the same story. */
@@ -22,11 +25,13 @@ export interface Findings {
 }
 
 /** Runs the seeds of an order. */
-export function campaign({ from, runs, isTwice, isTold }: Order): Findings {
+export function campaign({ world, from, runs, isTwice, isTold }: Order): Findings {
+  const scenario = WORLDS[world];
+  if (!scenario) throw new Error(`there is no world '${world}'`);
   const findings: Findings = { runs, failures: 0, simulatedMs: 0, tally: {}, lines: [] };
   for (let seed = from; seed < from + runs; seed += 1) {
-    const outcome = runSeed(seed);
-    const differs = isTwice ? firstDifference(outcome.trace, runSeed(seed).trace) : null;
+    const outcome = runSeed(seed, { scenario });
+    const differs = isTwice ? firstDifference(outcome.trace, runSeed(seed, { scenario }).trace) : null;
     if (isTold) findings.lines.push(...outcome.trace);
     findings.simulatedMs += outcome.simulatedMs;
     count(findings, outcome);

@@ -286,9 +286,14 @@ export class Checkers {
 
   /** Whoever is said to have the tail has everything that the dead primary ever acknowledged. */
   #judgeSalvage({ from, member }: Extract<Reason, { kind: "tail-salvaged" }>): void {
-    const [dead, heir] = [this.#servers.get(from), this.#servers.get(member)];
-    if (dead && heir && !dead.isPrefixOf(heir))
+    const heirs = this.#imagesOf(member);
+    if (!this.#imagesOf(from).some((dead) => heirs.some((heir) => dead.isPrefixOf(heir))))
       this.fail("tail", `${member} lacks what ${from} wrote, and is said to have it`);
+  }
+
+  /** The server of a member, and those of its copies: which of them is taken for the member the coordinator alone knows. */
+  #imagesOf(name: string): Server[] {
+    return [...this.#servers.values()].filter((server) => server.name.replace(/-copy\d+$/, "") === name);
   }
 
   /** G3: no answer tells of what is not in storage. */

@@ -1,14 +1,26 @@
-/**
- * `npm run -s sim -- --seed N [--runs K] [--trace] [--once] [--jobs J]`: runs seeds N to N+K-1, each twice unless
- * `--once` is given, in J processes, and tells what broke. `--from` is another name of `--seed`.
- */
+/** `npm run -s sim -- --help` says what it takes: runs seeds, each in a world of its own making or a named one, and tells what broke. */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { addFindings, campaign, type Findings, type Order } from "./campaign.ts";
+import { OWN_WORLD, WORLDS } from "./worlds.ts";
 
 /** So many seeds at a time: few enough for the processes to end together, and for a failure to be told soon. */
 const AT_A_TIME = 100;
+
+const NAMES = Object.keys(WORLDS).join(", ");
+const HELP = `npm run -s sim -- [--seed N] [--runs K] [--world NAME] [--trace] [--once] [--jobs J]
+
+Runs seeds N to N+K-1, each twice, and tells which broke a rule, with the end of its trace.
+
+  --seed N      the first seed, 1 unless it is given; --from is another name of it
+  --runs K      how many, 1 unless it is given
+  --world NAME  what the seeds are played in; ${OWN_WORLD} unless it is given
+  --trace       tell the whole of each trace
+  --once        each only once: not whether it tells the same story again
+  --jobs J      in J processes
+
+Worlds: ${NAMES}`;
 
 const { values } = parseArgs({
   options: {
@@ -18,8 +30,16 @@ const { values } = parseArgs({
     jobs: { type: "string", default: "1" },
     once: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
+    world: { type: "string", default: OWN_WORLD },
+    help: { type: "boolean", default: false },
   },
 });
+
+if (values.help) {
+  console.log(HELP);
+  process.exit(0);
+}
+const world = worldNamed(values.world);
 
 const first = values.from === undefined ? wholeNumber("seed", values.seed) : wholeNumber("from", values.from);
 const runs = wholeNumber("runs", values.runs);
@@ -34,10 +54,11 @@ else await Promise.all(Array.from({ length: jobs }, employ));
 const tookMs = Number(process.hrtime.bigint() - startedAt) / 1e6;
 for (const [what, times] of Object.entries(sum.tally).toSorted(([a], [b]) => (a < b ? -1 : 1)))
   console.log(`${String(times).padStart(8)}  ${what}`);
+const where = world === OWN_WORLD ? "" : ` in ${world}`;
 const isWhole = sum.runs === runs;
 const hours = (sum.simulatedMs / 3_600_000).toFixed(1);
 console.log(
-  `${sum.runs} seeds from ${first}, each ${values.once ? "once" : "twice"}: ${sum.failures} failed, ` +
+  `${sum.runs} seeds from ${first}${where}, each ${values.once ? "once" : "twice"}: ${sum.failures} failed, ` +
     `${hours} simulated hours, ${(tookMs / Math.max(1, sum.runs)).toFixed(1)} ms a seed`,
 );
 if (!isWhole) console.log(`${runs - sum.runs} seeds were not run: a process ended before its time`);
@@ -64,12 +85,18 @@ function nextOrder(): Order | null {
   if (left <= 0) return null;
   const from = next;
   next += AT_A_TIME;
-  return { from, runs: Math.min(AT_A_TIME, left), isTwice: !values.once, isTold: values.trace };
+  return { world, from, runs: Math.min(AT_A_TIME, left), isTwice: !values.once, isTold: values.trace };
 }
 
 function take(findings: Findings): void {
   if (findings.lines.length > 0) console.log(findings.lines.join("\n"));
   addFindings(sum, findings);
+}
+
+function worldNamed(name: string): string {
+  if (Object.hasOwn(WORLDS, name)) return name;
+  console.error(`--world ${name}: there is no such world; there are ${NAMES}`);
+  process.exit(2);
 }
 
 function wholeNumber(option: string, text: string): number {

@@ -16,6 +16,7 @@ import {
   releasedPatch,
   ROUTER,
   runningCluster,
+  send,
   WAIT_MS,
   type Cluster,
   type PollPatch,
@@ -62,10 +63,14 @@ describe("a start from elsewhere", () => {
     expect(refusalOf(poll(cluster, "db2", { ...elsewhere(2), place: "boot-1 of db2" }))).toBeNull();
   });
 
-  test("with the count of the one before is a fork", () => {
+  // Of a number that was answered already too: it would be refused as late for as long as it is behind, and write on.
+  test.each([900, 1])("with the count of the one before is a fork, in its poll number %i", (seq) => {
     const cluster = runningCluster();
     const told = listen(cluster);
-    expect(refusalOf(poll(cluster, "db2", elsewhere(1, { seq: 900 })))).toBe("forked-identity");
+    pass(cluster, 1_000);
+    poll(cluster, "db2");
+    const { clocks } = cluster.polls["db2"] ?? { clocks: clocksAt(0) };
+    expect(refusalOf(poll(cluster, "db2", elsewhere(1, { seq, clocks })))).toBe("forked-identity");
     expect(reasonsOf(told, "identity-forked")).toMatchObject([{ host: "db2", evidence: "place" }]);
   });
 
@@ -88,6 +93,28 @@ describe("a start from elsewhere", () => {
     expect(refusalOf(poll(cluster, "db2"))).toBe("forked-identity");
     expect(reasonsOf(told, "identity-forked")).toMatchObject([{ host: "db2", evidence: "start" }]);
   });
+});
+
+test("a start that was replaced, and speaks after its successor by the clocks of the same boot, is a fork at once", () => {
+  const cluster = runningCluster();
+  const original = structuredClone(cluster.polls["db1"]);
+  if (!original) throw new Error("it has spoken");
+  const told = listen(cluster);
+  const late = { ...original, seq: original.seq + 1, clocks: clocksAt(cluster.atMs) };
+  pass(cluster, 1_000);
+  const { place } = original;
+  expect(
+    refusalOf(poll(cluster, "db1", { ...elsewhere(2, openPatch(1)), place, clocks: clocksAt(cluster.atMs) })),
+  ).toBe(null);
+  // What was on its way when its process ended is none.
+  cluster.polls["db1"] = late;
+  expect(refusalOf(send(cluster, { kind: "poll", poll: late }))).toBe("second-agent");
+  pass(cluster, 100);
+  // Memory and all were copied, and the original's agent was restarted: by the word of one nothing of the other's is over.
+  const copied = { ...late, seq: late.seq + 1, clocks: clocksAt(cluster.atMs) };
+  expect(refusalOf(send(cluster, { kind: "poll", poll: copied }))).toBe("forked-identity");
+  expect(reasonsOf(told, "identity-forked")).toMatchObject([{ host: "db1", evidence: "start" }]);
+  expect(cluster.state.durable.phase).toMatchObject({ kind: "deposing", primary: "db1" });
 });
 
 describe("what a start from elsewhere lays down", () => {

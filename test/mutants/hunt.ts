@@ -5,7 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import { runSeed } from "../../sim/run.ts";
-import { WORLDS } from "./worlds.ts";
+import { OWN_WORLD, WORLDS } from "../../sim/worlds.ts";
 
 export interface Catch {
   world: string;
@@ -25,7 +25,7 @@ console.log(JSON.stringify(hunt(Number(values.seeds), Number(values["other-seeds
 function hunt(seeds: number, otherSeeds: number): Catch | null {
   let tried = 0;
   for (const [world, scenario] of Object.entries(WORLDS)) {
-    const last = world === "as the seed says" ? seeds : otherSeeds;
+    const last = world === OWN_WORLD ? seeds : otherSeeds;
     for (let seed = 1; seed <= last; seed += 1) {
       tried += 1;
       const { violation } = runSeed(seed, { scenario });

@@ -1,4 +1,5 @@
 /** The table docs/MUTANTS.md. */
+import { OWN_WORLD } from "../../sim/worlds.ts";
 import type { Fault } from "./fault.ts";
 import type { Catch } from "./hunt.ts";
 
@@ -21,7 +22,7 @@ export function pageOf(faults: readonly Fault[], findings: Findings): string {
     "",
     "Written by `npm run -s mutants`; do not edit. Each row is one rule made wrong in one place: the patches are in",
     "`test/mutants/list.ts`. Two hunters look for it: the simulator, with its seeds from 1 on and then in a few worlds of",
-    "one trouble each (`test/mutants/worlds.ts`), and the tests of the machines, of which the first that fails is named. One",
+    "one trouble each (`sim/worlds.ts`), and the tests of the machines, of which the first that fails is named. One",
     "is enough; both look only where the first saw nothing. A fault that neither sees is a rule that nobody tests.",
     "`npm run -s mutants -- --only ID,ID` hunts some of them again, with `--seeds N` and `--other-seeds M` for longer, with",
     "`--by tests` or `--by simulator` by one of the two; `-- --quick` is a check of a few in less than a minute.",
@@ -44,7 +45,7 @@ function caughtBy(by: By | undefined): [string, string] {
   switch (by?.kind) {
     case "simulator": {
       const { world, seed, rule, what, tried } = by.caught;
-      const where = world === "as the seed says" ? `seed ${seed}` : `seed ${seed} of "${world}"`;
+      const where = world === OWN_WORLD ? `seed ${seed}` : `seed ${seed} of "${world}"`;
       const broken = what.slice(Math.max(0, what.indexOf("invariant broken")));
       return [`${rule === "invariant" ? broken : rule}, ${where}`, String(tried)];
     }

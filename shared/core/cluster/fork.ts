@@ -58,11 +58,17 @@ function isOutOfTime(known: Poll, poll: Poll): boolean {
   return monoMs !== 0 || bootMs !== 0;
 }
 
-/** Whether a poll that is refused as stale was sent after the newest: what is late was sent before it. */
-export function isRival({ durable, live }: ClusterState, poll: Poll): boolean {
+/**
+ * What gives away that a poll that is refused as stale is another process's; null when nothing does. What is late was sent
+ * before the newest, and from where that was sent.
+ */
+export function rivalEvidence({ durable, live }: ClusterState, poll: Poll): ForkEvidence | null {
   const known = live.hosts[poll.host];
-  if (!known || poll.server === null || durable.identities[poll.host]?.isForked !== false) return false;
-  return isSameStart(known.poll, poll) && poll.seq <= known.poll.seq && isOutOfTime(known.poll, poll);
+  const enrolled = durable.identities[poll.host];
+  if (!known || poll.server === null || enrolled?.isForked !== false) return null;
+  if (!isSameStart(known.poll, poll) || poll.seq > known.poll.seq) return null;
+  if (isElsewhere(enrolled.place, poll.place)) return "place";
+  return isOutOfTime(known.poll, poll) ? "clock" : null;
 }
 
 /**

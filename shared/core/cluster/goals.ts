@@ -129,7 +129,7 @@ function recoveryGoal(work: Work, plan: RecoverPlan, name: MemberName, server: M
       return upstream && !isTold ? { kind: "rebuild", upstream, fork: plan.step.fork } : null;
     }
     case "following":
-      return upstream && !followsAlready(server, upstream.member) ? { kind: "follow", upstream } : null;
+      return upstream && !followsAlready(work, name, { server, upstream }) ? { kind: "follow", upstream } : null;
   }
 }
 
@@ -179,7 +179,7 @@ function replicaGoal(
     return isFrozen ? null : { kind: "freeze", proof: "revoked" };
   }
   const upstream = upstreamAt(work, phase.primary);
-  if (!upstream || followsAlready(server, upstream.member) || hasDiverged(work, name)) return null;
+  if (!upstream || followsAlready(work, name, { server, upstream }) || hasDiverged(work, name)) return null;
   return wasToldOnce(work, name, upstream) ? null : { kind: "follow", upstream };
 }
 
@@ -191,10 +191,28 @@ function wasToldOnce(work: Work, name: MemberName, upstream: Upstream): boolean 
   return isSame && isOver(resultOf(work, name, { kind: "follow", op: operationOf(work, name) }));
 }
 
-function followsAlready(server: MemberServerReport, primary: MemberName): boolean {
+/** Whether a member receives from `upstream`, or goes on trying to where that is reached now. */
+function followsAlready(
+  work: Work,
+  name: MemberName,
+  { server, upstream }: { server: MemberServerReport; upstream: Upstream },
+): boolean {
   const { receiver } = server;
-  const names = receiver.state === "streaming" || receiver.state === "ended" ? receiver.upstream : null;
-  return server.phase !== "observing" && names === primary;
+  if (server.phase === "observing" || (receiver.state !== "streaming" && receiver.state !== "ended")) return false;
+  if (receiver.upstream !== upstream.member) return false;
+  return receiver.state === "streaming" || !triesElsewhere(work, name, upstream);
+}
+
+/**
+ * Whether a member without a stream looks for its upstream where that was: a primary that has another address since is
+ * known by its name. What was told before the last command is forgotten; then a stream that stays away says it.
+ */
+function triesElsewhere(work: Work, name: MemberName, upstream: Upstream): boolean {
+  const last = work.durable.commands[name];
+  if (last?.kind === "follow")
+    return last.upstream.member === upstream.member && !sameEndpoint(last.upstream, upstream);
+  const stalledAt = work.live.hosts[name]?.stalledAt ?? null;
+  return stalledAt !== null && work.live.at - stalledAt >= work.durable.settings.silentMs;
 }
 
 function collectingGoal(
@@ -207,7 +225,7 @@ function collectingGoal(
   if (phase.inquiry.kind === "asking") return askingGoal(work, phase, name);
   if (phase.salvage.kind === "fetching") return fetchingGoal(work, phase, phase.salvage, name);
   const source = name === phase.target ? catchUpFrom(work, phase) : null;
-  if (source !== null) return catchUpGoal(work, source, server);
+  if (source !== null) return catchUpGoal(work, source, { name, server });
   const mustFreeze = freezeMode(phase) === "explicit" || server.receiver.state === "streaming";
   const isFrozen = server.receiver.state === "frozen" && server.receiver.op === phase.op;
   return mustFreeze && !isFrozen ? { kind: "freeze", proof: phase.proof } : null;
@@ -231,9 +249,13 @@ function fetchingGoal(
   return { kind: "fetch-tail", from, until };
 }
 
-function catchUpGoal(work: Work, source: MemberName, server: MemberServerReport): Goal | null {
+function catchUpGoal(
+  work: Work,
+  source: MemberName,
+  { name, server }: { name: MemberName; server: MemberServerReport },
+): Goal | null {
   const upstream = upstreamAt(work, source);
-  return upstream && !followsAlready(server, source) ? { kind: "follow", upstream } : null;
+  return upstream && !followsAlready(work, name, { server, upstream }) ? { kind: "follow", upstream } : null;
 }
 
 /** Without a primary, stopped servers are started: replicas always, the crashed last primary only when nobody can succeed without it. */

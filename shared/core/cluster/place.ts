@@ -37,14 +37,25 @@ export function isElder({ durable }: Pick<ClusterState, "durable">, poll: Poll):
   return poll.startCount < known.startCount;
 }
 
-/** Notes such a poll; true when that start lives on: it has been heard for longer than any packet is on its way. */
-export function hearElder(work: Work, { host, startCount, clocks }: Poll): boolean {
+/**
+ * Notes such a poll; true when that start lives on: it has spoken after its successor, by the clocks of the boot that both
+ * are of, or it has been heard for longer than any packet is on its way.
+ */
+export function hearElder(work: Work, poll: Poll): boolean {
+  const { host, startCount, clocks } = poll;
+  if (isSentAfter(work.live.hosts[host]?.poll, poll)) return true;
   const before = work.live.elders[host];
   if (before?.startCount !== startCount) {
     work.live = { ...work.live, elders: { ...work.live.elders, [host]: { startCount, clocks } } };
     return false;
   }
   return smallestElapsedMs(before.clocks, clocks) >= work.durable.settings.silentMs;
+}
+
+/** In one place one agent runs at a time (SPEC: ID-7): the one before was dead when its successor read its clocks. */
+function isSentAfter(newest: Poll | undefined, { place, clocks }: Poll): boolean {
+  if (!newest || place === null || newest.place !== place) return false;
+  return clocks.monoMs > newest.clocks.monoMs && clocks.bootMs > newest.clocks.bootMs;
 }
 
 /**

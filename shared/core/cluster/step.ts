@@ -9,7 +9,7 @@ import type { Voucher } from "../../domain/voucher.ts";
 import { isReadmitted, refusalOfForked, refusePoll } from "./admission.ts";
 import { handleRequest } from "./commands.ts";
 import { observeDatasources } from "./datasources.ts";
-import { forkEvidence, isRival, isSameStart, quarantine, returnedAfter } from "./fork.ts";
+import { forkEvidence, rivalEvidence, isSameStart, quarantine, returnedAfter } from "./fork.ts";
 import { nextDeadlineAt } from "./deadline.ts";
 import { strikeOff } from "./electorate.ts";
 import { assertClusterInvariants } from "./invariants.ts";
@@ -30,7 +30,7 @@ export function step(state: ClusterState, event: ClusterEvent): ClusterStep {
   const refused = refusal(state, event);
   if (refused) {
     const answer = { kind: "refused", refusal: refused } as const;
-    if (event.kind === "poll" && (isElder(state, event.poll) || isRival(state, event.poll))) {
+    if (event.kind === "poll" && (isElder(state, event.poll) || rivalEvidence(state, event.poll))) {
       return noteOther(state, event, answer);
     }
     return { state, effects: [], reasons: [], confirm: false, answer };
@@ -89,7 +89,8 @@ function noteOther(state: ClusterState, event: PollEvent, answer: ClusterStep["a
   const { poll } = event;
   const work = beginWork(state);
   passTime(work, event);
-  if (isRival(state, poll)) return finish(state, work, part(work, poll, "clock"));
+  const evidence = rivalEvidence(state, poll);
+  if (evidence !== null) return finish(state, work, part(work, poll, evidence));
   return finish(state, work, hearElder(work, poll) ? part(work, poll, "start") : answer);
 }
 

@@ -1,7 +1,10 @@
-/** The worlds in which faults are hunted: that of the seed, and some in which one kind of trouble comes again and again. */
-import { COPIED_MACHINES } from "../../sim/copied-machines.ts";
-import { FAIR_WEATHER } from "../../sim/network.ts";
-import type { Scenario } from "../../sim/scenario.ts";
+/** The worlds that can be asked for by name: that of the seed, and some in which one kind of trouble comes again and again. */
+import { COPIED_MACHINES } from "./copied-machines.ts";
+import { FAIR_WEATHER } from "./network.ts";
+import type { Scenario } from "./scenario.ts";
+
+/** The world that a seed makes by itself. */
+export const OWN_WORLD = "as-the-seed-says";
 
 const QUIET: Partial<Scenario> = {
   weather: FAIR_WEATHER,
@@ -13,8 +16,9 @@ const QUIET: Partial<Scenario> = {
   onlyCoordinatorFailsFromMs: null,
 };
 
-export const WORLDS: Record<string, Partial<Scenario>> = {
-  "as the seed says": {},
+/** What each has otherwise than its seed says. */
+export const WORLDS: Readonly<Record<string, Partial<Scenario>>> = {
+  [OWN_WORLD]: {},
   // Operators that change their minds, and agents that do not hear of it for a while. The question to the upstream is a
   // second net under the leases: without it they must hold alone.
   policies: {
@@ -24,7 +28,7 @@ export const WORLDS: Record<string, Partial<Scenario>> = {
     answersUpstream: false,
   },
   // A slow holder, fast witnesses, a fast coordinator: here the margin is spent.
-  "at the edge": {
+  "at-the-edge": {
     ...QUIET,
     durability: "async",
     faults: ["last-word"],
@@ -35,14 +39,14 @@ export const WORLDS: Record<string, Partial<Scenario>> = {
     clocks: "opposed",
   },
   synchronous: { durability: "sync", syncPolicy: { k: 1, onLoss: "block" } },
-  "synchronous, two of them": {
+  "synchronous-two": {
     ...QUIET,
     durability: "sync",
     syncPolicy: { k: 2, onLoss: "degrade" },
     faults: ["server-partition", "server-crash", "agent-partition", "machine-reboot", "operator-recover"],
     faultEveryMs: 1_500,
   },
-  "synchronous, by force": {
+  "synchronous-by-force": {
     ...QUIET,
     durability: "sync",
     faults: [
@@ -55,8 +59,8 @@ export const WORLDS: Record<string, Partial<Scenario>> = {
     ],
     faultEveryMs: 1_500,
   },
-  "nobody asks the upstream": { answersUpstream: false, hasGuardian: false, hasLateReplies: true },
-  "lost agents": {
+  "upstream-not-asked": { answersUpstream: false, hasGuardian: false, hasLateReplies: true },
+  "lost-agents": {
     ...QUIET,
     faults: ["agent-partition", "agent-pause", "coordinator-crash", "coordinator-eviction", "last-word", "wall-step"],
     faultEveryMs: 3_000,
