@@ -51,6 +51,7 @@ export class Checkers {
   #openers = new Map<number, string>();
   #commands = new Map<string, Command>();
   #servers = new Map<string, Server>();
+  #answered = new WeakSet<ReplyBody>();
 
   readonly #durability: Durability;
   /** The highest epoch in which a client was told that its write is done, others having it. */
@@ -296,8 +297,10 @@ export class Checkers {
     return [...this.#servers.values()].filter((server) => server.name.replace(/-copy\d+$/, "") === name);
   }
 
-  /** G3: no answer tells of what is not in storage. */
+  /** G3: no answer tells of what is not in storage. One that is given again told of what was there. */
   answers(reply: ReplyBody, stored: { durable: DurableState; lease: LeaseRecord | null }): void {
+    if (this.#answered.has(reply)) return;
+    this.#answered.add(reply);
     const { durable, lease } = stored;
     const isAhead =
       reply.version > durable.version ||

@@ -41,4 +41,30 @@ describe("a poll", () => {
     const again = cluster.polls["db3"];
     expect(again && refusalOf(cluster, again)).toBe("stale-poll");
   });
+
+  test("whose answer was lost has the very same answer when it comes again, and nothing else happens", () => {
+    const cluster = runningCluster();
+    pass(cluster, 100);
+    const sent = nextPoll(cluster, "db1");
+    const first = send(cluster, { kind: "poll", poll: sent });
+    expect(first.answer.kind).toBe("reply");
+    pass(cluster, 400);
+    // By way of a peer it is read from the wire once more.
+    const again = send(cluster, { kind: "poll", poll: structuredClone(sent) });
+    expect(again.answer).toEqual(first.answer);
+    expect(again.state).toBe(first.state);
+    expect({ effects: again.effects, reasons: again.reasons, confirm: again.confirm }).toEqual({
+      effects: [],
+      reasons: [],
+      confirm: false,
+    });
+  });
+
+  test("that differs by a word from the one that was answered under its number is refused", () => {
+    const cluster = runningCluster();
+    const sent = nextPoll(cluster, "db1");
+    send(cluster, { kind: "poll", poll: sent });
+    const other = send(cluster, { kind: "poll", poll: { ...sent, policyVersion: sent.policyVersion + 1 } });
+    expect(other.answer).toMatchObject({ kind: "refused", refusal: { code: "stale-poll" } });
+  });
 });

@@ -250,15 +250,18 @@ describe("the coordinator's machine", () => {
       always((_, event, { state, answer }) => {
         if (event.kind !== "poll" || answer.kind !== "reply") return {};
         const { seq } = event.poll;
-        const again = [seq, seq - 1, 0].map((older) =>
+        const once = clusterStep(state, event);
+        const again = [seq - 1, 0].map((older) =>
           clusterStep(state, { ...event, poll: { ...event.poll, seq: older } }),
         );
         return {
           "it is refused": again.every(
             (one) => one.answer.kind === "refused" && one.answer.refusal.code === "stale-poll",
           ),
-          "the state is the very same": again.every((one) => one.state === state),
-          "nothing comes of it": again.every(
+          "the very same poll has the very same answer":
+            once.answer.kind === "reply" && JSON.stringify(once.answer.reply) === JSON.stringify(answer.reply),
+          "the state is the very same": [...again, once].every((one) => one.state === state),
+          "nothing comes of it": [...again, once].every(
             ({ effects, reasons, confirm }) => effects.length + reasons.length === 0 && !confirm,
           ),
         };

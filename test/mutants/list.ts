@@ -58,6 +58,14 @@ export const FAULTS: readonly Fault[] = [
     replace: "poll.seq < 0",
   },
   {
+    id: "answered-by-its-number",
+    rule: "POLL-2",
+    what: "whatever comes under the number of the newest poll has its answer",
+    file: "shared/core/cluster/step.ts",
+    search: "JSON.stringify(known.poll) !== JSON.stringify(event.poll)",
+    replace: "known.poll.seq !== event.poll.seq",
+  },
+  {
     id: "earlier-start",
     rule: "ID-2",
     what: "an earlier start of an agent goes on speaking for its host",

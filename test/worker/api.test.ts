@@ -154,7 +154,8 @@ describe("routes", () => {
     const response = await ask(`${ALPHA}/poll`, { token: db2.token, body });
     const due = createHmac("sha256", db2.token).update(signedPartOf(body, await response.text()));
     expect(response.headers.get(REPLY_SIGNATURE_HEADER)).toBe(due.digest("base64url"));
-    const refused = await ask(`${ALPHA}/poll`, { token: db2.token, body });
+    const older = JSON.stringify({ ...db2.poll, seq: db2.poll.seq });
+    const refused = await ask(`${ALPHA}/poll`, { token: db2.token, body: older });
     await refusedWith(refused, "stale-poll");
     expect(refused.headers.get(REPLY_SIGNATURE_HEADER)).toBe(null);
   });

@@ -69,18 +69,23 @@ describe("rows written", () => {
     expect(written).toBe(1);
   });
 
-  it("are none for a poll that is refused", async () => {
+  it("are none for a poll that comes again, nor for one that is refused", async () => {
     const service = await foundedService();
     // The very same poll comes twice.
-    let again: () => Promise<Response> = () => Promise.reject(new Error("nothing was sent"));
-    await service.members.db2.speak((...sent) => {
-      again = () => send(...sent);
-      return again();
+    let [poll, token, answered] = [service.members.db2.poll, "", ""];
+    await service.members.db2.speak(async (...sent) => {
+      [poll, token] = sent;
+      const response = await send(poll, token);
+      answered = await response.clone().text();
+      return response;
     });
     const before = await stored();
-    const response = await again();
-    expect(response.status).toBe(409);
-    expect(await response.json()).toMatchObject({ code: "stale-poll" });
+    const again = await send(poll, token);
+    expect(again.status).toBe(200);
+    expect(await again.text()).toBe(answered);
+    const older = await send({ ...poll, seq: poll.seq - 1 }, token);
+    expect(older.status).toBe(409);
+    expect(await older.json()).toMatchObject({ code: "stale-poll" });
     expect(await stored()).toEqual(before);
   });
 

@@ -295,6 +295,8 @@ export interface LiveHost {
   stalledAt: number | null;
   /** What its connector was told last of the writers' door; null where it has none, or was told nothing. */
   door: DoorTold | null;
+  /** What `poll` was answered with; null where it was refused. */
+  reply: ReplyBody | null;
 }
 
 /** Whether new writers wait, and whom the others reach. */

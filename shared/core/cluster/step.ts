@@ -27,6 +27,8 @@ type PollEvent = Extract<ClusterEvent, { kind: "poll" }>;
 
 /** One step. Throws only when an invariant is broken: the caller then keeps the state it had. */
 export function step(state: ClusterState, event: ClusterEvent): ClusterStep {
+  const again = answerAgain(state, event);
+  if (again) return again;
   const refused = refusal(state, event);
   if (refused) {
     const answer = { kind: "refused", refusal: refused } as const;
@@ -40,7 +42,29 @@ export function step(state: ClusterState, event: ClusterEvent): ClusterStep {
   const answer = handle(work, event);
   if (answer.kind === "refused" && event.kind === "command")
     return { state, effects: [], reasons: [], confirm: false, answer };
-  return finish(state, work, answer);
+  return event.kind === "poll" ? noteReply(finish(state, work, answer), event.poll) : finish(state, work, answer);
+}
+
+/**
+ * The newest poll of a host once more, to the letter: it came by another way because its answer was lost on this one
+ * (SPEC: POLL-2). The very same answer is given, as if it had been under way for longer, and nothing else happens.
+ */
+function answerAgain(state: ClusterState, event: ClusterEvent): ClusterStep | null {
+  if (event.kind !== "poll") return null;
+  const known = state.live.hosts[event.poll.host];
+  const isForked = state.durable.identities[event.poll.host]?.isForked ?? true;
+  if (!known?.reply || isForked || known.poll.seq !== event.poll.seq) return null;
+  if (JSON.stringify(known.poll) !== JSON.stringify(event.poll)) return null;
+  const answer = { kind: "reply", reply: known.reply } as const;
+  return { state, effects: [], reasons: [], confirm: false, answer };
+}
+
+function noteReply(result: ClusterStep, { host: name }: Poll): ClusterStep {
+  const { state, answer } = result;
+  const host = state.live.hosts[name];
+  if (answer.kind !== "reply" || !host) return result;
+  const hosts = { ...state.live.hosts, [name]: { ...host, reply: answer.reply } };
+  return { ...result, state: { ...state, live: { ...state.live, hosts } } };
 }
 
 /** The next moment, in `at`, at which a tick can change something; null when only events can. */
@@ -121,6 +145,7 @@ function hear(work: Work, poll: Poll, voucher: Voucher | null): void {
     sent: known?.sent ?? null,
     stalledAt: known?.stalledAt ?? null,
     door: sameStart ? known.door : null,
+    reply: null,
   };
   work.live = { ...work.live, hosts: { ...work.live.hosts, [name]: heard } };
   enrol(work, poll);
