@@ -30,6 +30,8 @@ import { StateFileError } from "./state-file.ts";
 const FRESH_MS = 20;
 /** The same when a peer has hinted: were there news, this host would have come by itself. */
 const FRESH_HINTED_MS = 60;
+/** How long a fence that has failed is paused before it is begun again. */
+const FENCE_AGAIN_MS = 50;
 /** How long a poll waits for the observation that is to go with it. */
 const OBSERVE_PATIENCE_MS = 50;
 const OBSERVE_PATIENCE_HINTED_MS = 20;
@@ -260,6 +262,8 @@ export class AgentLoop {
 
   async #run(task: Task): Promise<void> {
     const outcome = await this.#carryOut(task);
+    // It is begun again at once, and must not take the processor from whoever could end what stands in its way.
+    if (!outcome.ok && (task.kind === "fence" || task.kind === "settle")) await pause(FENCE_AGAIN_MS);
     // The machine judges by what the server is now, not by what it was before the task.
     await this.#observe();
     this.#handle({ kind: "finished", clocks: readClocks(), taskId: task.id, outcome });
