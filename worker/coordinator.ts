@@ -36,7 +36,7 @@ import type {
 import { transcriptOf } from "#shared/protocol/transcript.ts";
 import { alarmDue, mustArm, BACKSTOP_MS } from "./alarm.ts";
 import { refuse, type Answer, type Refused } from "./answer.ts";
-import { hasRight, isSameToken, mintToken, type Caller, type Right } from "./auth.ts";
+import { mintToken, type Caller, type Right } from "./auth.ts";
 import type { Change } from "./change.ts";
 import { firstState } from "./creation.ts";
 import { Deliverer } from "./deliverer.ts";
@@ -45,13 +45,12 @@ import { macsOf, type Macs } from "./mac.ts";
 import { isSetUp, migrate, MIGRATIONS } from "./migrations.ts";
 import { isForced, requestOf } from "./operator-request.ts";
 import type { Deletion } from "./registry.ts";
-import { StaleIncarnation, Store, type StoredEvent, type StoredToken } from "./store.ts";
+import { mayManage, Rights } from "./rights.ts";
+import { StaleIncarnation, Store, type StoredEvent } from "./store.ts";
 import { createToken, revokeToken, tokenLine } from "./tokens.ts";
 import { createWebhook, deleteWebhook, deliveriesOf, retryDelivery, webhookLine, webhookOutline } from "./webhooks.ts";
 
 const OPERATIONS_LISTED = 100;
-/** What one token is refused is told this often. */
-const FORBIDDEN_EVERY_MS = 60_000;
 const TICK = "tick";
 
 /** A dataservice that exists, as this incarnation holds it. */
@@ -65,8 +64,7 @@ export class Coordinator extends DurableObject<Env> {
   readonly #store: Store;
   readonly #macs: Macs;
   readonly #deliverer: Deliverer;
-  /** When a token's refusal was told last, by the token's id. */
-  readonly #forbiddenMs = new Map<string, number>();
+  readonly #rights: Rights;
   /** Milliseconds of this incarnation: the sum of positive differences of the platform's clock. */
   #at = 0;
   #wallMs = Date.now();
@@ -82,6 +80,13 @@ export class Coordinator extends DurableObject<Env> {
       allowInsecure: allowsInsecureWebhooks(env),
       wallMs: () => this.#now(),
       record: (work) => this.#record(work),
+    });
+    this.#rights = new Rights({
+      store: this.#store,
+      wallMs: () => this.#now(),
+      tell: (forbidden, wallMs) => {
+        if (this.#write(() => this.#store.appendEvent(forbidden, wallMs)).ok) this.#attend();
+      },
     });
     if (!isSetUp(ctx.storage.sql)) return;
     this.#loaded = ctx.storage.transactionSync(() => {
@@ -112,7 +117,7 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Answers an agent's poll. */
   poll(caller: Caller, poll: Poll): Answer<Reply> {
-    const refused = this.#refuse(caller, "poll") ?? this.#refuseHost(caller, poll.host);
+    const refused = this.#refuse(caller, "poll") ?? this.#rights.refuseHost(caller, poll.host);
     if (refused) return refused;
     // What a member remembers counts only with this coordinator's own word for it.
     const voucher = this.#macs.vouched(poll.dataservice, poll.mac);
@@ -127,7 +132,7 @@ export class Coordinator extends DurableObject<Env> {
   command(caller: Caller, command: OperatorCommand): Answer<OperationStatus> {
     const refused = this.#refuse(caller, "command");
     if (refused) return refused;
-    const asked = { command: requestOf(command), by: this.#nameOf(caller), force: isForced(command) };
+    const asked = { command: requestOf(command), by: this.#rights.nameOf(caller), force: isForced(command) };
     const done = this.#handle({ kind: "command", ...this.#time(), ...asked });
     if (!done.ok) return done;
     const { answer, state } = done.value;
@@ -216,7 +221,12 @@ export class Coordinator extends DurableObject<Env> {
       const detail = `'${hadPrimary}' reigns in '${durable.dataservice}', and its agent would fence it when its lease ends: stop the agents first, or give force=true`;
       return refuse("primary-is-live", detail);
     }
-    const deletion = { name: durable.dataservice, deletedWallMs: this.#now(), by: this.#nameOf(caller), hadPrimary };
+    const deletion = {
+      name: durable.dataservice,
+      deletedWallMs: this.#now(),
+      by: this.#rights.nameOf(caller),
+      hadPrimary,
+    };
     const mayWrite = this.#write(() => true);
     if (!mayWrite.ok) return mayWrite;
     this.#loaded = null;
@@ -280,7 +290,7 @@ export class Coordinator extends DurableObject<Env> {
   #change<T>(caller: Caller, right: Right, work: (change: Change) => Answer<T>): Answer<T> {
     const refused = this.#refuse(caller, right);
     if (refused) return refused;
-    const by = this.#nameOf(caller);
+    const by = this.#rights.nameOf(caller);
     const done = this.#write(({ state }) =>
       work({ store: this.#store, dataservice: state.durable.dataservice, by, wallMs: this.#now() }),
     );
@@ -348,49 +358,7 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   #refuse(caller: Caller, right: Right): Refused | null {
-    if (!this.#loaded) return this.#unknown();
-    if (caller.kind === "admin") return null;
-    const stored = this.#store.token(caller.token.id);
-    if (!stored || stored.kind !== caller.token.kind || !isSameToken(stored.sha256, caller.token)) {
-      return refuse(
-        "unauthorized",
-        `token ${caller.token.id} is not valid here: it was revoked, or is of another creation`,
-      );
-    }
-    if (hasRight(stored.kind, right)) return null;
-    this.#tellForbidden(stored, right);
-    return refuse("forbidden", `token ${caller.token.id} is of kind '${stored.kind}', which has no right to ${right}`);
-  }
-
-  /** How the event log calls whoever asks; a token that was just found to be valid. */
-  #nameOf(caller: Caller): string {
-    if (caller.kind === "admin") return "admin";
-    const { kind, id } = caller.token;
-    const label = this.#store.token(id)?.label ?? null;
-    return [kind, id, ...(label === null ? [] : [label])].join(":");
-  }
-
-  /** An agent speaks for its own host only. */
-  #refuseHost(caller: Caller, host: string): Refused | null {
-    if (caller.kind === "admin") return null;
-    const stored = this.#store.token(caller.token.id);
-    const own = stored?.host ?? null;
-    if (own === host) return null;
-    if (stored) this.#tellForbidden(stored, "poll");
-    return refuse(
-      "forbidden",
-      `host: '${host}' is not the host of token ${caller.token.id}: that one speaks for '${own}'`,
-    );
-  }
-
-  /** Once a minute at most for each token: whoever is refused goes on trying. */
-  #tellForbidden({ id, kind, host }: StoredToken, right: Right): void {
-    const wallMs = this.#now();
-    const toldMs = this.#forbiddenMs.get(id);
-    if (toldMs !== undefined && wallMs - toldMs < FORBIDDEN_EVERY_MS) return;
-    this.#forbiddenMs.set(id, wallMs);
-    const told = { kind: "forbidden", token: id, tokenKind: kind, host, right } as const;
-    if (this.#write(() => this.#store.appendEvent(told, wallMs)).ok) this.#attend();
+    return this.#loaded ? this.#rights.refuse(caller, right) : this.#unknown();
   }
 
   #signed(dataservice: string, body: ReplyBody): Reply {
@@ -430,11 +398,6 @@ export class Coordinator extends DurableObject<Env> {
     this.#wallMs = wallMs;
     return wallMs;
   }
-}
-
-/** Whether whoever asks may see what only those need who change it. */
-function mayManage(caller: Caller): boolean {
-  return caller.kind === "admin" || hasRight(caller.token.kind, "manage");
 }
 
 /** A step that failed has changed nothing: the last persisted state stands. */
