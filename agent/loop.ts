@@ -4,8 +4,19 @@
  */
 import { performance } from "node:perf_hooks";
 import { setImmediate as oneTurn, setTimeout as pause } from "node:timers/promises";
-import type { ConnectorReport, Endpoint, Peer, Poll, PromiseRequest, Reply, Route } from "#shared/domain/messages.ts";
+import type {
+  ConnectorReport,
+  Endpoint,
+  Peer,
+  Poll,
+  PromiseRequest,
+  ReaderQuestion,
+  Reply,
+  Route,
+  Upstream,
+} from "#shared/domain/messages.ts";
 import { isAlone, routeOf } from "#shared/core/member/promises.ts";
+import { readableUnder } from "#shared/core/member/readable.ts";
 import { nextDeadlineMs, step } from "#shared/core/member/step.ts";
 import { pollOf, routerPollOf } from "#shared/core/member/poll.ts";
 import type {
@@ -19,6 +30,7 @@ import type {
   Task,
 } from "#shared/core/member/state.ts";
 import { bootNowMs, readClocks } from "./clocks.ts";
+import type { ReadOnlyRoute, ReadWriteRoute } from "./connector/route-rules.ts";
 import type { PollOutcome } from "./coordinator-client.ts";
 import type { DoorPort } from "./door/kernel-door.ts";
 import { carryOut } from "./engine/carry-out.ts";
@@ -79,6 +91,8 @@ export interface PeerPort {
   askPromises: (of: readonly string[], request: PromiseRequest, onPromise: (by: string) => void) => void;
   /** What another member's agent proves of its own reign. */
   askRoute: (member: string) => Promise<Route | null>;
+  /** Where another member's server may be read from, by its own agent's word. */
+  askReader: (member: string, question: ReaderQuestion) => Promise<Upstream | null>;
   /** Asks for a piece of a dead server's log; rejects when it cannot be had. */
   fetchTail: (peer: Peer, wanted: TailRequest, withinMs: number) => Promise<Buffer>;
 }
@@ -103,6 +117,9 @@ export class AgentLoop {
   /** The member that the newest route for writers names, and whether its agent is being asked. */
   #writersTarget: string | null = null;
   #isAskingRoute = false;
+  /** The coordinator's newest list for readers, and until when it holds; its members are asked when it is old. */
+  #readers: { route: ReadOnlyRoute; untilBootMs: number } | null = null;
+  #isAskingReaders = false;
   /** There is news that the coordinator has not heard. */
   #hasNews = false;
   /** A peer has hinted, and no poll has been sent since. */
@@ -248,6 +265,11 @@ export class AgentLoop {
     return this.#stopped ? null : routeOf(this.#state, readClocks());
   }
 
+  /** Where this host's server may be read from under that reign. */
+  readable(question: ReaderQuestion): Upstream | null {
+    return this.#stopped ? null : readableUnder(this.#state, question);
+  }
+
   async #setDoor({ id, wish }: Extract<MemberEffect, { kind: "door" }>): Promise<EngineOutcome> {
     const outcome = (await this.#ports.door?.set(wish)) ?? NO_DOOR;
     this.#handle({ kind: "door-set", clocks: readClocks(), id, outcome });
@@ -344,6 +366,9 @@ export class AgentLoop {
   #hear(reply: Reply, sent: ReturnType<typeof readClocks>, of: { carriesNews: boolean; isHinted: boolean }): void {
     const { routes, nextPollMs } = reply;
     this.#takeRoutes(routes, sent);
+    for (const route of routes) {
+      if (route.service === "read-only") this.#readers = { route, untilBootMs: sent.bootMs + route.validMs };
+    }
     // A pace that quickens says that an operation has begun, in which others may have a part. A hint is not passed on.
     const hasQuickened = nextPollMs < this.#state.live.nextPollMs / 2 && !of.isHinted;
     this.#ports.peers?.learn(reply);
@@ -372,6 +397,34 @@ export class AgentLoop {
     // Only what the member says of itself.
     if (this.#stopped || route?.service !== "read-write" || route.target?.member !== member) return;
     this.#takeRoutes([route], sent);
+    void this.#askReaders(route, sent);
+  }
+
+  /**
+   * Without the coordinator the readers' door goes by what the replicas of its last list say of themselves, under the proof
+   * that the primary's agent has given, and for no longer than that.
+   */
+  async #askReaders({ epoch, target, validMs }: ReadWriteRoute, sent: ReturnType<typeof readClocks>): Promise<void> {
+    const { peers, onRoutes } = this.#ports;
+    const known = this.#readers;
+    if (!known || !peers || !target || this.#isAskingReaders || known.route.epoch > epoch) return;
+    // A list that is young needs nobody's word, and a poll that was lost cuts nobody's session.
+    if (sent.bootMs < known.untilBootMs - known.route.validMs / 2) return;
+    this.#isAskingReaders = true;
+    const question = { primary: target.member, epoch, maxLatencyMs: known.route.maxLatencyMs };
+    const words = known.route.targets.map(async ({ member }) => {
+      const isOwn = member === this.#state.durable.host;
+      const word = isOwn ? this.readable(question) : await peers.askReader(member, question);
+      // Only what the member says of itself.
+      return word?.member === member ? [word] : [];
+    });
+    const targets = (await Promise.all(words)).flat();
+    this.#isAskingReaders = false;
+    // A coordinator that has answered meanwhile has the newer word.
+    if (this.#stopped || this.#readers !== known) return;
+    const route = { ...known.route, epoch, targets, validMs: Math.min(validMs, known.route.validMs) };
+    this.#readers = { route: known.route, untilBootMs: sent.bootMs + route.validMs };
+    onRoutes([route], sent.bootMs);
   }
 
   #pollAt(clocks: ReturnType<typeof readClocks>): Poll {

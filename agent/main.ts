@@ -133,6 +133,7 @@ async function serve(parts: {
       onPromise: (request) => loop?.promise(request) ?? Promise.reject(new Error("not ready")),
       giveTail: async (wanted) => (engine && loop ? tailOf(engine, loop.state, wanted) : null),
       route: () => loop?.route() ?? null,
+      readable: (question) => loop?.readable(question) ?? null,
     },
   });
   // A server that must be fenced waits for nobody.

@@ -1,12 +1,21 @@
 /** This agent on the peer channel: what it has learnt of the others, what it hears from them, what it tells them. */
 import { Agent } from "node:http";
 import type { Socket } from "node:net";
-import type { Endpoint, Peer, PromiseRequest, Reply, Route } from "#shared/domain/messages.ts";
+import type {
+  Endpoint,
+  Peer,
+  PromiseRequest,
+  ReaderQuestion,
+  Reply,
+  Route,
+  Upstream,
+} from "#shared/domain/messages.ts";
 import { SpacedSignal } from "../connector/spaced-signal.ts";
 import { type AddressBookPort, withNewest } from "./address-book.ts";
 import { type Addressed, askPeer, tunnelThrough } from "./asking.ts";
 import { PROMISE } from "./promise.ts";
 import type { PeerDesk } from "./requests.ts";
+import { READER, readReader } from "./reader.ts";
 import { readRoute, ROUTE } from "./route.ts";
 import { PeerSender } from "./sender.ts";
 import { listenToPeers } from "./server.ts";
@@ -54,6 +63,7 @@ export type Detour = (signal: AbortSignal) => Promise<Socket>;
 const CLOSED_DESK: Omit<PeerDesk, "onNudge"> = {
   onPromise: () => Promise.resolve("not-founded"),
   route: () => null,
+  readable: () => null,
   giveTail: () => Promise.resolve(null),
 };
 const nowWallMs = (): number => Date.now();
@@ -159,6 +169,18 @@ export class PeerChannel {
     try {
       const { status, body } = await this.#ask(member, { ...ROUTE, body: "" }, ROUTE_TIMEOUT_MS);
       return status === 200 ? readRoute(body) : null;
+    } catch (error) {
+      this.#onFailure(member, error as Error);
+      return null;
+    }
+  }
+
+  /** Where the server of `member` may be read from, by its own agent's word; null when it gives none. */
+  async askReader(member: string, question: ReaderQuestion): Promise<Upstream | null> {
+    try {
+      const asked = { ...READER, body: JSON.stringify(question) };
+      const { status, body } = await this.#ask(member, asked, ROUTE_TIMEOUT_MS);
+      return status === 200 ? readReader(body) : null;
     } catch (error) {
       this.#onFailure(member, error as Error);
       return null;

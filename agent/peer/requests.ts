@@ -1,7 +1,8 @@
 /** What agents may ask of each other: one entry for each request. */
-import type { PromiseRequest, Route } from "#shared/domain/messages.ts";
+import type { PromiseRequest, ReaderQuestion, Route, Upstream } from "#shared/domain/messages.ts";
 import { answerNudge, NUDGE } from "./nudge.ts";
 import { answerPromise, PROMISE } from "./promise.ts";
+import { answerReader, READER } from "./reader.ts";
 import { answerRoute, ROUTE } from "./route.ts";
 import { answerTail, TAIL, type TailRequest } from "./tail.ts";
 
@@ -27,6 +28,8 @@ export interface PeerDesk {
   onPromise: (request: PromiseRequest) => Promise<string | null>;
   /** Where this host's server may be written to, and for how long for certain; null when it may not. */
   route: () => Route | null;
+  /** Where this host's server may be read from; null when it may not. */
+  readable: (question: ReaderQuestion) => Upstream | null;
   /** A piece of this host's log; null when it may not be given. */
   giveTail: (wanted: TailRequest) => Promise<Buffer | null>;
 }
@@ -41,6 +44,8 @@ export async function answerPeer(request: PeerRequest, desk: PeerDesk): Promise<
       return answerPromise(request, desk);
     case ROUTE.path:
       return answerRoute(desk);
+    case READER.path:
+      return answerReader(request, desk);
     case TAIL.path:
       return answerTail(request, desk);
     default:

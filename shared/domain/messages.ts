@@ -259,8 +259,15 @@ export interface LogPoint {
 export type Route =
   /** While `hold` is set, sessions go on and new connections wait. */
   | { service: "read-write"; epoch: Epoch; target: Upstream | null; hold: boolean; validMs: number }
-  /** The replicas that may be read from. */
-  | { service: "read-only"; epoch: Epoch; targets: Upstream[]; validMs: number };
+  /** The replicas that may be read from; their newest applied change is not older than `maxLatencyMs`. */
+  | { service: "read-only"; epoch: Epoch; targets: Upstream[]; maxLatencyMs: number; validMs: number };
+
+/** What a connector that hears no coordinator asks of a replica: whether it may be read from under this primary's reign. */
+export interface ReaderQuestion {
+  primary: MemberName;
+  epoch: Epoch;
+  maxLatencyMs: number;
+}
 
 /** Another agent of the dataservice. */
 export interface Peer {

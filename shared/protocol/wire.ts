@@ -5,7 +5,7 @@
  * is ever compared with another host's.
  */
 import { z } from "zod";
-import type { Command, Poll, PromiseRequest, Reply } from "../domain/messages.ts";
+import type { Command, Poll, PromiseRequest, ReaderQuestion, Reply } from "../domain/messages.ts";
 import { NAME_PATTERN, NAME_RULE } from "../domain/names.ts";
 import { MOST_FENCE_MS } from "../domain/settings.ts";
 
@@ -254,6 +254,7 @@ export const zRoute = z.discriminatedUnion("service", [
     service: z.literal("read-only"),
     epoch: zCount,
     targets: z.array(zUpstream).max(100),
+    maxLatencyMs: zCount,
     validMs: zCount,
   }),
 ]);
@@ -289,6 +290,9 @@ export const zPromiseRequest = z.strictObject({
   bindsMs: z.int().min(1).max(3_600_000),
 });
 
+/** What a connector asks of a replica's agent, over the peer channel. */
+export const zReaderQuestion = z.strictObject({ primary: zName, epoch: z.int().min(1), maxLatencyMs: zCount });
+
 /** Fails to compile when a schema and its type in the domain say different things. */
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
 const sameShapes: [
@@ -296,5 +300,6 @@ const sameShapes: [
   Same<z.infer<typeof zReply>, Reply>,
   Same<z.infer<typeof zCommand>, Command>,
   Same<z.infer<typeof zPromiseRequest>, PromiseRequest>,
-] = [true, true, true, true];
+  Same<z.infer<typeof zReaderQuestion>, ReaderQuestion>,
+] = [true, true, true, true, true];
 void sameShapes;

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { routerPollOf } from "#shared/core/member/poll.ts";
 import { freshDurable, freshLive, UNSEEN } from "#shared/core/member/state.ts";
-import type { PromiseRequest, Route } from "#shared/domain/messages.ts";
+import type { PromiseRequest, ReaderQuestion, Route } from "#shared/domain/messages.ts";
 import { CoordinatorClient } from "../../agent/coordinator-client.ts";
 import { PeerChannel, type PeerChannelOptions } from "../../agent/peer/channel.ts";
 import { sign, SIGNATURE_HEADER } from "../../agent/peer/signature.ts";
@@ -122,6 +122,30 @@ describe("a route", () => {
     known.route = null;
     expect(await one.channel.askRoute("db2")).toBe(null);
     expect(await one.channel.askRoute("db9")).toBe(null);
+  });
+});
+
+describe("a replica", () => {
+  const QUESTION = { primary: "db1", epoch: 3, maxLatencyMs: 500 };
+  const TARGET = { member: "db2", host: "127.0.0.1", port: 5_432 };
+
+  test("says itself whether it may be read from, under the reign that it is asked about", async () => {
+    const asked: ReaderQuestion[] = [];
+    const one = await open("db1");
+    const readable = (question: ReaderQuestion) => (asked.push(question), question.epoch === 3 ? TARGET : null);
+    const two = await open("db2", { desk: { readable } });
+    acquaint(one.channel, two.channel);
+    expect(await one.channel.askReader("db2", QUESTION)).toEqual(TARGET);
+    expect(await one.channel.askReader("db2", { ...QUESTION, epoch: 4 })).toBe(null);
+    expect(asked).toEqual([QUESTION, { ...QUESTION, epoch: 4 }]);
+    expect(await one.channel.askReader("db9", QUESTION)).toBe(null);
+  });
+
+  test("is asked nothing that is no such question", async () => {
+    const one = await open("db1");
+    const two = await open("db2", { desk: { readable: () => TARGET } });
+    acquaint(one.channel, two.channel);
+    expect(await one.channel.askReader("db2", { ...QUESTION, epoch: -1 })).toBe(null);
   });
 });
 

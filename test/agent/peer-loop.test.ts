@@ -3,11 +3,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { begin } from "#shared/core/member/step.ts";
 import { freshDurable, freshLive, UNSEEN } from "#shared/core/member/state.ts";
-import type { Poll, Reply } from "#shared/domain/messages.ts";
+import type { Poll, Reply, Route } from "#shared/domain/messages.ts";
 import { PROTOCOL_VERSION } from "#shared/domain/version.ts";
 import { readBootId, readClocks } from "../../agent/clocks.ts";
 import type { PollOutcome } from "../../agent/coordinator-client.ts";
-import { AgentLoop } from "../../agent/loop.ts";
+import { AgentLoop, type PeerPort } from "../../agent/loop.ts";
 
 const DEADLINE_MS = 5_000;
 const ENDPOINT = { host: "127.0.0.1", port: 4_321 };
@@ -22,13 +22,16 @@ interface Run {
   loop: AgentLoop;
   polls: { poll: Poll; atMs: number }[];
   nudges: () => number;
+  /** What its connector was told, in order. */
+  routes: Reply["routes"];
   /** Settles when so many polls have been sent. */
   sent: (count: number) => Promise<void>;
 }
 
 /** A host that carries only a connector; `answer` is the coordinator. */
-function run(answer: (poll: Poll) => PollOutcome): Run {
+function run(answer: (poll: Poll) => PollOutcome, words: Partial<PeerPort> = {}): Run {
   const polls: Run["polls"] = [];
+  const routes: Run["routes"] = [];
   let nudges = 0;
   let tell = () => {};
   const durable = freshDurable({ dataservice: "alpha", host: "app1" }, "incarnation");
@@ -43,7 +46,9 @@ function run(answer: (poll: Poll) => PollOutcome): Run {
         nudge: () => (nudges += 1),
         askPromises: () => {},
         askRoute: () => Promise.resolve(null),
+        askReader: () => Promise.resolve(null),
         fetchTail: () => Promise.reject(new Error("none")),
+        ...words,
       },
       guard: () => {},
       poll: (poll) => {
@@ -53,7 +58,7 @@ function run(answer: (poll: Poll) => PollOutcome): Run {
       },
       keep: () => {},
       connectorReport: () => ({ ...CONNECTOR, targets: [] }),
-      onRoutes: () => {},
+      onRoutes: (learnt) => routes.push(...learnt),
       onReason: () => {},
       onPollOutcome: () => {},
       onKeepFailure: () => {},
@@ -74,7 +79,7 @@ function run(answer: (poll: Poll) => PollOutcome): Run {
       };
       tell();
     });
-  return { loop, polls, nudges: () => nudges, sent };
+  return { loop, polls, routes, nudges: () => nudges, sent };
 }
 
 function reply({ seq }: Poll, patch: Partial<Reply> = {}): PollOutcome {
@@ -156,5 +161,54 @@ describe("a coordinator that does not answer is asked again", () => {
     const { sent, polls } = run(() => UNREACHABLE);
     await sent(2);
     expect((polls[1]?.atMs ?? 0) - (polls[0]?.atMs ?? 0)).toBeGreaterThan(900);
+  });
+});
+
+describe("without a coordinator the door for readers", () => {
+  const at = (member: string) => ({ member, host: "127.0.0.1", port: 5_432 });
+  const writers = { service: "read-write", epoch: 2, target: at("db1"), hold: false, validMs: 400 } as const;
+  const readers: Route = {
+    service: "read-only",
+    epoch: 2,
+    targets: [at("db2"), at("db3")],
+    maxLatencyMs: 700,
+    validMs: 300,
+  };
+  /** Answers the first poll with both routes, and no other. */
+  const once = (poll: Poll) =>
+    poll.seq === 1 ? reply(poll, { routes: [writers, readers], nextPollMs: 50 }) : UNREACHABLE;
+
+  test("goes by what the replicas of the last list say, as long as the primary's agent proves its reign", async () => {
+    const asked: unknown[] = [];
+    const { sent, routes } = run(once, {
+      askRoute: () => Promise.resolve(writers),
+      askReader: (member, question) => {
+        asked.push([member, question]);
+        return Promise.resolve(member === "db2" ? at("db2") : null);
+      },
+    });
+    await sent(8);
+    const told = routes.filter(({ service }) => service === "read-only").slice(1);
+    expect(told[0]).toEqual({ ...readers, targets: [at("db2")] });
+    const question = { primary: "db1", epoch: 2, maxLatencyMs: 700 };
+    expect(asked.slice(0, 2)).toEqual([
+      ["db2", question],
+      ["db3", question],
+    ]);
+    // The one that said no is asked again.
+    expect(asked.length).toBeGreaterThan(2);
+  });
+
+  test("is told nothing when nobody proves a reign, and by nobody who speaks for another", async () => {
+    const alone = run(once, { askReader: (member) => Promise.resolve(at(member)) });
+    await alone.sent(8);
+    expect(alone.routes).toEqual([writers, readers]);
+    const misled = run(once, {
+      askRoute: () => Promise.resolve(writers),
+      askReader: () => Promise.resolve(at("db9")),
+    });
+    await misled.sent(8);
+    expect(misled.routes).toContainEqual({ ...readers, targets: [] });
+    expect(JSON.stringify(misled.routes)).not.toContain("db9");
   });
 });

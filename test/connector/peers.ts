@@ -215,7 +215,7 @@ export function holding(held: ReadWriteRoute): ReadWriteRoute {
 /** `ports` by member. */
 export function readers(epoch: number, ports: Record<string, number>, validMs = 60_000): ReadOnlyRoute {
   const targets = Object.entries(ports).map(([member, port]) => upstream(member, port));
-  return { service: "read-only", epoch, targets, validMs };
+  return { service: "read-only", epoch, targets, maxLatencyMs: 900_000, validMs };
 }
 
 /** A StartupMessage of protocol 3.0. */

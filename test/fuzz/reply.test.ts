@@ -44,7 +44,7 @@ const REPLY: Reply = {
   sync: { version: 1, k: 1, members: ["db2"] },
   routes: [
     { service: "read-write", epoch: 1, target: UPSTREAM, hold: false, validMs: 5_000 },
-    { service: "read-only", epoch: 1, targets: [UPSTREAM], validMs: 5_000 },
+    { service: "read-only", epoch: 1, targets: [UPSTREAM], maxLatencyMs: 900_000, validMs: 5_000 },
   ],
   peers: [{ host: "db2", endpoint: { host: "db2.example", port: 7432 } }],
   call: ["db2"],

@@ -10,6 +10,7 @@ import { DemoClients } from "../../demo/clients.ts";
 import { DATASERVICE, HOLD_TIMEOUT_MS } from "../../demo/cluster.ts";
 import { Probe } from "../../demo/probe.ts";
 import { runScenario } from "../../demo/scenario.ts";
+import { withSession } from "../../demo/session.ts";
 import { Stage } from "../../demo/stage.ts";
 import { until } from "../../demo/until.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
@@ -34,6 +35,33 @@ test("a coordinator that is away for three leases is not missed", async () => {
   expect(figures.downMs).toBeGreaterThan(2 * DEFAULT_SETTINGS.ttlMs);
   expect(figures).toMatchObject({ lost: 0, dualWriters: 0, clientErrors: 0, events: 0, epochs: 0 });
   expect(after).toMatchObject({ primary: before.primary, epoch: before.epoch });
+});
+
+test("readers of a connector do not miss it either", async () => {
+  const cluster = await stage.cluster();
+  await cluster.untilOnline();
+  const where = { port: cluster.readOnlyPort, deadlineMs: DEADLINE_MS };
+  const read = () =>
+    withSession(where, async (client) => {
+      const { rows } = await client.query<{ isReplica: boolean }>('select pg_is_in_recovery() as "isReplica"');
+      return rows[0]?.isReplica;
+    });
+  expect(await read()).toBe(true);
+  await withSession(where, async (kept) => {
+    await cluster.coordinator.kill();
+    const endMs = performance.now() + AWAY_MS;
+    const waits: number[] = [];
+    while (performance.now() < endMs) {
+      const beganMs = performance.now();
+      expect(await read()).toBe(true);
+      waits.push(performance.now() - beganMs);
+      // One session is open all the while.
+      await kept.query("select 1");
+    }
+    expect(Math.max(...waits)).toBeLessThan(HOLD_TIMEOUT_MS);
+    expect(waits.length).toBeGreaterThan(20);
+  });
+  await cluster.coordinator.start();
 });
 
 /** Passes on what comes, until it is cut: then nothing goes through and nobody is told. */

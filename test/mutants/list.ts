@@ -849,6 +849,32 @@ export const FAULTS: readonly Fault[] = [
     replace: "if (name !== primary) return beginFollowing(work, plan, primary);",
   },
 
+  // Readers without the coordinator.
+  {
+    id: "reads-however-old",
+    rule: "READ-2",
+    what: "a replica is read from however old it is",
+    file: "shared/core/member/readable.ts",
+    search: "latencyMs === null || latencyMs > maxLatencyMs",
+    replace: "latencyMs === null",
+  },
+  {
+    id: "reads-on-an-island",
+    rule: "READ-2",
+    what: "a replica is read from whomever it streams from",
+    file: "shared/core/member/readable.ts",
+    search: 'receiver.state !== "streaming" || receiver.upstream !== primary',
+    replace: 'receiver.state !== "streaming"',
+  },
+  {
+    id: "reads-while-opening",
+    rule: "READ-2",
+    what: "a replica that is being promoted is read from",
+    file: "shared/core/member/readable.ts",
+    search: 'phase.kind !== "closed" || durable.isDamaged',
+    replace: "durable.isDamaged",
+  },
+
   // Synchronous durability.
   {
     id: "read-quorum-ignored",

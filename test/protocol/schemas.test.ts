@@ -85,7 +85,7 @@ const REPLY: Reply = {
   sync: { version: 2, k: 1, members: ["db2"] },
   routes: [
     { service: "read-write", epoch: 2, target: { ...UPSTREAM }, hold: true, validMs: 4_000 },
-    { service: "read-only", epoch: 2, targets: [{ ...UPSTREAM }], validMs: 4_000 },
+    { service: "read-only", epoch: 2, targets: [{ ...UPSTREAM }], maxLatencyMs: 900_000, validMs: 4_000 },
   ],
   peers: [{ host: "db2", endpoint: { host: "db2.example", port: 7432 } }],
   call: ["db2"],

@@ -159,7 +159,8 @@ function readOnlyRoute(work: Work): Route {
       ? [{ member: record.name, ...record.endpoint }]
       : [];
   });
-  return { service: "read-only", epoch, targets, validMs: settings.ttlMs };
+  const { maxLatencyMs, ttlMs: validMs } = settings;
+  return { service: "read-only", epoch, targets, maxLatencyMs, validMs };
 }
 
 /** The other agents that were heard lately and can be spoken to. */
