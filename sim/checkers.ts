@@ -14,7 +14,7 @@ import type { Server, Write } from "./server.ts";
 import type { World } from "./world.ts";
 
 export interface Violation {
-  rule: "tail" | "policy" | "switch" | "G1" | "G2" | "G3" | "G4" | "G5" | "G6" | "G7" | "L1" | "invariant";
+  rule: "tail" | "policy" | "switch" | "older" | "G1" | "G2" | "G3" | "G4" | "G5" | "G6" | "G7" | "L1" | "invariant";
   what: string;
   timeMs: number;
 }
@@ -52,6 +52,7 @@ export class Checkers {
   #commands = new Map<string, Command>();
   #servers = new Map<string, Server>();
   #answered = new WeakSet<ReplyBody>();
+  #putBack = new Set<string>();
 
   readonly #durability: Durability;
   /** The highest epoch in which a client was told that its write is done, others having it. */
@@ -115,6 +116,11 @@ export class Checkers {
   /** A member lost its memory: what it was bound by is the coordinator's to remember. */
   forgot(name: string): void {
     this.#bounds.delete(name);
+  }
+
+  /** A data directory was put back to an older copy: from now on its log may be called shorter than it was. */
+  putBack(name: string): void {
+    this.#putBack.add(name);
   }
 
   /** The coordinator's storage is one of the past: what was minted since then is forgotten, and may be minted again. */
@@ -278,6 +284,8 @@ export class Checkers {
   /** A planned successor has everything that the stopped primary ever acknowledged. */
   #judgeSuccession({ plan }: DurableState, reason: Reason): void {
     if (reason.kind === "tail-salvaged") this.#judgeSalvage(reason);
+    if (reason.kind === "log-lost" && !this.#putBack.has(reason.member))
+      this.fail("older", `${reason.member} is said to have lost ${reason.has.lsn} to ${reason.had.lsn} and has not`);
     if (reason.kind === "reign-ended" && reason.proof === "asserted") this.#asserted.add(reason.member);
     if (reason.kind !== "epoch-minted" || plan?.kind !== "switch" || plan.step.kind !== "stopping") return;
     const [old, heir] = [this.#servers.get(plan.primary), this.#servers.get(plan.target)];
