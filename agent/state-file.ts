@@ -130,7 +130,10 @@ export class StateFile {
 }
 
 /** What was kept without fsync is the newer word of one data directory, or an older one's. */
-function furtherOf(state: Pick<MemberDurable, "incarnation" | "furthest">, kept: z.infer<typeof zLease> | null): Position | null {
+function furtherOf(
+  state: Pick<MemberDurable, "incarnation" | "furthest">,
+  kept: z.infer<typeof zLease> | null,
+): Position | null {
   if (!kept?.furthest || kept.incarnation !== state.incarnation) return state.furthest;
   return furthest(state.furthest, kept.furthest);
 }

@@ -166,7 +166,7 @@ function restoreData({ world, random, checkers }: FaultPorts, host: Host): void 
       if (!world.chaos || isDamaged || now !== incarnation || !isOlder) return;
       world.note(host.name, `data directory put back to ${copy.position.timeline} ${copy.position.lsn}`);
       server.putBack(copy);
-      checkers.putBack(host.name);
+      checkers.putBack(host.name, mark);
       // Some start it themselves, others leave that to the agent.
       if (random.chance(0.5) && host.isOn) server.start(random.between(50, 500));
     });
