@@ -64,9 +64,9 @@ function regain(work: Work, name: MemberName, { had, has }: Ends): void {
 function markLast(work: Work, name: MemberName): void {
   const { phase, policy } = work.durable;
   if ((phase.kind !== "collecting" && phase.kind !== "vacant") || phase.deposed !== name) return;
-  const { state, reason } = member(work, name);
-  const isOut = isOperatorsWord(reason) || (state === "shunned" && reason.kind !== "failsafe-shun");
-  if (policy !== "maintenance" && !isOut && !isRestoring(work)) setState(work, name, "failed", { kind: "log-lost" });
+  const { reason } = member(work, name);
+  const isOut = isOperatorsWord(reason) || reason.kind === "failed-over-to";
+  if (policy !== "maintenance" && !isOut && !isRestoring(work)) setState(work, name, "shunned", { kind: "log-lost" });
 }
 
 /** Nobody reigns on a log that is shorter than what it may have acknowledged, whoever opened it. */
