@@ -1552,8 +1552,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "ID-14",
     what: "a member leaves its server open on an older copy",
     file: MEMBER,
-    search: "if (report.writable) return hasLostLog(work) ? giveUpOlder(work, phase.epoch) : undefined;",
-    replace: "if (report.writable) return;",
+    search: "if (report.writable) return hasLostLog(work) ? giveUpOlder(work, phase.epoch) : noteOpened(work, phase.epoch);",
+    replace: "if (report.writable) return noteOpened(work, phase.epoch);",
   },
   {
     id: "older-resumed",
