@@ -7,7 +7,8 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { join } from "node:path";
 import { z } from "zod";
 import type { MemberDurable } from "#shared/core/member/state.ts";
-import { zClocks, zName, zReleaseCause, zUpstream } from "#shared/protocol/wire.ts";
+import { furthest, type Position } from "#shared/domain/position.ts";
+import { zClocks, zName, zPosition, zReleaseCause, zUpstream } from "#shared/protocol/wire.ts";
 
 const zCount = z.int().min(0);
 const zState = z.strictObject({
@@ -41,6 +42,7 @@ const zState = z.strictObject({
   upstream: zUpstream.nullable(),
   version: zCount,
   mac: z.string(),
+  furthest: zPosition.nullable().default(null),
 });
 const zLease = z.strictObject({
   format: z.literal(1),
@@ -56,6 +58,9 @@ const zLease = z.strictObject({
       hasLeaseDoor: z.boolean().default(false),
     })
     .nullable(),
+  /** Of the data directory of this name: another one has no part in it. */
+  incarnation: z.string().default(""),
+  furthest: zPosition.nullable().default(null),
 });
 
 /** Whether one state can be all that: no member attempts or vouches for an epoch that it has not seen. */
@@ -97,6 +102,7 @@ export class StateFile {
       ownEpoch,
       ...newer,
       opened: Math.min(kept?.opened ?? 0, durable.attempted),
+      furthest: furtherOf(durable, kept),
       lease: kept?.lease ?? null,
     };
   }
@@ -104,8 +110,9 @@ export class StateFile {
   /** Keeps `durable`; with `fsync` it is on the disk when this returns. Throws a StateFileError when it could not. */
   write(durable: MemberDurable, fsync: boolean): void {
     const { lease, opened, ...state } = durable;
+    const { version, mac, incarnation, furthest: mark } = state;
     if (fsync) this.#replace(this.#stateJson, { format: 1, ...state }, true);
-    this.#replace(this.#leaseJson, { format: 1, version: durable.version, mac: durable.mac, opened, lease }, false);
+    this.#replace(this.#leaseJson, { format: 1, version, mac, opened, lease, incarnation, furthest: mark }, false);
   }
 
   #replace(path: string, content: unknown, fsync: boolean): void {
@@ -120,6 +127,15 @@ export class StateFile {
       throw new StateFileError(`state file ${path} cannot be written (${code ?? String(error)}): ${remedy}`);
     }
   }
+}
+
+/** What was kept without fsync is the newer word of one data directory, or an older one's. */
+function furtherOf(
+  state: Pick<MemberDurable, "incarnation" | "furthest">,
+  kept: z.infer<typeof zLease> | null,
+): Position | null {
+  if (!kept?.furthest || kept.incarnation !== state.incarnation) return state.furthest;
+  return furthest(state.furthest, kept.furthest);
 }
 
 function readIfThere(path: string): string | null {

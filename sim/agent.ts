@@ -176,7 +176,8 @@ export class Agent {
     if (next.reasons.length > 0)
       world.note(name, `${what}: ${next.reasons.map((reason) => JSON.stringify(reason)).join(" ")}`);
     if (next.state.durable !== before) {
-      if (this.#diesHere()) return;
+      // A mark that is written with nothing else is lost or not, like any page of a kernel's.
+      if (!isMarkOnly(before, next.state.durable) && this.#diesHere()) return;
       disk.write(next.state.durable, next.fsync);
       const { lease, policy } = next.state.durable;
       if (lease !== before.lease || policy !== before.policy) this.#host.guard();
@@ -435,4 +436,10 @@ export class Agent {
     timer.deed = null;
     this.#ports.world.cancel(timer.next);
   }
+}
+
+/** Whether nothing has changed but how far the log was seen to reach. */
+function isMarkOnly(before: MemberState["durable"], after: MemberState["durable"]): boolean {
+  const keys = Object.keys(after) as (keyof MemberState["durable"])[];
+  return keys.every((key) => key === "furthest" || before[key] === after[key]);
 }

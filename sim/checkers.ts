@@ -8,13 +8,14 @@ import type { MemberStep, Task } from "#shared/core/member/state.ts";
 import type { Reason } from "#shared/core/cluster/reason.ts";
 import { type Durability, isOperatorsWord } from "#shared/domain/datasource.ts";
 import type { Command, Poll, Reply } from "#shared/domain/messages.ts";
+import { hasReached, type Position } from "#shared/domain/position.ts";
 import type { Host } from "./host.ts";
 import type { Scenario } from "./scenario.ts";
 import type { Server, Write } from "./server.ts";
 import type { World } from "./world.ts";
 
 export interface Violation {
-  rule: "tail" | "policy" | "switch" | "G1" | "G2" | "G3" | "G4" | "G5" | "G6" | "G7" | "L1" | "invariant";
+  rule: "tail" | "policy" | "switch" | "older" | "G1" | "G2" | "G3" | "G4" | "G5" | "G6" | "G7" | "L1" | "invariant";
   what: string;
   timeMs: number;
 }
@@ -52,6 +53,8 @@ export class Checkers {
   #commands = new Map<string, Command>();
   #servers = new Map<string, Server>();
   #answered = new WeakSet<ReplyBody>();
+  /** How far the logs had reached, by the disks of their agents, that were put back to older copies. */
+  #putBack = new Map<string, Position>();
 
   readonly #durability: Durability;
   /** The highest epoch in which a client was told that its write is done, others having it. */
@@ -115,6 +118,21 @@ export class Checkers {
   /** A member lost its memory: what it was bound by is the coordinator's to remember. */
   forgot(name: string): void {
     this.#bounds.delete(name);
+  }
+
+  /** A data directory was put back to an older copy: from now on its log may be called shorter than it was. */
+  putBack(name: string, mark: Position): void {
+    const before = this.#putBack.get(name);
+    this.#putBack.set(name, before && hasReached(before, mark) ? before : mark);
+  }
+
+  /** Nobody but an operator by force makes a primary of a log that lacks what its agent had seen it to hold. */
+  #judgeWhole({ phase }: DurableState, name: string): void {
+    const mark = this.#putBack.get(name);
+    const position = this.#servers.get(name)?.position;
+    const isForced = phase.kind === "collecting" && phase.isForced;
+    if (!mark || !position || isForced || hasReached(position, mark)) return;
+    this.fail("older", `${name} becomes the primary on ${position.lsn}, and was seen to hold ${mark.lsn}`);
   }
 
   /** The coordinator's storage is one of the past: what was minted since then is forgotten, and may be minted again. */
@@ -276,9 +294,13 @@ export class Checkers {
   }
 
   /** A planned successor has everything that the stopped primary ever acknowledged. */
-  #judgeSuccession({ plan }: DurableState, reason: Reason): void {
+  #judgeSuccession(before: DurableState, reason: Reason): void {
+    const { plan } = before;
     if (reason.kind === "tail-salvaged") this.#judgeSalvage(reason);
+    if (reason.kind === "log-lost" && !this.#putBack.has(reason.member))
+      this.fail("older", `${reason.member} is said to have lost ${reason.has.lsn} to ${reason.had.lsn} and has not`);
     if (reason.kind === "reign-ended" && reason.proof === "asserted") this.#asserted.add(reason.member);
+    if (reason.kind === "epoch-minted") this.#judgeWhole(before, reason.member);
     if (reason.kind !== "epoch-minted" || plan?.kind !== "switch" || plan.step.kind !== "stopping") return;
     const [old, heir] = [this.#servers.get(plan.primary), this.#servers.get(plan.target)];
     if (reason.member !== plan.target || !old || !heir) return;

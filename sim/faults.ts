@@ -1,5 +1,7 @@
 /** Misfortune: what happens to hosts, network, servers and coordinator while the chaos lasts. */
 import { weatherOf, type FaultKind, type Scenario } from "./scenario.ts";
+import { hasReached } from "#shared/domain/position.ts";
+import type { Checkers } from "./checkers.ts";
 import type { Coordinator } from "./coordinator.ts";
 import type { Host } from "./host.ts";
 import type { Network } from "./network.ts";
@@ -10,6 +12,7 @@ export interface FaultPorts {
   world: World;
   random: Random;
   network: Network;
+  checkers: Checkers;
   coordinator: Coordinator;
   hosts: Host[];
   scenario: Scenario;
@@ -99,6 +102,8 @@ function strike(ports: FaultPorts, kind: FaultKind, host: Host): void {
       return coordinator.stored.durable.epoch > 0 ? coordinator.restore(null) : undefined;
     case "state-file-lost":
       return loseState(ports, host);
+    case "data-restored":
+      return restoreData(ports, host);
     case "agent-cloned":
       return ports.copy(host, random.chance(0.5));
     case "coordinator-wall-step":
@@ -140,6 +145,31 @@ function loseState({ world, random, coordinator }: FaultPorts, host: Host): void
   world.after(random.between(100, 6_000), () => {
     if (host.server.life === null && host.isOn) host.server.start(200);
     coordinator.command({ kind: "datasource-recover", member: host.name }, true);
+  });
+}
+
+/**
+ * A copy of a data directory is taken and, a while later, put back, under the agent's state as it is by then. A copy that
+ * holds all that the agent had seen by then tells nobody that it is one: such are left out.
+ */
+function restoreData({ world, random, checkers }: FaultPorts, host: Host): void {
+  if (!host.isManaged) return;
+  const { server, disk } = host;
+  const copy = server.copyOfLog();
+  const { incarnation } = disk.written;
+  world.after(random.pick([random.between(200, 2_000), random.between(2_000, 10_000)]), () => {
+    if (random.chance(0.5)) server.kill();
+    else server.stopInOrder();
+    world.after(random.between(10, 1_000), () => {
+      const { furthest: mark, incarnation: now, isDamaged } = disk.written;
+      const isOlder = mark !== null && !hasReached(copy.position, mark);
+      if (!world.chaos || isDamaged || now !== incarnation || !isOlder) return;
+      world.note(host.name, `data directory put back to ${copy.position.timeline} ${copy.position.lsn}`);
+      server.putBack(copy);
+      checkers.putBack(host.name, mark);
+      // Some start it themselves, others leave that to the agent.
+      if (random.chance(0.5) && host.isOn) server.start(random.between(50, 500));
+    });
   });
 }
 

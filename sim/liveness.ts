@@ -59,7 +59,8 @@ function hasEligible(durable: DurableState, hosts: Host[]): boolean {
     if (!durable.electorate.members.includes(host.name)) return false;
     const { reason } = durable.members[host.name] as MemberRecord;
     const isOut = isOperatorsWord(reason) || reason.kind === "failed-over-to" || host.disk.written.isDamaged;
-    if (isOut || hasForgotten(durable, host) || !isOfThisLine(durable, host)) return false;
+    const hasLost = (durable.identities[host.name]?.lost ?? null) !== null;
+    if (isOut || hasLost || hasForgotten(durable, host) || !isOfThisLine(durable, host)) return false;
     // By the logs themselves: who holds what the last holder lacks is of no use without a person.
     const { phase } = durable;
     const last = hosts.find(

@@ -35,6 +35,13 @@ interface Segment {
   from: number;
 }
 
+/** What a copy of a data directory holds of its log. */
+export interface LogCopy {
+  segments: Segment[];
+  endLsn: number;
+  position: Position;
+}
+
 type Process =
   | { kind: "stopped" }
   | { kind: "starting"; life: number }
@@ -166,6 +173,7 @@ export class Server {
         engineVersion: "18.0",
         systemId: SYSTEM_ID,
         position: this.position,
+        isWhole: true,
         applied: this.endLsn,
         latencyMs: 0,
         receiver: { streaming: this.stream !== null, configured: this.conninfo },
@@ -183,6 +191,7 @@ export class Server {
       engineVersion: "18.0",
       systemId: SYSTEM_ID,
       position: hasTail ? this.position : this.#lastPosition(endOfStopped),
+      isWhole: hasTail,
       applied: this.#lastView?.applied ?? null,
       latencyMs: null,
       receiver: { streaming: false, configured: this.conninfo },
@@ -206,6 +215,20 @@ export class Server {
     }
     this.kill();
     this.shutdownLsn = wasPrimary ? end : null;
+  }
+
+  /** A copy of the data directory as it is now: of its log, that is. */
+  copyOfLog(): LogCopy {
+    return { segments: this.segments, endLsn: this.endLsn, position: this.position };
+  }
+
+  /** An older copy is put in the place of the data directory, while the server is down. */
+  putBack({ segments, endLsn }: LogCopy): void {
+    this.kill();
+    this.segments = segments;
+    this.shutdownLsn = null;
+    this.standbySignal = true;
+    this.#advance(endLsn);
   }
 
   /** The data directory becomes a copy of another server's; the log that was there is gone. */

@@ -42,6 +42,8 @@ const KINDS: Record<StoredReason["kind"], true> = {
   "agent-started": true,
   "identity-forked": true,
   "identity-settled": true,
+  "log-lost": true,
+  "log-regained": true,
   "founding-blocked": true,
   founded: true,
   "epoch-minted": true,

@@ -22,6 +22,7 @@ export function upgraded(stored: StoredState): StoredState {
     identities: mapped(stored.identities, (identity): Identity => ({
       ...WITHOUT_POLICY,
       ...WITHOUT_FORKS,
+      ...WITHOUT_LOSSES,
       ...identity,
     })),
     phase: upgradedPhase(stored.phase),
@@ -42,6 +43,8 @@ const WITHOUT_CHANGES = { unconfirmed: [] };
 const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false, readmitOp: 0, assumedEpoch: 0 };
 /** Nobody looked for two agents of one identity. */
 const WITHOUT_FORKS = { place: null, isForked: false, forks: 0, forkedEpoch: 0 };
+/** Nor for a log that is shorter than it was. */
+const WITHOUT_LOSSES = { lost: null, losses: 0, lostEpoch: 0 };
 /** Nobody had a kernel door when there was no such word. */
 export function upgradedLease(stored: LeaseRecord): LeaseRecord {
   return { ...WITHOUT_DOOR, ...stored };

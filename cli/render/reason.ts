@@ -23,6 +23,8 @@ export function reasonText(datasource: DatasourceStatus, dataservice: string): s
       return "NEEDS-PROVISION";
     case "identity-forked":
       return "TWO AGENTS SPEAK FOR THIS HOST";
+    case "log-lost":
+      return "DATA DIRECTORY IS OLDER THAN ITS AGENT REPORTED: LOG IS MISSING";
     case "failsafe-shun":
       return "FAILSAFE_SHUN";
     case "failover-aborted":

@@ -20,6 +20,8 @@ export type StateReason =
   | { kind: "needs-provision" }
   /** Two agents speak with its identity, a copied machine's as a rule: neither is heard. */
   | { kind: "identity-forked" }
+  /** Its data directory is an older copy of what it was: it lacks log that it was seen to have. */
+  | { kind: "log-lost" }
   | { kind: "failsafe-shun" }
   | { kind: "failover-aborted" };
 

@@ -54,6 +54,8 @@ export type ReleaseCause =
   | "found-in-recovery"
   | "promotion-failed"
   | "unexpectedly-writable"
+  /** The open server's log is shorter than it was: its data directory is an older copy. */
+  | "log-lost"
   | "none";
 
 export interface CommandResult {
@@ -113,6 +115,10 @@ export interface MemberServerReport {
   report: ServerReport;
   /** The newest known position; null before the server has answered once. */
   position: Position | null;
+  /** Whether the position is the end of all that the data directory holds: nothing in it is left to be read. */
+  isWhole: boolean;
+  /** The furthest place that this data directory was seen to reach, as its agent keeps it; null while nothing is known. */
+  furthest: Position | null;
   /** How much of the position is applied, as a display number. */
   applied: number | null;
   /** Display only: how old the newest applied change is; 0 when all that was received is applied. */

@@ -70,6 +70,28 @@ export function coversPosition(a: Position, b: Position): boolean {
   return coverage === "equal" || coverage === "covers";
 }
 
+/**
+ * Whether a log that ends at `position` still has what it had when it ended at `mark`. One that has gone on in a later
+ * timeline is of another line by now: whether that one lacks something is said by the reign table, not by the mark.
+ */
+export function hasReached(position: Position, mark: Position): boolean {
+  return position.timeline > mark.timeline || coversPosition(position, mark);
+}
+
+/**
+ * The furthest place that a log is known to have reached, `position` included. An end on the border of a page may lie
+ * inside a record, and what a server has of a record without its end it forgets at its next start: that is no mark.
+ */
+export function furthest(mark: Position | null, position: Position): Position | null {
+  if (lsnBytes(position.lsn) % SMALLEST_PAGE === 0n) return mark;
+  if (mark === null) return position;
+  const isFurther = hasReached(position, mark) && comparePositions(position, mark) !== "equal";
+  return isFurther ? position : mark;
+}
+
+/** Servers are built with log pages of 1 to 64 kB, 8 as a rule: every border of theirs is one of these. */
+const SMALLEST_PAGE = 1_024n;
+
 /** How many bytes `a` holds beyond `point` on the timeline of `point`; 0 when it reaches no further. */
 export function bytesBeyond(a: Position, point: { timeline: number; lsn: Lsn }): number {
   return a.timeline < point.timeline ? 0 : Math.max(0, Number(lsnDistance(a.lsn, point.lsn)));

@@ -74,6 +74,7 @@ export const zStateReason = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("diverged") }),
   z.strictObject({ kind: z.literal("needs-provision") }),
   z.strictObject({ kind: z.literal("identity-forked") }),
+  z.strictObject({ kind: z.literal("log-lost") }),
   z.strictObject({ kind: z.literal("failsafe-shun") }),
   z.strictObject({ kind: z.literal("failover-aborted") }),
 ]);

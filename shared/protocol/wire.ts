@@ -70,6 +70,7 @@ export const zReleaseCause = z.enum([
   "found-in-recovery",
   "promotion-failed",
   "unexpectedly-writable",
+  "log-lost",
   "none",
 ]);
 
@@ -149,6 +150,10 @@ export const zPoll = z.strictObject({
       report: zServerReport,
       /** Read while the server answered last; null before that. */
       position: zPosition.nullable(),
+      /** Whether nothing in the data directory is left to be read; an agent of an earlier version does not say. */
+      isWhole: z.boolean().default(false),
+      /** The furthest place that the data directory was seen to reach; an agent of an earlier version does not say. */
+      furthest: zPosition.nullable().default(null),
       /** How much of the position is applied, as a display number; null when unknown. */
       applied: z.number().nullable(),
       /** Display only: how old the newest applied change is; 0 when all that was received is applied. */

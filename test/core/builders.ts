@@ -57,6 +57,8 @@ export function healthyServer(name: string): MemberServerReport {
     systemId: SYSTEM_ID,
     report: IN_RECOVERY,
     position: position("0/3000000"),
+    isWhole: true,
+    furthest: null,
     applied: 50_331_648,
     latencyMs: 0,
     receiver: { state: "none" },

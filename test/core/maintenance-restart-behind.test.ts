@@ -6,6 +6,7 @@
 import { describe, expect, test } from "vitest";
 import { ask, epochOf, IN_RECOVERY, pass, poll, position, releasedPatch, STOPPED } from "./builders.ts";
 import { phases } from "./cluster-events.ts";
+import { restartCoordinator } from "./living.ts";
 
 describe.each([
   ["maintenance", "server-died"],
@@ -16,6 +17,9 @@ describe.each([
     ask(cluster, { kind: "set-policy", policy });
     for (const host of ["db3", "db4"]) poll(cluster, host, { server: { report: STOPPED } });
     pass(cluster, 50);
+    // Of how far its log once reached nothing is left but what was kept with its lease.
+    restartCoordinator(cluster);
+    for (const host of ["db3", "db4"]) poll(cluster, host);
     const server = {
       phase: "closed",
       report: IN_RECOVERY,

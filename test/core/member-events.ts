@@ -34,6 +34,7 @@ export function viewOf(report: ServerReport): ServerView {
     engineVersion: "18.4",
     systemId: SYSTEM_ID,
     position: position("0/3000000"),
+    isWhole: true,
     applied: 50_331_648,
     latencyMs: 0,
     receiver: { streaming: false, configured: null },

@@ -23,7 +23,7 @@ import {
   type Cluster,
 } from "./builders.ts";
 import { givenTo, listen } from "./listening.ts";
-import { live, say } from "./living.ts";
+import { live, restartCoordinator, say } from "./living.ts";
 import { round, synchronous, talk } from "./synchronous.ts";
 
 const REPLICAS = ["db2", "db3", "db4"];
@@ -79,6 +79,7 @@ describe("not eligible is", () => {
   test("whoever holds what lies beyond the fork of the reign that is to be succeeded", () => {
     const cluster = secondReign();
     expect(ineligible(cluster.state, REIGN_2, "db3")).toBe(null);
+    restartCoordinator(cluster);
     poll(cluster, "db3", { server: { position: position("0/3000200", 1) } });
     expect(ineligible(cluster.state, REIGN_2, "db3")).toBe("not-on-lineage");
   });

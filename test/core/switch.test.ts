@@ -109,7 +109,8 @@ function stall(cluster: Cluster, frozen = { position: position("0/1000000", 1), 
   cluster.stepWith = (state, event) => {
     const isTarget = event.kind === "poll" && event.poll.host === "db3" && event.poll.server !== null;
     if (!isTarget) return stepWith(state, event);
-    return stepWith(state, { ...event, poll: { ...event.poll, server: { ...event.poll.server, ...frozen } } } as never);
+    const server = { ...event.poll.server, ...frozen, isWhole: false };
+    return stepWith(state, { ...event, poll: { ...event.poll, server } } as never);
   };
   return () => {
     cluster.stepWith = stepWith;

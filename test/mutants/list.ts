@@ -33,6 +33,8 @@ const PROMISES = "shared/core/cluster/promises.ts";
 const MEMBER_PROMISES = "shared/core/member/promises.ts";
 const SYNC = "shared/core/cluster/sync.ts";
 const MEMBER_SYNC = "shared/core/member/sync.ts";
+const FURTHEST = "shared/core/cluster/furthest.ts";
+const POSITION = "shared/domain/position.ts";
 
 /** These fall within few seeds: what a short run looks at. */
 export const QUICK: readonly string[] = [
@@ -142,25 +144,25 @@ export const FAULTS: readonly Fault[] = [
     rule: "OPEN-2",
     what: "`attempted` is not synced before the server is opened",
     file: MEMBER,
-    search: 'new Set(["lease", "opened", "version", "mac"])',
+    search: 'new Set(["lease", "opened", "version", "mac", "furthest"])',
     replace:
-      'new Set(["lease", "opened", "version", "mac", "attempted", "ownEpoch", "founded", "frozenOp", "upstream"])',
+      'new Set(["lease", "opened", "version", "mac", "furthest", "attempted", "ownEpoch", "founded", "frozenOp", "upstream"])',
   },
   {
     id: "sync-not-released",
     rule: "PROOF-3",
     what: "`released` is not synced before it is said",
     file: MEMBER,
-    search: 'new Set(["lease", "opened", "version", "mac"])',
-    replace: 'new Set(["lease", "opened", "version", "mac", "released", "releaseCause"])',
+    search: 'new Set(["lease", "opened", "version", "mac", "furthest"])',
+    replace: 'new Set(["lease", "opened", "version", "mac", "furthest", "released", "releaseCause"])',
   },
   {
     id: "sync-not-op",
     rule: "ID-5",
     what: "the highest operation is not synced before it is obeyed",
     file: MEMBER,
-    search: 'new Set(["lease", "opened", "version", "mac"])',
-    replace: 'new Set(["lease", "opened", "version", "mac", "opSeen", "frozenOp", "upstream"])',
+    search: 'new Set(["lease", "opened", "version", "mac", "furthest"])',
+    replace: 'new Set(["lease", "opened", "version", "mac", "furthest", "opSeen", "frozenOp", "upstream"])',
   },
   {
     id: "opening-settled",
@@ -1019,8 +1021,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "ALONE-4",
     what: "a promise is not synced before it is given",
     file: MEMBER,
-    search: 'new Set(["lease", "opened", "version", "mac"])',
-    replace: 'new Set(["lease", "opened", "version", "mac", "promise"])',
+    search: 'new Set(["lease", "opened", "version", "mac", "furthest"])',
+    replace: 'new Set(["lease", "opened", "version", "mac", "furthest", "promise"])',
   },
   {
     id: "promise-over-with-restart",
@@ -1463,8 +1465,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "ID-10",
     what: "after a fork a member answers for what its copy may have acknowledged",
     file: FORK,
-    search: "return forks === 0 ? incarnation : `${incarnation}#${forks}`;",
-    replace: "return forks >= 0 ? incarnation : `${incarnation}#${forks}`;",
+    search: "return forks + losses === 0 ? incarnation : `${incarnation}#${forks + losses}`;",
+    replace: "return losses === 0 ? incarnation : `${incarnation}#${losses}`;",
   },
   {
     id: "settled-on-any-line",
@@ -1497,5 +1499,102 @@ export const FAULTS: readonly Fault[] = [
     file: PLACE,
     search: "return isElsewhere(known.place, place) && silentFor <= ",
     replace: "return isElsewhere(known.place, place) && silentFor < 0 * ",
+  },
+  // Data directories that were put back to older copies.
+  {
+    id: "older-elected",
+    rule: "ID-14",
+    what: "a member is elected on an older copy of its data directory",
+    file: CHOOSE,
+    search: "if (trouble !== null && !isTakenAsItIs) return trouble;",
+    replace: "",
+  },
+  {
+    id: "older-acknowledges",
+    rule: "ID-14",
+    what: "what was acknowledged from a data directory that was put back counts on",
+    file: FORK,
+    search: "return forks + losses === 0 ? incarnation : `${incarnation}#${forks + losses}`;",
+    replace: "return forks === 0 ? incarnation : `${incarnation}#${forks}`;",
+  },
+  {
+    id: "older-own-log",
+    rule: "ID-14",
+    what: "an older copy of the last primary's log answers for all that was acknowledged",
+    file: SYNC,
+    search: "return Math.max(forkedEpoch, lostEpoch) < epoch;",
+    replace: "return forkedEpoch < epoch && lostEpoch >= 0;",
+  },
+  {
+    id: "older-read",
+    rule: "ID-14",
+    what: "a replica on an older copy is read from, and takes part like any other",
+    file: DATASOURCES,
+    search: "return !hasDiverged(state, name) && !hasLostLog(state, name);",
+    replace: "return !hasDiverged(state, name);",
+  },
+  {
+    id: "older-reigns",
+    rule: "ID-14",
+    what: "a reign goes on upon an older copy",
+    file: SUCCESSION,
+    search: "return hasLostLog(work, phase.primary) ? deposeOlder(work, phase) : suspect(work, phase);",
+    replace: "return suspect(work, phase);",
+  },
+  {
+    id: "older-by-the-numbers",
+    rule: "ID-14",
+    what: "where an agent forgets nothing the coordinator does not ask it",
+    file: FURTHEST,
+    search: "const said = server.furthest === null ? before : furthest(before, server.furthest);",
+    replace: "const said = before;",
+  },
+  {
+    id: "older-too-soon",
+    rule: "ID-14",
+    what: "a server that has not read its log to the end yet is said to have lost it",
+    file: FURTHEST,
+    search: "if (isShort && lost === null && server.isWhole) lose(",
+    replace: "if (isShort && lost === null) lose(",
+  },
+  {
+    id: "older-inside-a-record",
+    rule: "ID-14",
+    what: "an end inside a record is taken for a mark",
+    file: POSITION,
+    search: "if (lsnBytes(position.lsn) % SMALLEST_PAGE === 0n) return mark;",
+    replace: "",
+  },
+  {
+    id: "older-not-told",
+    rule: "ID-14",
+    what: "who is opened by force on an older copy is not said to lack anything",
+    file: COLLECTING,
+    search: "const missing = [heard, work.lease?.position ?? null, ...lost]",
+    replace: "const missing = [heard, lost.length < 0 ? null : null]",
+  },
+  {
+    id: "older-open",
+    rule: "ID-14",
+    what: "a member leaves its server open on an older copy",
+    file: MEMBER,
+    search: "if (report.writable) return hasLostLog(work) ? giveUpOlder(work, phase.epoch) : noteOpened(work, phase.epoch);",
+    replace: "if (report.writable) return noteOpened(work, phase.epoch);",
+  },
+  {
+    id: "older-resumed",
+    rule: "ID-14",
+    what: "an agent that starts beside a writable older copy goes on with it",
+    file: MEMBER,
+    search: "if (isCovered && hasLostLog(work)) return giveUpOlder(work, attempted);",
+    replace: "",
+  },
+  {
+    id: "mark-of-another-directory",
+    rule: "ID-14",
+    what: "the mark outlives the data directory that it is of",
+    file: MEMBER,
+    search: "      furthest: null,\n      ownEpoch: 0,",
+    replace: "      ownEpoch: 0,",
   },
 ];

@@ -46,6 +46,8 @@ const POLL: Poll = {
       lsn: "0/3000060",
       history: [{ timeline: 1, endLsn: "0/2000000" }],
     },
+    isWhole: true,
+    furthest: { engine: "postgres", systemId: "7300000000000000001", timeline: 1, lsn: "0/1FFFFF8", history: [] },
     applied: 50_331_744,
     latencyMs: 0,
     receiver: { state: "none" },

@@ -33,6 +33,8 @@ export class ScriptedMember {
       systemId: SYSTEM_ID,
       report: { state: "running", inRecovery: true, writable: false },
       position: position("0/3000000"),
+      isWhole: true,
+      furthest: null,
       applied: 50_331_648,
       latencyMs: 0,
       receiver: { state: "none" },

@@ -39,6 +39,18 @@ export function hasReadItsLog({ inRecovery, received, startupWaitsFor }: LogFact
   return startupWaitsFor !== null && WAITS_AT_THE_END.has(startupWaitsFor);
 }
 
+/**
+ * Whether nothing of what a server holds is left to be read: its end is then the end of the log, and no earlier place in
+ * it. A standby whose replay was paused before its own log's end holds more than it says; so does one whose receiver has
+ * brought log of a later timeline than it replays, and of one that grants no replication connection nothing is known.
+ */
+export function isLogWhole(facts: LogFacts, end: LogPoint | null): boolean {
+  const { inRecovery, received, startupWaitsFor, identified } = facts;
+  if (end === null || !inRecovery) return end !== null;
+  if (identified === null || (received === null && startupWaitsFor === "RecoveryPause")) return false;
+  return received === null || !isPast(received, end.lsn);
+}
+
 /** For more log, or, because somebody paused the replay, for ever: then what is replayed is all that can be known. */
 const WAITS_AT_THE_END = new Set(["RecoveryRetrieveRetryInterval", "RecoveryWalStream", "RecoveryPause"]);
 

@@ -8,7 +8,7 @@ import { endpointOfConninfo } from "./conninfo.ts";
 import { readControlFile, type ControlFile } from "./control-file.ts";
 import { DeadLog } from "./dead-log.ts";
 import { OutOfTime, within } from "./deadline.ts";
-import { endOfLog, hasReadItsLog, type LogFacts, type LogPoint } from "./end-of-log.ts";
+import { endOfLog, hasReadItsLog, isLogWhole, type LogFacts, type LogPoint } from "./end-of-log.ts";
 import { TimelineHistories } from "./history.ts";
 import { livingPostmaster } from "./processes.ts";
 
@@ -143,6 +143,7 @@ export class Probe {
       engineVersion: String(row["version"]).split(" ")[0] ?? "",
       systemId,
       position: end && this.#positionOf(systemId, end),
+      isWhole: isLogWhole(facts, end),
       applied: appliedOf(facts, end),
       latencyMs: latencyOf(facts, { end, streaming, replayAgeMs: numberOrNull(row["replay_age_ms"]) }),
       receiver: { streaming, configured: endpointOfConninfo(textOrNull(row["conninfo"]) ?? "") },
@@ -163,6 +164,7 @@ export class Probe {
       engineVersion: last?.engineVersion ?? "",
       systemId: last?.systemId ?? null,
       position: last?.position ?? null,
+      isWhole: false,
       applied: last?.applied ?? null,
       latencyMs: last?.latencyMs ?? null,
       receiver: { streaming: false, configured: configuredUpstream(this.#dataDirectory) },
@@ -190,7 +192,7 @@ export class Probe {
     const tail = this.#deadLog.end(this.#last?.position ?? null);
     if (!tail) return {};
     const history = new TimelineHistories(this.#dataDirectory).before(tail.timeline);
-    return { systemId, position: { engine: "postgres", systemId, ...tail, history }, tail };
+    return { systemId, position: { engine: "postgres", systemId, ...tail, history }, isWhole: true, tail };
   }
 
   /** Of a primary that was stopped in good order the last word is known: its shutdown checkpoint ends the log. */

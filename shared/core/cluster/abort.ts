@@ -20,5 +20,7 @@ function isMarkedByAbort(work: Work, deposed: MemberName): boolean {
   const { reason } = member(work, deposed);
   const { policy } = work.durable;
   if (isOperatorsWord(reason) || policy === "maintenance") return false;
+  // That says more of what is to be done.
+  if (reason.kind === "log-lost") return false;
   return policy === "automatic" || reason.kind !== "failsafe-shun";
 }

@@ -10,6 +10,7 @@ import { lastOpenedEpoch, onLineage, unseenEpochs } from "../../domain/reign.ts"
 import type { Ineligible } from "./reason.ts";
 import { isElectable } from "./electorate.ts";
 import { isForked } from "./fork.ts";
+import { logTrouble } from "./furthest.ts";
 import { ownEpochOf } from "./restoring.ts";
 import type { ClusterState, EndProof, PhaseOf } from "./state.ts";
 import { isSettled } from "./sync.ts";
@@ -60,14 +61,16 @@ export function ineligible(
   if (!server.report.inRecovery || server.report.writable || !isShut) return "server-writable";
   if (server.isDamaged) return "damaged";
   if (!server.position) return "no-position";
-  if (durable.durability === "sync" && !isSettled(state, name) && !(phase.isForced && phase.target === name))
-    return "sync-unsettled";
+  const isTakenAsItIs = phase.isForced === true && phase.target === name;
+  const trouble = logTrouble(state, name);
+  if (trouble !== null && !isTakenAsItIs) return trouble;
+  if (durable.durability === "sync" && !isSettled(state, name) && !isTakenAsItIs) return "sync-unsettled";
   const ownEpoch = ownEpochOf(state, name);
   if (durable.identities[name]?.isStray) return "not-on-lineage";
   // Whoever attempted an epoch that nobody was seen to open in may have opened in it unseen: its own log then goes on.
   if (unseenEpochs(durable.reigns, phase.epoch).includes(ownEpoch)) return null;
   // The operator has chosen this one as it is.
-  if (phase.isForced && phase.target === name) return null;
+  if (isTakenAsItIs) return null;
   return onLineage(durable.reigns, lastOpened, { ownEpoch, position: server.position }) ? null : "not-on-lineage";
 }
 

@@ -320,14 +320,16 @@ function parentOf(work: Work, { epoch, isForced }: PhaseOf<"collecting">, winner
 }
 
 /**
- * How many bytes the winner lacks of the old primary's log, as last heard or last kept with its lease, or of another
- * candidate's. Only who was put in its place by force may have gone another way than another candidate.
+ * How many bytes the winner lacks of the old primary's log, as last heard or last kept with its lease, of what a member once
+ * had whose data directory is an older copy, or of another candidate's log. Only who was put in its place by force may have
+ * gone another way than another candidate.
  */
 function bytesLost(work: Work, winner: Candidate, candidates: Candidate[]): number {
   const { phase } = work.durable;
   const deposed = phase.kind === "collecting" && phase.deposed !== winner.member ? phase.deposed : null;
   const heard = deposed === null ? null : (work.live.hosts[deposed]?.poll.server?.position ?? null);
-  const missing = [heard, work.lease?.position ?? null]
+  const lost = Object.values(work.durable.identities).map((known) => known.lost);
+  const missing = [heard, work.lease?.position ?? null, ...lost]
     .filter((known) => known !== null && comparePositions(known, winner.position) === "covers")
     .map((known) => (known ? Number(lsnDistance(known.lsn, winner.position.lsn)) : 0));
   const others = candidates.map(({ position }) => bytesLacking(winner.position, position));

@@ -6,6 +6,7 @@ import { isOperatorsWord } from "../../domain/datasource.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { onLineage } from "../../domain/reign.ts";
 import { isForked } from "./fork.ts";
+import { hasLostLog } from "./furthest.ts";
 import { isRestoring, ownEpochOf } from "./restoring.ts";
 import type { ClusterState, LiveHost, MemberRecord } from "./state.ts";
 import { member, setHost, setMember, setState, type Work } from "./work.ts";
@@ -39,13 +40,13 @@ export function isSilent(state: ClusterState, name: MemberName): boolean {
   return state.live.at - (host?.handledAt ?? 0) >= state.durable.settings.silentMs;
 }
 
-/** Whether a replica streams from the living primary, on its lineage. */
+/** Whether a replica streams from the living primary, on its lineage, and has what it ever had. */
 export function streamsFrom(state: ClusterState, name: MemberName, primary: MemberName): boolean {
   const host = state.live.hosts[name];
   const server = host?.poll.server;
   if (!host || server?.report.state !== "running" || !server.report.inRecovery || !server.position) return false;
   if (server.receiver.state !== "streaming" || server.receiver.upstream !== primary) return false;
-  return !hasDiverged(state, name);
+  return !hasDiverged(state, name) && !hasLostLog(state, name);
 }
 
 function noteEndpoint(work: Work, name: MemberName): void {
@@ -92,8 +93,9 @@ function observeReplica(work: Work, name: MemberName, host: LiveHost): void {
     return setState(work, name, "failed", { kind: "dataserver-stopped" });
   }
   const primary = livingPrimary(work);
+  if (primary !== null && hasDiverged(work, name)) return setState(work, name, "failed", { kind: "diverged" });
+  if (hasLostLog(work, name)) return setState(work, name, "failed", { kind: "log-lost" });
   if (primary === null) return;
-  if (hasDiverged(work, name)) return setState(work, name, "failed", { kind: "diverged" });
   if (record.reason.kind === "needs-provision" || !mayReturnByItself(work, record)) return;
   if (streamsFrom(work, name, primary)) setState(work, name, "online", { kind: "none" });
 }

@@ -20,6 +20,8 @@ export function markDeposed(work: Work, primary: MemberName, cause: FailoverCaus
       return setState(work, primary, "failed", { kind: "manager-stopped" });
     case "identity-forked":
       return setState(work, primary, "failed", { kind: "identity-forked" });
+    case "log-lost":
+      return setState(work, primary, "shunned", { kind: "log-lost" });
     case "lease-lost":
     case "agent-silent":
     case "server-died":

@@ -153,9 +153,12 @@ export function settleFork(work: Work, name: MemberName): void {
   because(work, { kind: "identity-settled", host: name });
 }
 
-/** The name under which a member's acknowledgements count: another one after a fork, and after a new data directory. */
+/**
+ * The name under which a member's acknowledgements count: another one after a fork, after a new data directory, and after
+ * an older copy of it.
+ */
 export function acknowledgerOf({ identities }: Pick<DurableState, "identities">, name: MemberName): string {
-  const { incarnation, forks } = identities[name] ?? { incarnation: null, forks: 0 };
+  const { incarnation, forks, losses } = identities[name] ?? { incarnation: null, forks: 0, losses: 0 };
   if (incarnation === null) return "";
-  return forks === 0 ? incarnation : `${incarnation}#${forks}`;
+  return forks + losses === 0 ? incarnation : `${incarnation}#${forks + losses}`;
 }

@@ -30,6 +30,7 @@ export function whyNobodySucceeds(work: Work, cause: FailoverCause): AbortCode |
     case "operator-failed":
     case "release-unexplained":
     case "identity-forked":
+    case "log-lost":
     case "retry":
       return policy === "automatic" ? null : "not-automatic";
   }

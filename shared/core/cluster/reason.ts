@@ -24,6 +24,7 @@ export type FailoverCause =
   | "promotion-timed-out"
   | "release-unexplained"
   | "identity-forked"
+  | "log-lost"
   | "retry";
 
 /**
@@ -95,6 +96,10 @@ export type Reason =
   /** Two agents speak with the identity of this host, and neither is heard; an operator has settled it. */
   | { kind: "identity-forked"; host: HostName; startCount: number; evidence: ForkEvidence }
   | { kind: "identity-settled"; host: HostName }
+  /** Its log ends at `has` and was seen to reach `had`: its data directory is an older copy, and what it acknowledged counts no more. */
+  | { kind: "log-lost"; member: MemberName; had: LogPoint; has: LogPoint }
+  /** It reaches that far again, or has gone on in a later timeline. */
+  | { kind: "log-regained"; member: MemberName; had: LogPoint; has: LogPoint }
   | { kind: "founding-blocked"; why: FoundingObstacle; members: MemberName[] }
   | { kind: "founded"; primary: MemberName; how: "adopt" | "promote" }
   | { kind: "epoch-minted"; epoch: Epoch; member: MemberName; parent: Epoch; proof: ProofKind; op: number }
@@ -198,6 +203,10 @@ export type Ineligible =
   | "damaged"
   | "no-position"
   | "not-on-lineage"
+  /** Its data directory is an older copy: it lacks log that it was seen to have. */
+  | "log-lost"
+  /** The same, as far as its server has read it yet. */
+  | "log-unread"
   | "still-receiving"
   | "not-frozen"
   /** Its server is not seen yet to go by the sync set that it would open with. */

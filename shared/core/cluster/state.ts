@@ -162,6 +162,12 @@ export interface Identity {
   forks: number;
   /** The epoch in which it happened last; 0 when it never did. */
   forkedEpoch: Epoch;
+  /** How far its log was seen to reach, when it was found shorter; null once it reaches that far again (SPEC: ID-14). */
+  lost: Position | null;
+  /** How often its log was found shorter than it was: what was acknowledged before counts no more. */
+  losses: number;
+  /** The epoch in which that happened last; 0 when it never did. */
+  lostEpoch: Epoch;
 }
 
 export interface SyncPolicy {
@@ -293,6 +299,8 @@ export interface LiveHost {
   sent: { id: string; at: number } | null;
   /** Since when a replica that should stream has not; null while it streams. */
   stalledAt: number | null;
+  /** The furthest place that its present data directory was seen to reach; null while nothing is known. */
+  furthest: Position | null;
   /** What its connector was told last of the writers' door; null where it has none, or was told nothing. */
   door: DoorTold | null;
   /** What `poll` was answered with; null where it was refused. */
@@ -444,6 +452,9 @@ export function foundingState(founding: Founding): DurableState {
     isForked: false,
     forks: 0,
     forkedEpoch: 0,
+    lost: null,
+    losses: 0,
+    lostEpoch: 0,
   };
   return {
     dataservice: founding.dataservice,

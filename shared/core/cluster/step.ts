@@ -10,6 +10,7 @@ import { isReadmitted, refusalOfForked, refusePoll } from "./admission.ts";
 import { handleRequest } from "./commands.ts";
 import { observeDatasources } from "./datasources.ts";
 import { forkEvidence, rivalEvidence, isSameStart, quarantine, returnedAfter } from "./fork.ts";
+import { noteFurthest } from "./furthest.ts";
 import { nextDeadlineAt } from "./deadline.ts";
 import { strikeOff } from "./electorate.ts";
 import { assertClusterInvariants } from "./invariants.ts";
@@ -146,9 +147,11 @@ function hear(work: Work, poll: Poll, voucher: Voucher | null): void {
     stalledAt: known?.stalledAt ?? null,
     door: sameStart ? known.door : null,
     reply: null,
+    furthest: null,
   };
   work.live = { ...work.live, hosts: { ...work.live.hosts, [name]: heard } };
   enrol(work, poll);
+  noteFurthest(work, poll, known?.poll.incarnation === poll.incarnation ? known.furthest : null);
   noteVoucher(work, poll, voucher);
 }
 
@@ -166,8 +169,8 @@ function enrol(work: Work, poll: Poll): void {
   if (before.startCount > 0 && isReadmitted(work, poll)) readmit(work, poll);
   if (poll.startCount > before.startCount) {
     because(work, { kind: "agent-started", host: poll.host, startCount: poll.startCount });
-    const { startCount, incarnation, place } = poll;
-    setIdentity(work, poll.host, { startCount, incarnation, place });
+    const { startCount, place } = poll;
+    setIdentity(work, poll.host, { startCount, place });
   }
   // An agent that was upgraded says it from its next start on, or from this poll.
   if (identity(work, poll.host).place === null && poll.place !== null)
@@ -176,7 +179,13 @@ function enrol(work: Work, poll: Poll): void {
   if (before.systemId === null && systemId !== null) setIdentity(work, poll.host, { systemId });
   if (poll.incarnation !== identity(work, poll.host).incarnation) {
     // What a rebuild leaves holds nothing of a past of its own.
-    setIdentity(work, poll.host, { incarnation: poll.incarnation, rebuildOp: 0, isStray: false, assumedEpoch: 0 });
+    setIdentity(work, poll.host, {
+      incarnation: poll.incarnation,
+      rebuildOp: 0,
+      isStray: false,
+      assumedEpoch: 0,
+      lost: null,
+    });
   }
   if (poll.policyVersion > before.policyVersion) confirmPolicy(work, poll);
   const released = releasedBy(work, poll);

@@ -16,6 +16,7 @@ import { hasElectorate, tendElectorate } from "./electorate.ts";
 import { endReign } from "./ending.ts";
 import { isForked } from "./fork.ts";
 import { judgeFounding } from "./founding.ts";
+import { deposeOlder, hasLostLog } from "./furthest.ts";
 import { expiryAt, isEndless, isExpired } from "./lease.ts";
 import { mint } from "./minting.ts";
 import { awaitsPromises, promisedUntil } from "./promises.ts";
@@ -113,7 +114,7 @@ function reign(work: Work, phase: PhaseOf<"reigning">): void {
   }
   if (isRevoked(work, phase) && !awaitsPromises(work, phase.epoch))
     return endReign(work, phase, "revoked", "agent-silent");
-  if (phase.opened) return suspect(work, phase);
+  if (phase.opened) return hasLostLog(work, phase.primary) ? deposeOlder(work, phase) : suspect(work, phase);
   const server = host?.poll.server;
   const isOpen =
     server?.phase === "open" &&
@@ -243,6 +244,8 @@ function causeOfRelease(work: Work, phase: PhaseOf<"reigning">): FailoverCause {
       return "lease-lost";
     case "promotion-failed":
       return "promotion-failed";
+    case "log-lost":
+      return "log-lost";
     case "commanded":
       return commandedCause(work);
     case "unexpectedly-writable":

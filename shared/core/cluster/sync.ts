@@ -19,7 +19,7 @@ import { acknowledgerOf } from "./fork.ts";
 import { isEndless } from "./lease.ts";
 import { promisedUntil } from "./promises.ts";
 import { isRestoring, ownEpochOf } from "./restoring.ts";
-import type { ClusterState, OpenSyncSet, PhaseOf } from "./state.ts";
+import type { ClusterState, DurableState, OpenSyncSet, PhaseOf } from "./state.ts";
 import { because, becauseOnce, nextOp, setPhase, type Work } from "./work.ts";
 
 type Reigning = PhaseOf<"reigning">;
@@ -117,14 +117,20 @@ export function missingQuorums(state: ClusterState, ready: readonly MemberName[]
   if (durable.durability !== "sync") return [];
   const last = durable.syncSets.at(-1);
   const ownEpoch = last === undefined ? 0 : (state.live.hosts[last.primary]?.poll.ownEpoch ?? 0);
-  // Of two agents with its identity the other one may have the log that was acknowledged from.
-  const isOwnLog = last !== undefined && (durable.identities[last.primary]?.forkedEpoch ?? 0) < last.epoch;
+  // Of two agents with its identity the other one may have the log that was acknowledged from; an older copy lacks some of it.
+  const isOwnLog = last !== undefined && isIntactSince(durable, last);
   if (isOwnLog && ready.includes(last.primary) && ownEpoch === last.epoch) return [];
   return durable.syncSets.flatMap((set): Missing[] => {
     const missing = set.members.filter((entry) => !ready.includes(entry.name) || !isSame(state, entry));
     const read = set.members.length - missing.length;
     return read >= readQuorum(set) ? [] : [{ version: set.version, missing: missing.map(({ name }) => name) }];
   });
+}
+
+/** Whether a primary's data directory is the only one of its name, and whole, since it was opened in its epoch. */
+function isIntactSince({ identities }: DurableState, { primary, epoch }: Reigned): boolean {
+  const { forkedEpoch, lostEpoch } = identities[primary] ?? { forkedEpoch: 0, lostEpoch: 0 };
+  return Math.max(forkedEpoch, lostEpoch) < epoch;
 }
 
 /** Whether anything acknowledged is certain to be found by a failover: there is no set that asks nobody. */

@@ -37,6 +37,8 @@ export function pollOf(state: MemberState, sending: Sending): Poll {
       systemId: live.view.systemId,
       report: live.view.report,
       position: live.view.position,
+      isWhole: live.view.isWhole,
+      furthest: durable.furthest,
       applied: live.view.applied,
       latencyMs: live.view.latencyMs,
       receiver: receiverOf(state),

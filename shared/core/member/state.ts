@@ -101,6 +101,8 @@ export interface MemberDurable {
   promiseBindsMs: number;
   /** The promise given last; null when it is over. */
   promise: GivenPromise | null;
+  /** The furthest place that the log of this data directory was seen to reach; null while nothing is known. */
+  furthest: Position | null;
 }
 
 /** The server as last observed by its engine. */
@@ -110,6 +112,8 @@ export interface ServerView {
   systemId: string | null;
   /** The end of the log: last known while the server does not answer; null before it has read its own log to the end. */
   position: Position | null;
+  /** Whether `position` is the end of all that the data directory holds, as seen now: nothing in it is left to be read. */
+  isWhole: boolean;
   /** How far the log is applied, as a display number. */
   applied: number | null;
   /** Age of the newest applied change in milliseconds, 0 when all that was received is applied. */
@@ -272,6 +276,8 @@ export type MemberReason =
   | { kind: "promise-given"; holder: MemberName; epoch: Epoch }
   | { kind: "promise-refused"; holder: MemberName; epoch: Epoch; code: PromiseRefusal }
   | { kind: "fencing"; releases: Epoch; cause: ReleaseCause }
+  /** The log ends at `has` and was seen to reach `had`: the data directory is an older copy. */
+  | { kind: "log-lost"; had: Position; has: Position }
   | { kind: "fence-failed"; code: string; detail: string }
   | { kind: "released"; epoch: Epoch; cause: ReleaseCause }
   | { kind: "task-ended"; task: TaskKind; ok: boolean; code: string }
@@ -321,6 +327,7 @@ export const UNSEEN: ServerView = {
   engineVersion: "",
   systemId: null,
   position: null,
+  isWhole: false,
   applied: null,
   latencyMs: null,
   receiver: { streaming: false, configured: null },
@@ -395,5 +402,6 @@ export function freshDurable(
     lease: null,
     promiseBindsMs: 0,
     promise: null,
+    furthest: null,
   };
 }

@@ -14,6 +14,7 @@ import type { Reply } from "../../domain/messages.ts";
 import { assertMemberInvariants } from "./invariants.ts";
 import { covers, remainingMs } from "./lease.ts";
 import { obey, perform } from "./commands.ts";
+import { hasLostLog, noteFurthest } from "./furthest.ts";
 import {
   answerPromise,
   askForPromises,
@@ -89,6 +90,7 @@ export function begin(durable: MemberDurable, live: MemberLive, clocks: Clocks):
   countPromiseAnew(work);
   noteSystem(work);
   if (durable.founded) resume(work);
+  noteFurthest(work);
   tendDoor(work);
   work.reasons.unshift({ kind: "started", phase: work.phase.kind });
   pollNow(work);
@@ -139,6 +141,8 @@ function resume(work: Work): void {
   const isWritable = report.state === "running" && report.writable;
   const isCovered = covers(work.durable, attempted, { bootId: work.live.bootId, clocks: work.clocks });
   if (attempted > released) {
+    // Nobody opens an older copy in place of what was open: what it lacks may have been acknowledged.
+    if (isCovered && hasLostLog(work)) return giveUpOlder(work, attempted);
     // A server that misses one probe is not dead: it is judged like that of any holder, by how long it stays silent.
     if (isCovered && (isWritable || report.state === "unresponsive")) {
       work.phase = { kind: "open", epoch: attempted, running: null, shut: null };
@@ -160,6 +164,12 @@ function resume(work: Work): void {
   if (report.state === "stopped" && mayStart) work.phase = { kind: "closed", running: startServer(work), queued: null };
 }
 
+/** In MAINTENANCE the operator starts servers. */
+function giveUpOlder(work: Work, epoch: number): void {
+  const restart = work.durable.policy !== "maintenance";
+  fence(work, { releases: epoch, cause: "log-lost", restart, command: null });
+}
+
 function startServer(work: Work) {
   return run(work, { kind: "start", deadlineMs: START_DEADLINE_MS }, null);
 }
@@ -172,6 +182,7 @@ function observe(work: Work, view: ServerView): void {
   const isOtherReport = JSON.stringify(before.report) !== JSON.stringify(view.report);
   if (isOtherReport || before.receiver.streaming !== view.receiver.streaming) pollNow(work, isOtherReport);
   judge(work);
+  noteFurthest(work);
   bringToSync(work);
 }
 
@@ -215,7 +226,7 @@ function judgeOpen(work: Work, phase: PhaseOf<"open">): void {
       return;
     }
     case "running":
-      if (report.writable) return noteOpened(work, phase.epoch);
+      if (report.writable) return hasLostLog(work) ? giveUpOlder(work, phase.epoch) : noteOpened(work, phase.epoch);
       // Read-only again without our doing: it crashed and came back. It is killed first, then reported released.
       return fence(work, { releases: phase.epoch, cause: "found-in-recovery", restart: false, command: null });
   }
@@ -353,6 +364,7 @@ function finishRebuild(work: Work, outcome: TaskOutcome): void {
     return setDurable(work, {
       isDamaged: false,
       incarnation,
+      furthest: null,
       ownEpoch: 0,
       frozenOp: null,
       frozenEpoch: null,
@@ -388,8 +400,8 @@ function end(before: MemberState, work: Work): MemberStep {
 }
 
 /**
- * These may be lost with a kernel crash: another boot inherits no lease, and an opening that is not known to have ended
- * is fenced the harder.
+ * These may be lost with a kernel crash: another boot inherits no lease, an opening that is not known to have ended
+ * is fenced the harder, and of how far the log was seen to reach an earlier word is true as well.
  */
 function mustSync(before: MemberDurable, after: MemberDurable): boolean {
   if (before === after) return false;
@@ -399,4 +411,4 @@ function mustSync(before: MemberDurable, after: MemberDurable): boolean {
   });
 }
 
-const MAY_BE_LOST: ReadonlySet<keyof MemberDurable> = new Set(["lease", "opened", "version", "mac"]);
+const MAY_BE_LOST: ReadonlySet<keyof MemberDurable> = new Set(["lease", "opened", "version", "mac", "furthest"]);
