@@ -560,7 +560,7 @@ describe("refusing", () => {
   });
 
   test("offline: those who wait already are told at once", async () => {
-    const { connector, port } = await stage.connector();
+    const { connector, port } = await stage.connector({ holdTimeoutMs: 60_000 });
     const waiting = await stage.client(port);
     waiting.say(startup());
     await settled();

@@ -3,12 +3,14 @@ import { expect, test } from "vitest";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import {
   answeredPatch,
+  endedPatch,
   IN_RECOVERY,
   openPatch,
   pass,
   passWithout,
   poll,
   releasedPatch,
+  REPLICAS,
   ROUTER,
   runningCluster,
   streamingPatch,
@@ -27,8 +29,6 @@ function callsIn(cluster: Cluster, host: string, patch: PollPatch = {}): string[
   return answer.reply.call.toSorted();
 }
 
-const ENDED = { server: { receiver: { state: "ended", upstream: "db1" } } } as const;
-
 test("nobody is called at rest", () => {
   const cluster = runningCluster();
   pass(cluster, 5_000);
@@ -43,13 +43,13 @@ test("a dead primary's agent calls those whose positions are waited for, and no 
 test("nobody calls himself", () => {
   const cluster = runningCluster();
   poll(cluster, "db1", releasedPatch(1));
-  expect(callsIn(cluster, "db2")).toEqual(["db3", "db4"]);
+  expect(callsIn(cluster, "db2", endedPatch("db1"))).toEqual(["db3", "db4"]);
 });
 
 test("whoever has not been heard for long is not called: nobody is there to come", () => {
   const cluster = runningCluster();
   passWithout(cluster, DEFAULT_SETTINGS.silentMs + 1_000, [ROUTER]);
-  for (const name of ["db2", "db3", "db4"]) poll(cluster, name, ENDED);
+  for (const name of REPLICAS) poll(cluster, name, endedPatch("db1"));
   poll(cluster, "db1", releasedPatch(1));
   poll(cluster, "db2");
   expect(callsIn(cluster, "db2", openPatch(2))).not.toContain(ROUTER);
@@ -57,13 +57,13 @@ test("whoever has not been heard for long is not called: nobody is there to come
 
 test("when all positions are known it calls the one that is crowned", () => {
   const cluster = runningCluster();
-  for (const name of ["db2", "db3", "db4"]) poll(cluster, name, ENDED);
+  for (const name of REPLICAS) poll(cluster, name, endedPatch("db1"));
   expect(callsIn(cluster, "db1", releasedPatch(1))).toEqual(["db2"]);
 });
 
 test("a new primary calls the connectors, whose clients wait, and leaves the replicas to their pace", () => {
   const cluster = runningCluster();
-  for (const name of ["db2", "db3", "db4"]) poll(cluster, name, ENDED);
+  for (const name of REPLICAS) poll(cluster, name, endedPatch("db1"));
   poll(cluster, "db1", releasedPatch(1));
   poll(cluster, "db2");
   expect(callsIn(cluster, "db2", openPatch(2))).toEqual([ROUTER]);
@@ -75,7 +75,7 @@ test("a new primary calls the connectors, whose clients wait, and leaves the rep
 test("with synchronous durability it calls the replicas too: without them nothing is acknowledged", () => {
   const cluster = synchronous();
   round(cluster);
-  for (const name of ["db2", "db3", "db4"]) poll(cluster, name, ENDED);
+  for (const name of REPLICAS) poll(cluster, name, endedPatch("db1"));
   poll(cluster, "db1", releasedPatch(1));
   poll(cluster, "db2");
   const calls = callsIn(cluster, "db2", openPatch(2));

@@ -1,31 +1,26 @@
 /** Two candidates of which neither holds what the other does: whoever is chosen, somebody's writes are thrown away. */
 import { expect, test } from "vitest";
 import {
-  answerInquiry,
   ask,
+  expiredCluster,
   frozenPatch,
   IN_RECOVERY,
   openPatch,
-  pass,
   poll,
   position,
-  silencedCluster,
+  REPLICAS,
   type Cluster,
   type PollPatch,
 } from "./builders.ts";
 import { listen, reasonsOf } from "./listening.ts";
 import { live, say } from "./living.ts";
 
-const REPLICAS = ["db2", "db3", "db4"];
-
 /**
  * db2 was crowned and opened, and died before it could say so: it holds what it wrote in epoch 2. db3 holds what db1 wrote
  * behind the place where db2 went on.
  */
 function parted(): Cluster {
-  const cluster = silencedCluster();
-  answerInquiry(cluster, REPLICAS, "read-only");
-  pass(cluster, 50);
+  const cluster = expiredCluster();
   for (const host of REPLICAS) poll(cluster, host);
   for (const host of ["db3", "db4", "db2"]) poll(cluster, host, frozenPatch(cluster));
   expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 2, primary: "db2", opened: false });

@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import {
   answeredPatch,
+  begunPatch,
+  endedPatch,
   pass,
   passWithout,
   poll,
@@ -16,7 +18,6 @@ import {
 import { switchRows } from "./plan-events.ts";
 
 const { pollMs, pollInOperationMs, silentMs } = DEFAULT_SETTINGS;
-const ENDED = { server: { receiver: { state: "ended", upstream: "db1" } } } as const;
 
 function paceOf(cluster: Cluster, host: string, patch: PollPatch = {}): number {
   const { answer } = poll(cluster, host, patch);
@@ -36,7 +37,7 @@ describe("the pace", () => {
     const cluster = runningCluster();
     passWithout(cluster, 2_000, []);
     expect(paceOf(cluster, "db1", releasedPatch(1))).toBeGreaterThan(pollInOperationMs);
-    expect(paceOf(cluster, "db2", ENDED)).toBe(pollInOperationMs);
+    expect(paceOf(cluster, "db2", endedPatch("db1"))).toBe(pollInOperationMs);
     expect(paceOf(cluster, ROUTER)).toBeGreaterThan(pollInOperationMs);
   });
 
@@ -72,7 +73,7 @@ describe("the pace", () => {
     expect(paceOf(cluster, "db2")).toBe(Math.min(pollMs, leaseAt + WAIT_MS - cluster.atMs));
     cluster.atMs = leaseAt + WAIT_MS;
     // Its nonce is not old enough to have counted the whole wait: its next word decides.
-    const fresh = { startCount: 2, seq: 1, nonce: null, nonceClocks: null };
-    expect(paceOf(cluster, "db2", fresh)).toBe(pollInOperationMs);
+    const { clocks: _, ...begun } = begunPatch(2);
+    expect(paceOf(cluster, "db2", begun)).toBe(pollInOperationMs);
   });
 });
