@@ -102,7 +102,7 @@ const OPERATION_REMEDIES: Record<string, string> = {
   "no-candidate": REMEDIES["no-candidate"],
   "promotion-failed": "see its server's log; in AUTOMATIC another member is tried, else `rex failover`",
   "candidates-diverged":
-    "the candidates hold different transactions: decide which may be lost, and name it with `failover to MEMBER`",
+    "the candidates hold different transactions: put aside whose may be lost, `rex datasource MEMBER shun`, then `rex failover`",
   "loss-exceeds-limit": "bring back a more advanced member, or accept the loss: `rex failover`",
   "failover-budget-spent": "find out why the primary keeps failing; `rex failover` works regardless of the budget",
   "target-not-eligible": "see `rex events` for why, or leave out the target",

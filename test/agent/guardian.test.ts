@@ -148,6 +148,15 @@ test("an agent that is fencing has a part of its fence bound", async () => {
   expect(await deathAfter(durable)).toSatisfy(between(FENCE_MS * 0.6 - 10, FENCE_MS * 0.6 + LATENESS_MS));
 });
 
+test("an agent that ended while it was fencing is waited for no longer", async () => {
+  const link = await meet();
+  const durable = opened();
+  link.tell({ durable, phase: FENCING });
+  await pause(20);
+  link.stop();
+  expect(await deathAfter(durable)).toSatisfy(between(-10, LATENESS_MS));
+});
+
 test("what is released, and what has no end, is left alone", async () => {
   const link = await meet();
   link.tell({ durable: opened(), phase: FENCING });
@@ -192,6 +201,18 @@ test("an agent that has lost its state does not end a reign; one that begins to 
   const next = opened();
   link.tell({ durable: next, phase: OPEN });
   expect(await deathAfter(next)).toSatisfy(between(SILENCE_MS - 10, SILENCE_MS + LATENESS_MS));
+});
+
+test("an epoch that no lease covers is ended at once, also right after another", async () => {
+  const link = await meet();
+  const first = opened();
+  link.tell({ durable: first, phase: OPEN });
+  await deathAfter(first);
+  await pause(LATENESS_MS);
+  await startServer();
+  link.tell({ durable: opened({ epochSeen: 2, attempted: 2, lease: null }), phase: { ...OPEN, epoch: 2 } });
+  await once(server, "exit", { signal: AbortSignal.timeout(DEADLINE_MS) });
+  expect(server.signalCode).toBe("SIGKILL");
 });
 
 test("an older build's guardian goes when the newer one stands, and hands over what it knows", async () => {

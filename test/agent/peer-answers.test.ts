@@ -82,6 +82,7 @@ const NO_ANSWER: [string, (body: string) => Promise<number>][] = [
   ["the very answer, signed with another status", (body) => web(saying(200, body, { status: 409 }))],
   ["an answer that was changed on its way", (body) => web(saying(200, `${body} `, { body }))],
   ["an answer without an end", () => web((_, response) => void response.writeHead(200).write("x".repeat(100_000)))],
+  ["a signed answer that is too long", () => web(saying(200, "x".repeat(65_537), {}))],
   ["a redirect", () => web((_, response) => response.writeHead(307, { location: "http://127.0.0.1:1/" }).end())],
   ...[204, 400, 401, 404, 409, 500, 503].map((status): [string, (body: string) => Promise<number>] => [
     `a signed ${status}`,

@@ -80,6 +80,16 @@ describe("a promise", () => {
     expect(count).toBe(0);
   });
 
+  test("is given by no agent that looks after no server", async () => {
+    const one = await open("db1");
+    const two = await open("db2");
+    acquaint(one.channel, two.channel);
+    let count = 0;
+    one.channel.askPromises(["db2"], REQUEST, () => (count += 1));
+    expect(await firstOf(one.failures)).toContain("not-founded");
+    expect(count).toBe(0);
+  });
+
   test("is asked for by its holder itself only", async () => {
     const heard: PromiseRequest[] = [];
     const three = await open("db3");

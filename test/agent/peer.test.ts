@@ -200,6 +200,10 @@ describe("a signature", () => {
     expect(isSigned(KEY, claim, signed)).toBe(true);
     expect(isSigned("another", claim, signed)).toBe(false);
     expect(isSigned(KEY, claim, { ...signed, body: "x" })).toBe(false);
+    const asked = { ...signed, body: "the epoch is 3" };
+    const question = readClaim(sign(KEY, asked)) ?? claim;
+    expect(isSigned(KEY, question, asked)).toBe(true);
+    expect(isSigned(KEY, question, { ...asked, body: "the epoch is 4" })).toBe(false);
     expect(isTimely(claim, "db1", 1_000_000 + TOLERANCE_MS)).toBe(true);
     expect(isTimely(claim, "db1", 1_000_001 + TOLERANCE_MS)).toBe(false);
     expect(isTimely(claim, "db1", 999_999 - TOLERANCE_MS)).toBe(false);

@@ -558,6 +558,17 @@ describe("refusing", () => {
     connector.setEnabled(true);
     await session(port, server);
   });
+
+  test("offline: those who wait already are told at once", async () => {
+    const { connector, port } = await stage.connector({ holdTimeoutMs: 60_000 });
+    const waiting = await stage.client(port);
+    waiting.say(startup());
+    await settled();
+    expect(connector.report()).toMatchObject({ state: "on-hold", active: 1 });
+    connector.setEnabled(false);
+    await inTime(waiting.ended, "the refusal");
+    expect(waiting.text).toContain("the connector of dataservice 'alpha' is offline");
+  });
 });
 
 describe("closing", () => {

@@ -60,3 +60,28 @@ test("the end of an earlier chunk is not taken for the end of the one under way"
   await stage.close();
   expect([isPaused, isResumed]).toEqual([true, true]);
 });
+
+test("a proof that comes while a chunk waits for the kernel has no other read before it", async () => {
+  const stage = new Stage();
+  const { server, port } = await stage.server();
+  const sender = await stage.client(port);
+  const source = await server.next();
+  const destination = await stage.client(port);
+  const receiver = await server.next();
+  source.socket.removeAllListeners("data").pause();
+  receiver.socket.pause();
+  let asked = 0;
+  const mayForward = (): boolean => (asked += 1) > 0;
+  const first = Buffer.alloc(32 * 1_048_576);
+  const flow = new Flow({ source: source.socket, destination: destination.socket, first, mayForward });
+  flow.advance();
+  sender.say("the next");
+  flow.advance();
+  for (let round = 0; round < 20; round += 1) await stage.settled();
+  const askedMeanwhile = asked;
+  receiver.socket.resume();
+  await receiver.heard(first.length + "the next".length);
+  await stage.close();
+  expect(askedMeanwhile).toBe(1);
+  expect(asked).toBe(2);
+});

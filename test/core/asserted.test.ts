@@ -12,6 +12,7 @@ import {
   frozenPatch,
   openPatch,
   pass,
+  phaseOf,
   poll,
   runningCluster,
   silencedCluster,
@@ -23,10 +24,6 @@ import { live, say } from "./living.ts";
 import { round, synchronous, talk } from "./synchronous.ts";
 
 const { failoverMs, suspicionMs, ttlMs } = DEFAULT_SETTINGS;
-
-function phaseOf({ state }: Cluster) {
-  return state.durable.phase;
-}
 
 /**
  * db1 was suspected, db2, db3 and db4 were frozen; but db4's server has died right after it had said so, and may hold what

@@ -9,6 +9,7 @@ import {
   passWithout,
   poll,
   runningCluster,
+  setDurable,
   silencedCluster,
   WAIT_MS,
   type Cluster,
@@ -18,7 +19,7 @@ import {
 function without(cluster: Cluster, name: string): void {
   const { durable } = cluster.state;
   const members = durable.electorate.members.filter((other) => other !== name);
-  cluster.state = { ...cluster.state, durable: { ...durable, electorate: { version: 2, members, unconfirmed: [] } } };
+  setDurable(cluster, { electorate: { version: 2, members, unconfirmed: [] } });
 }
 
 test("a command that is given again is confirmed again: the reply that carries it rests on a write of its own", () => {

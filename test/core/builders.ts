@@ -24,6 +24,8 @@ import {
 
 export const SYSTEM_ID = "7300000000000000001";
 export const MEMBERS = ["db1", "db2", "db3", "db4"] as const;
+/** Everybody but the first primary. */
+export const REPLICAS: readonly string[] = ["db2", "db3", "db4"];
 export const ROUTER = "app1";
 export const WAIT_MS = expiryWaitMs(DEFAULT_SETTINGS, DEFAULT_SETTINGS);
 
@@ -176,6 +178,15 @@ export function subjectOf(cluster: Cluster): string {
   return phase.kind === "collecting" || phase.kind === "vacant" ? phase.deposed : phase.primary;
 }
 
+export function phaseOf({ state }: Pick<Cluster, "state">): Phase {
+  return state.durable.phase;
+}
+
+/** Stores this, as if the machine had come to it. */
+export function setDurable(cluster: Cluster, patch: Partial<DurableState>): void {
+  cluster.state = { ...cluster.state, durable: { ...cluster.state.durable, ...patch } };
+}
+
 export function epochOf(cluster: Cluster): number {
   return cluster.state.durable.epoch;
 }
@@ -273,6 +284,16 @@ export function streamingPatch(upstream: string): PollPatch {
   return { server: { phase: "closed", report: IN_RECOVERY, receiver: { state: "streaming", upstream } } };
 }
 
+/** What a replica of `upstream` says whose stream has ended. */
+export function endedPatch(upstream: string): PollPatch {
+  return { server: { receiver: { state: "ended", upstream } } };
+}
+
+/** What every agent says of itself in the first poll of a start. */
+export function begunPatch(startCount: number): PollPatch {
+  return { startCount, seq: 1, nonce: null, nonceClocks: null, clocks: clocksAt(0) };
+}
+
 /** Everybody but `silent` polls once a second for `ms`. */
 export function passWithout(cluster: Cluster, ms: number, silent: readonly string[]): ClusterStep[] {
   const steps: ClusterStep[] = [];
@@ -289,12 +310,11 @@ export function passWithout(cluster: Cluster, ms: number, silent: readonly strin
 /** db1 was adopted while serving and holds epoch 1; the others stream from it. */
 export function runningCluster(): Cluster {
   const cluster = createdCluster();
-  for (const host of ["db2", "db3", "db4"])
-    poll(cluster, host, { server: { receiver: { state: "streaming", upstream: null } } });
+  for (const host of REPLICAS) poll(cluster, host, { server: { receiver: { state: "streaming", upstream: null } } });
   poll(cluster, "db1", { server: { phase: "observing", report: WRITABLE } });
   pass(cluster, 50);
   poll(cluster, "db1", openPatch(1));
-  for (const host of ["db2", "db3", "db4"]) poll(cluster, host, streamingPatch("db1"));
+  for (const host of REPLICAS) poll(cluster, host, streamingPatch("db1"));
   poll(cluster, ROUTER);
   return cluster;
 }
@@ -340,12 +360,18 @@ export function silencedCluster(): Cluster {
   return cluster;
 }
 
+/** Time has ended db1's reign, and nobody has heard its server: everybody is about to be frozen. */
+export function expiredCluster(): Cluster {
+  const cluster = silencedCluster();
+  answerInquiry(cluster, REPLICAS, "read-only");
+  pass(cluster, 50);
+  return cluster;
+}
+
 /** db2 reigns in epoch 2, db3 and db4 follow it, and nothing was heard of db1 since its lease expired. */
 export function secondReign(): Cluster {
-  const cluster = silencedCluster();
-  answerInquiry(cluster, ["db2", "db3", "db4"], "read-only");
-  pass(cluster, 50);
-  for (const host of ["db2", "db3", "db4"]) poll(cluster, host);
+  const cluster = expiredCluster();
+  for (const host of REPLICAS) poll(cluster, host);
   pass(cluster, 50);
   for (const host of ["db3", "db4", "db2"]) poll(cluster, host, frozenPatch(cluster));
   pass(cluster, 50);

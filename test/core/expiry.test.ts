@@ -6,16 +6,13 @@ import {
   createdCluster,
   openPatch,
   pass,
+  phaseOf,
   poll,
   ROUTER,
   runningCluster,
   WAIT_MS,
   type Cluster,
 } from "./builders.ts";
-
-function phaseOf({ state }: Cluster) {
-  return state.durable.phase;
-}
 
 /** The lease of db1 was granted at this moment, and the router host has heard a nonce that was issued after it. */
 function granted(): Cluster {

@@ -8,8 +8,10 @@ import type { Poll } from "#shared/domain/messages.ts";
 import {
   answerInquiry,
   ask,
+  begunPatch,
   clocksAt,
   createdCluster,
+  endedPatch,
   epochOf,
   frozenPatch,
   IN_RECOVERY,
@@ -17,29 +19,30 @@ import {
   openPatch,
   pass,
   passWithout,
+  phaseOf,
   poll,
   position,
   releasedPatch,
+  REPLICAS,
   ROUTER,
   runningCluster,
   secondReign,
   send,
+  setDurable,
   WAIT_MS,
   WRITABLE,
   type Cluster,
   type PollPatch,
 } from "./builders.ts";
-import { givenTo, listen, reasonsOf } from "./listening.ts";
+import { givenTo, listen, reasonsOf, refusalOf } from "./listening.ts";
 import { restartCoordinator } from "./living.ts";
 
 type Step = ReturnType<typeof poll>;
 
-const refusalOf = ({ answer }: Step) => (answer.kind === "refused" ? answer.refusal.code : null);
 const stateOf = ({ state }: Cluster, name: string) => {
   const record = state.durable.members[name];
   return `${record?.role} ${record?.state}(${record?.reason.kind})`;
 };
-const phaseOf = ({ state }: Cluster) => state.durable.phase;
 
 /** The host polls, and the answer never reaches it. */
 function pollInVain(cluster: Cluster, host: string, patch: PollPatch = {}): Step {
@@ -118,8 +121,7 @@ describe("no fork is", () => {
     const cluster = runningCluster();
     poll(cluster, "db2");
     pass(cluster, 60_000);
-    const fresh = { startCount: 2, seq: 1, nonce: null, nonceClocks: null, clocks: clocksAt(0) };
-    expect(poll(cluster, "db2", fresh).answer.kind).toBe("reply");
+    expect(poll(cluster, "db2", begunPatch(2)).answer.kind).toBe("reply");
     expect(poll(cluster, "db2", { clocks: clocksAt(500) }).answer.kind).toBe("reply");
   });
 
@@ -150,14 +152,14 @@ describe("a fork is given away by", () => {
   test("a nonce that was in hand when another was returned: two that take turns", () => {
     const cluster = runningCluster();
     const copy = new Copy(cluster, "db1");
-    const codes: (string | null)[] = [];
+    const codes: string[] = [];
     for (let turn = 0; turn < 2; turn += 1) {
       pass(cluster, 500);
       codes.push(refusalOf(poll(cluster, "db1", { seq: 50 + 2 * turn })));
       pass(cluster, 500);
       codes.push(refusalOf(copy.poll({ seq: 51 + 2 * turn })));
     }
-    expect(codes).toEqual([null, null, "forked-identity", "forked-identity"]);
+    expect(codes).toEqual(["reply", "reply", "forked-identity", "forked-identity"]);
   });
 
   test.each([0, -3])("a number that another has used since, sent later", (behind) => {
@@ -218,8 +220,7 @@ describe("of a replica that there are two of", () => {
     for (const host of ["db3", "db4"]) poll(cluster, host);
     poll(cluster, "db1", releasedPatch(1));
     pass(cluster, 50);
-    const ended = { server: { receiver: { state: "ended", upstream: "db1" } } } as const;
-    for (const host of ["db3", "db4"]) poll(cluster, host, ended);
+    for (const host of ["db3", "db4"]) poll(cluster, host, endedPatch("db1"));
     expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2 });
     expect(phaseOf(cluster)).not.toMatchObject({ primary: "db2" });
   });
@@ -247,7 +248,7 @@ describe("of a replica that there are two of", () => {
     const cluster = runningCluster();
     const incarnation = "incarnation-db2";
     const set = { version: 1, epoch: 1, primary: "db1", k: 1, members: [{ name: "db2", incarnation }], from: null };
-    cluster.state.durable = { ...cluster.state.durable, durability: "sync", syncSets: [set] };
+    setDurable(cluster, { durability: "sync", syncSets: [set] });
     expect(missingQuorums(cluster.state, ["db2"])).toEqual([]);
     ask(cluster, { kind: "set-policy", policy: "manual" });
     fork(cluster, "db2");
@@ -277,7 +278,7 @@ describe("of a primary that there are two of", () => {
     expect(cluster.state.lease).toEqual(lease);
     passWithout(cluster, 3_000, []);
     expect(reasonsOf(told, "reign-ended")).toMatchObject([{ epoch: 1, proof: "expired" }]);
-    for (const host of ["db2", "db3", "db4"]) poll(cluster, host, frozenPatch(cluster));
+    for (const host of REPLICAS) poll(cluster, host, frozenPatch(cluster));
     expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2 });
     expect(givenTo(told, "db1")).toEqual([]);
   });
@@ -287,7 +288,7 @@ describe("of a primary that there are two of", () => {
     const promises = [{ holder: "db1", epoch: 1, remainingMs: 7_000 }];
     const told = listen(cluster);
     fork(cluster, "db1");
-    const alive = ["db2", "db3", "db4", ROUTER];
+    const alive = [...REPLICAS, ROUTER];
     for (let turn = 0; turn < 12; turn += 1) {
       pass(cluster, 1_000);
       for (const host of alive) poll(cluster, host, host === "db2" ? { promises } : {});
@@ -321,7 +322,7 @@ describe("of a primary that there are two of", () => {
     passWithout(cluster, WAIT_MS + 2_000, []);
     expect(phaseOf(cluster)).toMatchObject({ kind: "vacant", code: "not-automatic", proof: "expired" });
     expect(ask(cluster, { kind: "failover", to: null }).answer.kind).toBe("accepted");
-    for (const host of ["db2", "db3", "db4"]) poll(cluster, host, frozenPatch(cluster));
+    for (const host of REPLICAS) poll(cluster, host, frozenPatch(cluster));
     passWithout(cluster, 2_000, ["db1"]);
     expect(epochOf(cluster)).toBe(2);
   });
@@ -330,7 +331,7 @@ describe("of a primary that there are two of", () => {
     const cluster = runningCluster();
     const members = [{ name: "db2", incarnation: "incarnation-db2" }];
     const set = { version: 1, epoch: 1, primary: "db1", k: 1, members, from: null };
-    cluster.state.durable = { ...cluster.state.durable, durability: "sync", syncSets: [set] };
+    setDurable(cluster, { durability: "sync", syncSets: [set] });
     expect(missingQuorums(cluster.state, ["db1"])).toEqual([]);
     fork(cluster, "db1");
     expect(missingQuorums(cluster.state, ["db1"])).toEqual([{ version: 1, missing: ["db2"] }]);
@@ -370,7 +371,7 @@ describe("a fork is settled", () => {
     const cluster = runningCluster();
     fork(cluster, "db1");
     passWithout(cluster, WAIT_MS + 1_000, []);
-    for (const host of ["db2", "db3", "db4"]) poll(cluster, host, frozenPatch(cluster));
+    for (const host of REPLICAS) poll(cluster, host, frozenPatch(cluster));
     pass(cluster, 50);
     const { phase } = cluster.state.durable;
     const primary = phase.kind === "reigning" ? phase.primary : "";
@@ -395,7 +396,7 @@ describe("a fork is settled", () => {
     expect(phase).toMatchObject({ kind: "collecting", target: "db1" });
     const server = { phase: "closed", report: IN_RECOVERY } as const;
     poll(cluster, "db1", { ...openPatch(1), released: 1, leaseRemainingMs: null, server });
-    answerInquiry(cluster, ["db2", "db3", "db4"], "no-answer");
+    answerInquiry(cluster, REPLICAS, "no-answer");
     for (const host of ["db1", "db2", "db3", "db4"]) poll(cluster, host, frozenPatch(cluster));
     expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", primary: "db1", epoch: 2 });
   });

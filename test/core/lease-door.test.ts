@@ -132,6 +132,31 @@ describe("a member's door", () => {
     expect(says(member)).toBe(true);
   });
 
+  test("of an open server that the next agent cannot take over is counted on by nobody: the reign ends", () => {
+    const { durable } = openMember().state;
+    expect(durable.lease).toMatchObject({ hasLeaseDoor: true });
+    const live_ = { ...liveOf(WRITABLE), leaseDoor: ABLE };
+    const member: Member = { state: begin(durable, live_, clocksAt(500)).state, atMs: 500 };
+    answered(member, false);
+    expect(member.state.phase).toMatchObject({ kind: "fencing", releases: SEEN.epoch + 1, cause: "lease-lost" });
+    expect(says(member)).toBe(false);
+  });
+
+  test("is what the kernel has said of the newest wish: a late word of an earlier one is none", () => {
+    const member = openMember();
+    const earlier = member.state.live.leaseDoor.askedId;
+    member.atMs += 2_000;
+    extended(member);
+    const { stands } = member.state.live.leaseDoor;
+    for (const outcome of [{ ok: true }, { ok: false, code: "nft-late", detail: "" }] as const) {
+      give(member, { kind: "door-set", clocks: clocksAt(member.atMs), id: earlier, outcome });
+      expect(member.state.live.leaseDoor).toMatchObject({ askedId: earlier + 1, stands });
+      expect(member.state.live.leaseDoor.stands).toBe(stands);
+    }
+    answered(member);
+    expect(member.state.live.leaseDoor.stands).toMatchObject({ lease: { base: clocksAt(member.atMs) } });
+  });
+
   test("has no end in MAINTENANCE, and has one before it is counted on again", () => {
     const member = openMember();
     expect(wishOf(give(member, underPolicy(member, "maintenance")))).toEqual({ kind: "endless" });

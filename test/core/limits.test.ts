@@ -5,23 +5,22 @@ import {
   ask,
   IN_RECOVERY,
   openPatch,
+  phaseOf,
   poll,
   position,
   releasedPatch,
+  REPLICAS,
   runningCluster,
   secondReign,
+  setDurable,
   type Cluster,
 } from "./builders.ts";
 import { listen, reasonsOf, refusalOf, type Told } from "./listening.ts";
 import { further, killServer, live } from "./living.ts";
-import { REPLICAS, round, synchronous, talk } from "./synchronous.ts";
+import { round, synchronous, talk } from "./synchronous.ts";
 
 const { maxLossBytes, budgetWindowMs } = DEFAULT_SETTINGS;
 const AT = "0/3000000";
-
-function phaseOf({ state }: Cluster) {
-  return state.durable.phase;
-}
 
 /** db1 had written so many bytes more than anybody received when it died. */
 function lacking(bytes: number, cluster = runningCluster()): { cluster: Cluster; told: Told } {
@@ -80,7 +79,7 @@ describe("the budget of failovers", () => {
   function spent(): Cluster {
     const cluster = runningCluster();
     const { durable } = cluster.state;
-    cluster.state = { ...cluster.state, durable: { ...durable, settings: { ...durable.settings, budget: 1 } } };
+    setDurable(cluster, { settings: { ...durable.settings, budget: 1 } });
     killServer(cluster, "db1");
     live(cluster, 2_000);
     expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2, primary: "db2", opened: true });

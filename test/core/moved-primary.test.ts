@@ -2,7 +2,16 @@
 import { expect, test } from "vitest";
 import type { Command } from "#shared/domain/messages.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
-import { answeredPatch, IN_RECOVERY, pass, poll, runningCluster, STOPPED, type Cluster } from "./builders.ts";
+import {
+  answeredPatch,
+  IN_RECOVERY,
+  pass,
+  poll,
+  runningCluster,
+  setDurable,
+  STOPPED,
+  type Cluster,
+} from "./builders.ts";
 import { commandsIn, listen } from "./listening.ts";
 import { live } from "./living.ts";
 
@@ -70,5 +79,5 @@ function restarted(cluster: Cluster): void {
 }
 
 function forgetCommands(cluster: Cluster): void {
-  cluster.state = { ...cluster.state, durable: { ...cluster.state.durable, commands: {} } };
+  setDurable(cluster, { commands: {} });
 }

@@ -16,6 +16,7 @@ import {
   type Cluster,
 } from "./builders.ts";
 import { live, liveUntil, say } from "./living.ts";
+import { refusalOf } from "./listening.ts";
 
 /** The agent of `host` begins again with nothing but a new incarnation. */
 function forget(cluster: Cluster, host: string): void {
@@ -31,8 +32,6 @@ function forgetful(): Cluster {
   passWithout(cluster, 4_000, ["db1"]);
   return cluster;
 }
-
-const refusalOf = ({ answer }: ReturnType<typeof poll>) => (answer.kind === "refused" ? answer.refusal.code : null);
 
 test("is refused, and a recovery without force does not change that", () => {
   const cluster = forgetful();

@@ -6,7 +6,7 @@
  */
 import { expect, test } from "vitest";
 import type { OperatorRequest, RecoverPlan } from "#shared/core/cluster/state.ts";
-import { ask, frozenPatch, pass, poll, type Cluster } from "./builders.ts";
+import { ask, frozenPatch, pass, phaseOf, poll, setDurable, type Cluster } from "./builders.ts";
 import { commandsIn, refusalOf } from "./listening.ts";
 import { round, synchronous, talk } from "./synchronous.ts";
 
@@ -20,10 +20,6 @@ function suspected(): Cluster {
   return cluster;
 }
 
-function phaseOf({ state }: Cluster) {
-  return state.durable.phase;
-}
-
 /** A recovery of db2 is under way since before: the storage may have been written when that was not refused. */
 function recovering(cluster: Cluster): RecoverPlan {
   const { durable } = cluster.state;
@@ -32,7 +28,7 @@ function recovering(cluster: Cluster): RecoverPlan {
   const plan: RecoverPlan = { kind: "recover", op, member: "db2", step: { kind: "following" }, ...rest };
   const ended = { code: "", startedWallMs: cluster.atMs, endedWallMs: null };
   const operation = { op, kind: "datasource-recover", requestedBy: "operator", state: "running", ...ended } as const;
-  cluster.state = { ...cluster.state, durable: { ...durable, op, plan, operation } };
+  setDurable(cluster, { op, plan, operation });
   return plan;
 }
 

@@ -14,6 +14,7 @@ import {
   poll,
   releasedPatch,
   send,
+  setDurable,
   STOPPED,
   WAIT_MS,
   type Cluster,
@@ -31,7 +32,7 @@ function dead({ salvage = salvageMs, peer = PEER, tail = true } = {}): Cluster {
   const cluster = phases["reigning-opened"]();
   const { durable } = cluster.state;
   const settings = { ...durable.settings, salvageMs: salvage };
-  cluster.state = { ...cluster.state, durable: { ...durable, settings } };
+  setDurable(cluster, { settings });
   const { until, beyond } = tailOf(cluster);
   const released = releasedPatch(2);
   const server = { ...released.server, report: STOPPED, position: beyond, tail: tail ? until : null };

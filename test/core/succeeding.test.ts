@@ -3,21 +3,23 @@ import { describe, expect, test } from "vitest";
 import { ineligible, notFinal } from "#shared/core/cluster/choose.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import {
-  answerInquiry,
   ask,
+  endedPatch,
+  expiredCluster,
   frozenPatch,
   IN_RECOVERY,
   openPatch,
   pass,
   passWithout,
+  phaseOf,
   poll,
   position,
   releasedPatch,
+  REPLICAS,
   ROUTER,
   runningCluster,
   secondReign,
   send,
-  silencedCluster,
   STOPPED,
   WAIT_MS,
   type Cluster,
@@ -26,36 +28,21 @@ import { givenTo, listen } from "./listening.ts";
 import { live, restartCoordinator, say } from "./living.ts";
 import { round, synchronous, talk } from "./synchronous.ts";
 
-const REPLICAS = ["db2", "db3", "db4"];
-
-function phaseOf({ state }: Cluster) {
-  return state.durable.phase;
-}
-
-/** Time has ended db1's reign, and nobody has heard its server: everybody is about to be frozen. */
-function expired(): Cluster {
-  const cluster = silencedCluster();
-  answerInquiry(cluster, REPLICAS, "read-only");
-  pass(cluster, 50);
-  return cluster;
-}
-
 describe("where time has ended a reign", () => {
   test("a replica whose stream has ended is frozen like any other: it would come back to its source", () => {
-    const cluster = expired();
-    const ended = { server: { receiver: { state: "ended", upstream: "db1" } } } as const;
-    for (const host of REPLICAS) poll(cluster, host, ended);
+    const cluster = expiredCluster();
+    for (const host of REPLICAS) poll(cluster, host, endedPatch("db1"));
     const told = REPLICAS.map((host) => cluster.state.durable.commands[host]?.kind);
     expect(told).toEqual(["freeze", "freeze", "freeze"]);
     pass(cluster, DEFAULT_SETTINGS.collectMs);
-    for (const host of REPLICAS) poll(cluster, host, ended);
+    for (const host of REPLICAS) poll(cluster, host, endedPatch("db1"));
     expect(phaseOf(cluster)).toMatchObject({ kind: "collecting", epoch: 1 });
     for (const host of REPLICAS) poll(cluster, host, frozenPatch(cluster));
     expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2 });
   });
 
   test("a freeze of an earlier operation does not count: it may have been undone since", () => {
-    const cluster = expired();
+    const cluster = expiredCluster();
     const phase = phaseOf(cluster);
     if (phase.kind !== "collecting") throw new Error("nobody is looked for");
     poll(cluster, "db3", { server: { receiver: { state: "frozen", op: phase.op - 1 } } });
@@ -94,7 +81,7 @@ describe("not eligible is", () => {
 });
 
 test("a reign goes on from the log of its member, also from one that was opened unseen", () => {
-  const cluster = expired();
+  const cluster = expiredCluster();
   for (const host of REPLICAS) poll(cluster, host);
   for (const host of ["db3", "db4", "db2"]) poll(cluster, host, frozenPatch(cluster));
   expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2, primary: "db2" });
@@ -118,7 +105,7 @@ describe("a holder that gave up its lease in good order", () => {
   function givenUp(): Cluster {
     const cluster = runningCluster();
     poll(cluster, "db1", { ...releasedPatch(1), releaseCause: "lease-lost" });
-    for (const host of REPLICAS) poll(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+    for (const host of REPLICAS) poll(cluster, host, endedPatch("db1"));
     return cluster;
   }
 
@@ -141,7 +128,7 @@ describe("a holder that gave up its lease in good order", () => {
 });
 
 test("a search that AUTOMATIC has begun stands down when the operator takes the decision away", () => {
-  const cluster = expired();
+  const cluster = expiredCluster();
   ask(cluster, { kind: "set-policy", policy: "manual" });
   expect(phaseOf(cluster)).toMatchObject({ kind: "vacant", code: "not-automatic" });
   live(cluster, 5_000, { silent: ["db1"] });

@@ -6,14 +6,22 @@ import { describe, expect, test } from "vitest";
 import { freshLive, type ClusterState } from "#shared/core/cluster/state.ts";
 import { isProtected, missingQuorums } from "#shared/core/cluster/sync.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
-import { ask, frozenPatch, MEMBERS, pass, poll, releasedPatch, WAIT_MS, type Cluster } from "./builders.ts";
+import {
+  ask,
+  frozenPatch,
+  MEMBERS,
+  pass,
+  phaseOf,
+  poll,
+  releasedPatch,
+  REPLICAS,
+  setDurable,
+  WAIT_MS,
+  type Cluster,
+} from "./builders.ts";
 import { refusalOf } from "./listening.ts";
 import { live } from "./living.ts";
-import { REPLICAS, round, setsOf, synchronous, talk } from "./synchronous.ts";
-
-function phaseOf({ state }: Cluster) {
-  return state.durable.phase;
-}
+import { round, setsOf, synchronous, talk } from "./synchronous.ts";
 
 function epochsOf({ state }: Cluster): number[] {
   return state.durable.syncSets.map(({ epoch }) => epoch);
@@ -86,7 +94,7 @@ describe("the set of an epoch that nobody began", () => {
     const db2 = durable.identities["db2"];
     if (!db2) throw new Error("no db2");
     const identities = { ...durable.identities, db2: { ...db2, assumedEpoch: 2 } };
-    forgotten.state = { ...forgotten.state, durable: { ...durable, identities } };
+    setDurable(forgotten, { identities });
     poll(forgotten, "db2");
     expect(epochsOf(forgotten)).toEqual([1, 2]);
   });

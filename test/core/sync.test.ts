@@ -4,8 +4,8 @@
  */
 import { describe, expect, test } from "vitest";
 import { missingQuorums } from "#shared/core/cluster/sync.ts";
-import { ask, frozenPatch, pass, poll, position, releasedPatch } from "./builders.ts";
-import { REPLICAS, round, setsOf, synchronous, talk } from "./synchronous.ts";
+import { ask, frozenPatch, pass, poll, position, releasedPatch, REPLICAS, setDurable } from "./builders.ts";
+import { round, setsOf, synchronous, talk } from "./synchronous.ts";
 
 const ALL = { k: 1, members: REPLICAS, isTaken: true };
 
@@ -87,7 +87,7 @@ describe("a failover", () => {
     const db3 = durable.identities["db3"];
     if (!db3) throw new Error("no db3");
     const identities = { ...durable.identities, db3: { ...db3, incarnation: "laid-out-anew" } };
-    cluster.state = { ...cluster.state, durable: { ...durable, identities } };
+    setDurable(cluster, { identities });
     expect(missingQuorums(cluster.state, ["db2", "db3"])).toMatchObject([{ missing: ["db3", "db4"] }]);
   });
 

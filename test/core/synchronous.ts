@@ -5,13 +5,13 @@ import {
   openPatch,
   pass,
   poll,
+  REPLICAS,
+  setDurable,
   streamingPatch,
   WRITABLE,
   type Cluster,
   type PollPatch,
 } from "./builders.ts";
-
-export const REPLICAS = ["db2", "db3", "db4"];
 
 /** Polls, and takes the set that the reply names: the next poll says that the server goes by it. */
 export function talk(cluster: Cluster, host: string, patch: PollPatch = {}): void {
@@ -28,9 +28,7 @@ export function talk(cluster: Cluster, host: string, patch: PollPatch = {}): voi
 /** db1 reigns in epoch 1, its replicas stream; nobody's server goes by a set yet. */
 export function synchronous(syncPolicy: Partial<SyncPolicy> = {}): Cluster {
   const cluster = createdCluster();
-  const { durable } = cluster.state;
-  const policy: SyncPolicy = { k: 1, onLoss: "block", ...syncPolicy };
-  cluster.state = { ...cluster.state, durable: { ...durable, durability: "sync", syncPolicy: policy } };
+  setDurable(cluster, { durability: "sync", syncPolicy: { k: 1, onLoss: "block", ...syncPolicy } });
   for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "streaming", upstream: null } } });
   talk(cluster, "db1", { server: { phase: "observing", report: WRITABLE } });
   pass(cluster, 50);

@@ -6,11 +6,18 @@
 import { describe, expect, test } from "vitest";
 import { inquiryMs } from "#shared/core/cluster/collecting.ts";
 import type { Command } from "#shared/domain/messages.ts";
-import { ask, IN_RECOVERY, releasedPatch, runningCluster, silencedCluster, type Cluster } from "./builders.ts";
+import {
+  ask,
+  IN_RECOVERY,
+  phaseOf,
+  releasedPatch,
+  REPLICAS,
+  runningCluster,
+  silencedCluster,
+  type Cluster,
+} from "./builders.ts";
 import { givenTo, listen, reasonsOf, refusalOf, type Told } from "./listening.ts";
 import { killServer, live, say, type Misfortune } from "./living.ts";
-
-const REPLICAS = ["db2", "db3", "db4"] as const;
 
 /** What a host answers to the question; the others hear that the upstream is read-only. */
 function answers(value: (host: string) => string): Misfortune {
@@ -30,10 +37,6 @@ function alarmed(): { cluster: Cluster; told: Told; misfortune: Misfortune } {
   const misfortune = answers((host) => (host === "db3" ? "writable" : "read-only"));
   live(cluster, 5_000, misfortune);
   return { cluster, told, misfortune };
-}
-
-function phaseOf({ state }: Cluster) {
-  return state.durable.phase;
 }
 
 describe("the question to the upstream", () => {
