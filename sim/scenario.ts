@@ -42,7 +42,14 @@ export const STORAGE_FAULTS = ["coordinator-restore", "coordinator-disk-lost", "
 /** Copied machines have worlds of their own: what the coordinator cannot see of them is not what is looked for elsewhere. */
 export const COPY_FAULTS = ["agent-cloned"] as const;
 
-export type FaultKind = (typeof FAULT_KINDS)[number] | (typeof STORAGE_FAULTS)[number] | (typeof COPY_FAULTS)[number];
+/** An operator who changes what is promised: it has worlds of its own too (`changing-durability.ts`). */
+export const DURABILITY_FAULTS = ["operator-durability"] as const;
+
+export type FaultKind =
+  | (typeof FAULT_KINDS)[number]
+  | (typeof STORAGE_FAULTS)[number]
+  | (typeof COPY_FAULTS)[number]
+  | (typeof DURABILITY_FAULTS)[number];
 
 export interface Scenario {
   seed: number;

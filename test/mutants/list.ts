@@ -770,8 +770,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "POLICY-7",
     what: "a command begins another operation during one",
     file: "shared/core/cluster/commands.ts",
-    search: "if ((operation === null && !isMoving) || mayAssert) return null;",
-    replace: "if (!isMoving || mayAssert) return null;",
+    search: "if ((operation === null && !isMoving) || mayAssert || isRevision) return null;",
+    replace: "if (!isMoving || mayAssert || isRevision) return null;",
   },
   {
     id: "operators-word-undone",
@@ -863,8 +863,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "SYNC-1",
     what: "only the newest set is asked, though older ones are not covered yet",
     file: SYNC,
-    search: "return durable.syncSets.flatMap((set): Missing[] => {",
-    replace: "return durable.syncSets.slice(-1).flatMap((set): Missing[] => {",
+    search: "return durable.syncSets.flatMap((set, index): Missing[] => {",
+    replace: "return durable.syncSets.slice(-1).flatMap((set, index): Missing[] => {",
   },
   {
     id: "read-quorum-too-small",
@@ -879,7 +879,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "SYNC-1",
     what: "older sets are forgotten before the newest covers them",
     file: SYNC,
-    search: "if (holding.length < newest.k) return;",
+    search: "if (holdersOf(work, newest).length < newest.k) return;",
     replace: "",
   },
   {
