@@ -1,4 +1,5 @@
 /** The planted faults: at least one for each rule that the machines enforce. */
+import { DURABILITY_FAULTS } from "./durability.ts";
 import type { Fault } from "./fault.ts";
 
 const CLOCKS = "shared/domain/clocks.ts";
@@ -962,6 +963,8 @@ export const FAULTS: readonly Fault[] = [
     search: "if (sync === null || sync.version <= work.durable.syncSet.version) return;",
     replace: "if (sync === null || sync.version === work.durable.syncSet.version) return;",
   },
+
+  ...DURABILITY_FAULTS,
 
   // Without the coordinator.
   {
