@@ -124,6 +124,10 @@ const OPERATION_REMEDIES: Record<string, string> = {
   "switch-timed-out": `${BACK_AS_BEFORE}; switch again, or raise switchMs`,
   "stop-not-clean": "see `rex ls` for who is the primary, and its agent's log for why it did not stop in good order",
   "target-incomplete": "see `rex ls` for who is the primary; switch again when the target keeps up",
+  "too-few-replicas": "see `rex ls` for the replica that has gone: recover it, then ask again, or ask for fewer",
+  "durability-timed-out":
+    "see `rex events`, and the logs of the agents for why a server does not go by what it is told",
+  "durability-superseded": "another `set durability` came in between",
   "no-active-primary": REMEDIES["no-active-primary"],
   "manager-stopped": "start the member's agent, then recover it again",
   "identity-forked": "end one of the two agents, then `set force true` and `datasource MEMBER recover`",

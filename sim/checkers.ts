@@ -56,7 +56,10 @@ export class Checkers {
   /** How far the logs had reached, by the disks of their agents, that were put back to older copies. */
   #putBack = new Map<string, Position>();
 
-  readonly #durability: Durability;
+  /** Whether two that could acknowledge by themselves are one too many; in worlds without any time limits they are not. */
+  readonly #mayOnlyOneBeAlone: boolean;
+  /** What is promised at this moment, by what the coordinator has stored. */
+  #promised: Durability;
   /** The highest epoch in which a client was told that its write is done, others having it. */
   #lastAcknowledged: { epoch: number; by: Server | null } = { epoch: 0, by: null };
   /** What no later primary may lack. An operator who takes a member as it is answers for what that one lacks. */
@@ -65,18 +68,24 @@ export class Checkers {
   /** From when on nothing but the coordinator fails; null in a world in which anything may. */
   readonly #aloneFromMs: number | null;
 
-  constructor(world: World, scenario: Pick<Scenario, "durability" | "onlyCoordinatorFailsFromMs">) {
+  constructor(world: World, scenario: Pick<Scenario, "durability" | "faults" | "onlyCoordinatorFailsFromMs">) {
     this.#world = world;
-    this.#durability = scenario.durability;
+    this.#promised = scenario.durability;
+    this.#mayOnlyOneBeAlone = scenario.durability === "async" || scenario.faults.includes("operator-durability");
     this.#aloneFromMs = scenario.onlyCoordinatorFailsFromMs;
   }
 
   /**
+<<<<<<< HEAD
    * G1 where writes are acknowledged synchronously: once one primary has, none of an earlier epoch does any more. What the
    * later one holds as well was written before, and its client merely hears of it late.
+=======
+   * G1 where writes are acknowledged synchronously: once one primary has, none of an earlier epoch does any more. What
+   * counts is what was promised when it happened.
+>>>>>>> 39030aa (The durability of a dataservice that lives can be changed, step by step)
    */
   acknowledged(host: Host, write: Write): void {
-    if (!write.isGuarded || !host.isManaged) return;
+    if (!write.isGuarded || this.#promised === "async" || !host.isManaged) return;
     this.#kept.push(write);
     const { attempted } = host.disk.synced;
     const { epoch, by } = this.#lastAcknowledged;
@@ -159,13 +168,17 @@ export class Checkers {
     }
     this.#accepting.add(name);
     this.#hosts.set(name, host);
-    const writers = [...this.#accepting].filter((writer) => !this.#asserted.has(writer));
+    const writers = [...this.#accepting].filter((writer) => !this.#asserted.has(writer) && this.#isAlone(writer));
     // In synchronous mode a second one may be open that can finish no write.
-    if (writers.length > 1 && this.#durability === "async" && !this.#areOneCopied(writers))
+    if (writers.length > 1 && this.#mayOnlyOneBeAlone && !this.#areOneCopied(writers))
       this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
     if (host.isManaged) this.#judgeWriter(host);
     // One that stood still meanwhile goes on in its old epoch, and can finish nothing in it.
     if (host.disk.synced.attempted >= this.#lastAcknowledged.epoch) this.#judgeHoldings(host);
+  }
+
+  #isAlone(writer: string): boolean {
+    return this.#hosts.get(writer)?.server.syncNames.k === 0;
   }
 
   /** An open server that was copied as it ran is open twice, under one epoch, and nobody could prevent that. No other is. */
@@ -271,6 +284,8 @@ export class Checkers {
         this.fail("G4", `${member.name} was ${member.state} by an operator and is ${now.state} now`);
       }
     }
+    // Until a restored coordinator has heard what was promised last, what it believes itself says nothing.
+    if (after.restoration?.kind !== "reporting") this.#promised = after.durability;
     if (result.reasons.some(({ kind }) => kind === "read-quorum-overridden")) this.#kept = [];
     // What a member lacks that an operator takes as it is has been told in bytes.
     if (isTakenAsItIs(before, result) && result.reasons.some(({ kind }) => kind === "possible-loss")) this.#kept = [];

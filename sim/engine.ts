@@ -150,6 +150,8 @@ export class Engine {
         return { takesMs, outcome: () => (fails ? failed : { ok: true, value: answer }) };
       }
       case "sync": {
+        // Of two sets only the newer one is written from now on.
+        this.#supersede(running);
         const takesMs = random.between(5, world.chaos && random.chance(0.2) ? 2_000 : 100);
         // It is in force some time before that is certain.
         if (isDeed) this.#later(running, random.between(0, takesMs), () => server.waitFor(task.set));
@@ -160,6 +162,11 @@ export class Engine {
       case "rebuild":
         return this.#rebuild(running, fails, task);
     }
+  }
+
+  #supersede(newer: RunningTask): void {
+    const older = this.#running.filter((running) => running !== newer && running.task.kind === newer.task.kind);
+    for (const { deeds } of older) for (const deed of deeds) this.#ports.world.cancel(deed);
   }
 
   /** A server that somebody has started again is left alone while it is read-only. */

@@ -1,4 +1,5 @@
 /** Misfortune: what happens to hosts, network, servers and coordinator while the chaos lasts. */
+import type { SyncPolicy } from "#shared/core/cluster/state.ts";
 import { weatherOf, type FaultKind, type Scenario } from "./scenario.ts";
 import { hasReached } from "#shared/domain/position.ts";
 import type { Checkers } from "./checkers.ts";
@@ -121,6 +122,8 @@ function strike(ports: FaultPorts, kind: FaultKind, host: Host): void {
       return coordinator.command({ kind: random.pick(DATASOURCE_REQUESTS), member: host.name });
     case "operator-policy":
       return coordinator.command({ kind: "set-policy", policy: random.pick(["automatic", "manual", "maintenance"]) });
+    case "operator-durability":
+      return coordinator.command({ kind: "set-durability", sync: anyDurability(ports) });
     case "operator-force":
       return byForce(ports, host);
     case "weather":
@@ -135,6 +138,13 @@ const DATASOURCE_REQUESTS = [
   "datasource-online",
   "datasource-offline",
 ] as const;
+
+/** Asynchronous, or as many acknowledgements as there may be, and what happens with fewer. */
+function anyDurability({ random, hosts }: FaultPorts): SyncPolicy | null {
+  if (random.chance(0.4)) return null;
+  const k = random.chance(0.7) ? 1 : Math.max(1, Math.min(2, hosts.length - 1));
+  return { k, onLoss: random.chance(0.7) ? "block" : "degrade" };
+}
 
 /** An agent loses its state file; sooner or later an operator has it readmitted. */
 function loseState({ world, random, coordinator }: FaultPorts, host: Host): void {

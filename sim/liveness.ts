@@ -32,6 +32,9 @@ export function restOf(durable: DurableState, hosts: Host[]): Rest {
   if (phase.kind !== "reigning" || !phase.opened) return { kind: "unsettled", why: `phase ${phase.kind}` };
   const primary = hosts.find((host) => host.name === phase.primary);
   if (!primary?.server.accepts) return { kind: "unsettled", why: `${phase.primary} reigns and accepts no writes` };
+  if (durable.durabilityChange !== null) return { kind: "unsettled", why: "the durability is being changed" };
+  if (durable.durability === "async" && primary.server.syncNames.k > 0)
+    return { kind: "unsettled", why: `${phase.primary} waits for others, and nobody has asked for that` };
   const aside: string[] = [];
   for (const host of hosts) {
     if (host === primary) continue;

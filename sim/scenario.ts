@@ -45,11 +45,15 @@ export const COPY_FAULTS = ["agent-cloned"] as const;
 /** Older copies of data directories have worlds of their own: what all have lost nobody can find again. */
 export const DATA_FAULTS = ["data-restored"] as const;
 
+/** An operator who changes what is promised: it has worlds of its own too (`changing-durability.ts`). */
+export const DURABILITY_FAULTS = ["operator-durability"] as const;
+
 export type FaultKind =
   | (typeof FAULT_KINDS)[number]
   | (typeof STORAGE_FAULTS)[number]
   | (typeof COPY_FAULTS)[number]
-  | (typeof DATA_FAULTS)[number];
+  | (typeof DATA_FAULTS)[number]
+  | (typeof DURABILITY_FAULTS)[number];
 
 export interface Scenario {
   seed: number;

@@ -1,4 +1,5 @@
 /** The worlds that can be asked for by name: that of the seed, and some in which one kind of trouble comes again and again. */
+import { CHANGING_DURABILITY } from "./changing-durability.ts";
 import { COPIED_MACHINES } from "./copied-machines.ts";
 import { FAIR_WEATHER } from "./network.ts";
 import type { Scenario } from "./scenario.ts";
@@ -76,6 +77,8 @@ export const WORLDS: Readonly<Record<string, Partial<Scenario>>> = {
     crashAtEffectP: 0.01,
     hasLateReplies: true,
   },
+  // What is promised changes in the middle of everything else.
+  ...CHANGING_DURABILITY,
   // Machines are copied, disk or memory, and the copies speak beside the originals.
   copies: COPIED_MACHINES,
   // Data directories are put back to older copies, and what was lost there is asked for elsewhere.

@@ -22,6 +22,7 @@ import { coordinator, refusal, registry, type App } from "./reach.ts";
 import { Registry } from "./registry.ts";
 import { signed } from "./reply-signature.ts";
 import {
+  changeDurability,
   changePolicy,
   commandDataservice,
   createDataservice,
@@ -161,6 +162,13 @@ app.openapi(changePolicy, async (c) => {
   const { s } = c.req.valid("param");
   const { policy } = c.req.valid("json");
   const answer = await coordinator(c, s).command(c.var.caller, { command: "set-policy", policy });
+  return answer.ok ? c.json({ operation: answer.value }, 202) : (refusal(c, answer) as never);
+});
+
+app.openapi(changeDurability, async (c) => {
+  const { s } = c.req.valid("param");
+  const change = c.req.valid("json");
+  const answer = await coordinator(c, s).command(c.var.caller, { command: "set-durability", ...change });
   return answer.ok ? c.json({ operation: answer.value }, 202) : (refusal(c, answer) as never);
 });
 

@@ -5,6 +5,7 @@ import {
   zCreate,
   zCreated,
   zDataservices,
+  zDurabilityChange,
   zEvents,
   zOperation,
   zOperatorCommand,
@@ -99,6 +100,17 @@ export const changePolicy = createRoute({
   responses: { 202: json(zAccepted, "Accepted: follow the operation"), ...refused },
 });
 
+export const changeDurability = createRoute({
+  method: "put",
+  path: "/v1/dataservices/{s}/durability",
+  summary: "Set the durability",
+  description:
+    "The same as the command `set-durability`. `durability` in the picture of the dataservice says what is promised (`mode`) and what it is on its way to (`goal`).",
+  security: SECURITY,
+  request: { params: zPath, body: body(zDurabilityChange) },
+  responses: { 202: json(zAccepted, "Accepted: follow the operation"), ...refused },
+});
+
 export const listOperations = createRoute({
   method: "get",
   path: "/v1/dataservices/{s}/operations",
@@ -154,6 +166,7 @@ export const ROUTES = [
   pollDataservice,
   commandDataservice,
   changePolicy,
+  changeDurability,
   listOperations,
   showOperation,
   listEvents,

@@ -28,6 +28,7 @@ export function upgraded(stored: StoredState): StoredState {
     phase: upgradedPhase(stored.phase),
     commands: mapped(stored.commands, upgradedCommand),
     plan: stored.plan ?? null,
+    durabilityChange: stored.durabilityChange ?? null,
     electorate: { ...WITHOUT_CHANGES, ...stored.electorate },
     endlessBelow: stored.endlessBelow ?? 0,
     syncPolicy: stored.syncPolicy ?? DEFAULT_SYNC_POLICY,

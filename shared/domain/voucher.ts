@@ -25,6 +25,8 @@ export interface Voucher {
   policyVersion: number;
   electorateVersion: number;
   syncVersion: number;
+  /** How many acknowledge what is promised, and what happens when there are fewer; null where nothing is promised. */
+  sync: { k: number; onLoss: "block" | "degrade" } | null | "unknown";
   aside: SetAside[];
 }
 
@@ -40,6 +42,8 @@ type Text = [
   syncVersion: number,
   failed: MemberName[],
   shunned: MemberName[],
+  /** Missing in a text of an earlier version. */
+  sync?: [k: number, onLoss: "block" | "degrade"] | null,
 ];
 
 /** The text that is signed. */
@@ -47,20 +51,23 @@ export function voucherText(voucher: Voucher): string {
   const named = (as: SetAside["as"]): MemberName[] =>
     voucher.aside.filter((entry) => entry.as === as).map((entry) => entry.member);
   const { version, epoch, mintedWallMs, op, timeline, policy } = voucher;
-  const { policyVersion, electorateVersion, syncVersion } = voucher;
+  const { policyVersion, electorateVersion, syncVersion, sync } = voucher;
   const sets = [policyVersion, electorateVersion, syncVersion] as const;
   const words = [named("manually-failed"), named("manually-shunned")] as const;
-  return JSON.stringify([version, epoch, mintedWallMs, op, timeline, policy, ...sets, ...words] satisfies Text);
+  const said: Text = [version, epoch, mintedWallMs, op, timeline, policy, ...sets, ...words];
+  if (sync !== "unknown") said.push(sync && [sync.k, sync.onLoss]);
+  return JSON.stringify(said);
 }
 
 /** What a text of ours says. Only for one whose signature was checked: what we have written is of our own shape. */
 export function voucherOfText(text: string): Voucher {
   const [version, epoch, mintedWallMs, op, timeline, policy, ...rest] = JSON.parse(text) as Text;
-  const [policyVersion, electorateVersion, syncVersion, failed, shunned] = rest;
+  const [policyVersion, electorateVersion, syncVersion, failed, shunned, promised] = rest;
+  const sync = promised === undefined ? "unknown" : promised && { k: promised[0], onLoss: promised[1] };
   const aside: SetAside[] = [
     ...failed.map((member) => ({ member, as: "manually-failed" as const })),
     ...shunned.map((member) => ({ member, as: "manually-shunned" as const })),
   ];
   const numbers = { version, epoch, mintedWallMs, op, timeline, policyVersion, electorateVersion, syncVersion };
-  return { ...numbers, policy, aside };
+  return { ...numbers, policy, sync, aside };
 }

@@ -37,6 +37,13 @@ export const zMemberSpec = z.strictObject({
   priority: z.int().min(0).max(1_000).default(100),
 });
 
+const zDurability = z.enum(["async", "sync"]);
+/** Synchronous mode only: how many replicas must acknowledge a commit, and what happens when there are fewer. */
+const zSync = z.strictObject({
+  k: z.int().min(1).max(14).default(1),
+  onLoss: z.enum(["block", "degrade"]).default("block"),
+});
+
 /** `POST /v1/dataservices` */
 export const zCreate = z.strictObject({
   name: zName,
@@ -45,11 +52,8 @@ export const zCreate = z.strictObject({
   primary: zName,
   /** Hosts that carry only a connector. */
   routers: z.array(zName).max(100).default([]),
-  durability: z.enum(["async", "sync"]).default("async"),
-  /** Synchronous mode only: how many replicas must acknowledge a commit, and what happens when there are fewer. */
-  sync: z
-    .strictObject({ k: z.int().min(1).max(14).default(1), onLoss: z.enum(["block", "degrade"]).default("block") })
-    .optional(),
+  durability: zDurability.default("async"),
+  sync: zSync.optional(),
   /** The members were founded before, and the storage of the coordinator that did it is lost: they report first. */
   restored: z.boolean().default(false),
   settings: zSettings.default({}),
@@ -90,6 +94,7 @@ export const zOperation = z.strictObject({
     "recover",
     "coordinator-restored",
     "set-policy",
+    "set-durability",
     "datasource-fail",
     "datasource-shun",
     "datasource-welcome",
@@ -120,7 +125,9 @@ export const zStatus = z.strictObject({
   }),
   /** Which replicas acknowledge a commit before its client hears of it; `settled` once only they need to be asked. */
   durability: z.strictObject({
-    mode: z.enum(["async", "sync"]),
+    /** What is promised now, and what it is being changed to: the same while nothing changes. */
+    mode: zDurability,
+    goal: zDurability,
     k: z.int(),
     members: z.array(zName),
     settled: z.boolean(),
@@ -173,6 +180,12 @@ const zPolicy = z.enum(["automatic", "manual", "maintenance"]);
 /** Overrides a guard; what it overrides is named beside each command. */
 const zForce = z.boolean().default(false);
 
+/**
+ * `PUT /v1/dataservices/{s}/durability`: the same as the command `set-durability`. The operation is over when the primary's
+ * whole server was seen to go by it; `sync` is left out with `async`.
+ */
+export const zDurabilityChange = z.strictObject({ durability: zDurability, sync: zSync.optional() });
+
 /** `POST /v1/dataservices/{s}/commands` */
 export const zOperatorCommand = z.discriminatedUnion("command", [
   z.strictObject({ command: z.literal("switch"), to: zName.optional() }),
@@ -182,6 +195,7 @@ export const zOperatorCommand = z.discriminatedUnion("command", [
   /** The coordinator's storage was restored to the past; with `force` whoever has not reported is not waited for. */
   z.strictObject({ command: z.literal("coordinator-restored"), force: zForce }),
   z.strictObject({ command: z.literal("set-policy"), policy: zPolicy }),
+  zDurabilityChange.extend({ command: z.literal("set-durability") }),
   z.strictObject({ command: z.literal("datasource-fail"), member: zName }),
   /** With `force` also the living primary, which is then fenced; nothing fails over. */
   z.strictObject({ command: z.literal("datasource-shun"), member: zName, force: zForce }),
@@ -292,6 +306,7 @@ export type Created = z.infer<typeof zCreated>;
 export type Status = z.infer<typeof zStatus>;
 export type DatasourceStatus = Status["datasources"][number];
 export type OperationStatus = z.infer<typeof zOperation>;
+export type DurabilityChange = z.infer<typeof zDurabilityChange>;
 export type OperatorCommand = z.infer<typeof zOperatorCommand>;
 export type Dataservices = z.infer<typeof zDataservices>;
 export type TokenSpec = z.infer<typeof zTokenSpec>;

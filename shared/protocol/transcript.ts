@@ -2,7 +2,7 @@
  * The transcript of an operation, in the words that operators of Tungsten's console know. It is made when it is read,
  * from typed reasons: nothing is ever decided upon prose.
  */
-import type { Role, State } from "../domain/datasource.ts";
+import type { Durability, Role, State } from "../domain/datasource.ts";
 import type { LogPoint } from "../domain/messages.ts";
 import type { HostName, MemberName } from "../domain/names.ts";
 import { lsnBytes, type Lsn } from "../domain/position.ts";
@@ -24,6 +24,12 @@ export type ToldReason =
   | { kind: "possible-loss"; member: MemberName; bytes: number }
   | { kind: "read-quorum-awaited"; missing: MemberName[] }
   | { kind: "read-quorum-overridden"; member: MemberName; missing: MemberName[] }
+  | { kind: "durability-changing"; from: Durability; to: Durability; k: number }
+  | { kind: "durability-changed"; to: Durability }
+  | { kind: "durability-unchanged"; code: string }
+  | { kind: "durability-awaited"; to: Durability; code: string }
+  | { kind: "sync-set-told"; member: MemberName; k: number; members: MemberName[] }
+  | { kind: "sync-set-taken"; member: MemberName }
   | { kind: "catching-up"; member: MemberName; upstream: MemberName }
   | { kind: "connectors-holding"; waitedFor: HostName[] }
   | { kind: "sessions-purging" | "transactions-flushing"; member: MemberName }
@@ -108,6 +114,24 @@ const WORDS: Words = {
   "read-quorum-overridden": ({ member, missing }, { dataservice: s }) => [
     `'${member}@${s}' IS TAKEN AS IT IS. WRITES ACKNOWLEDGED BY ${missing.join(", ")} MAY BE LOST`,
   ],
+  "durability-changing": ({ from, to, k }) => [
+    `SET DURABILITY: ${from.toUpperCase()} => ${to.toUpperCase()}${to === "sync" ? `, ${k} TO ACKNOWLEDGE` : ""}`,
+  ],
+  "durability-changed": ({ to }, { dataservice: s }) => [
+    to === "sync"
+      ? `'${s}' IS SYNCHRONOUS: WHAT IS ACKNOWLEDGED FROM NOW ON OUTLIVES ITS MASTER`
+      : `'${s}' IS ASYNCHRONOUS: NO COMMIT WAITS FOR A SLAVE`,
+  ],
+  "durability-unchanged": ({ code }, { dataservice: s }) => [`'${s}' IS STILL ASYNCHRONOUS: ${spelled(code)}`],
+  "durability-awaited": ({ to, code }, { dataservice: s }) => [
+    `'${s}' IS ${to === "sync" ? "SYNCHRONOUS" : "ASYNCHRONOUS"}; NOT EVERY SERVER GOES BY IT YET, AND WILL BY ITSELF: ${spelled(code)}`,
+  ],
+  "sync-set-told": ({ member, k, members }, { dataservice: s }) => [
+    k === 0
+      ? `'${member}@${s}' IS TOLD TO WAIT FOR NOBODY`
+      : `'${member}@${s}' IS TOLD TO WAIT FOR ${k} OF: ${members.join(", ")}`,
+  ],
+  "sync-set-taken": ({ member }, { dataservice: s }) => [`ALL OF '${member}@${s}' GOES BY IT`],
   "tail-fetching": ({ member, bytes }, { dataservice: s }) => [
     `'${member}@${s}' FETCHES ${bytes} BYTES OF LOG FROM THE DISK OF THE PREVIOUS MASTER`,
   ],

@@ -34,7 +34,7 @@ export function status(given: Partial<Status> & Pick<Status, "datasources">): St
     epoch: 3,
     primary: given.datasources.find(({ role, state }) => role === "primary" && state === "online")?.member ?? null,
     coordinator: { name: "db3", state: "online", generation: 1 },
-    durability: { mode: "async", k: 0, members: [], settled: true },
+    durability: { mode: "async", goal: "async", k: 0, members: [], settled: true },
     operation: null,
     routers: [],
     ...given,
@@ -176,7 +176,7 @@ export const FAILED_OVER = [
 /** The old master's host is unreachable: nobody can tell what its replicator does. */
 export const HOST_LOST = status({
   coordinator: { name: "host3", state: "online", generation: 1 },
-  durability: { mode: "async", k: 0, members: [], settled: true },
+  durability: { mode: "async", goal: "async", k: 0, members: [], settled: true },
   routers: [router("host2", 28116, 0), router("host3", 1533, 0)],
   datasources: [
     datasource("host1", {
@@ -202,7 +202,7 @@ export const HOST_LOST = status({
 /** The same host back, still shunned. */
 export const HOST_RETURNED = status({
   coordinator: { name: "host3", state: "online", generation: 1 },
-  durability: { mode: "async", k: 0, members: [], settled: true },
+  durability: { mode: "async", goal: "async", k: 0, members: [], settled: true },
   routers: [router("host1", 19869, 0), router("host2", 28116, 0), router("host3", 1533, 0)],
   datasources: [
     datasource("host1", {
@@ -220,7 +220,7 @@ export const HOST_RETURNED = status({
 /** An automatic failover, just over. */
 export const AUTOMATIC_FAILOVER = status({
   coordinator: { name: "db1", state: "online", generation: 1 },
-  durability: { mode: "async", k: 0, members: [], settled: true },
+  durability: { mode: "async", goal: "async", k: 0, members: [], settled: true },
   routers: [router("db1", 7435, 2), router("db2", 7472, 2), router("db3", 7468, 2)],
   datasources: [
     datasource("db1", {

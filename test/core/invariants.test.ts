@@ -96,6 +96,13 @@ const clusterViolations: Record<string, Pair<ClusterState>> = {
   ),
   "an online primary is the one that reigns": changed({ members: withMember("db3", { role: "primary" }) }),
   "a plan is part of the operation under way": changed({ plan: switching }),
+  "a change of durability is the operation under way": changed({
+    durabilityChange: { op, step: { kind: "preparing" } },
+  }),
+  "synchronous durability is promised only when a set of this reign is in force": changed({
+    durability: "sync",
+    syncSets: [{ version: 1, epoch, primary: "db2", k: 1, members: [{ name: "db3", incarnation: "x" }], from: null }],
+  }),
   "a switch stops nobody before its step": changed({
     operation: operationOf("switch"),
     plan: { ...switching, step: { kind: "stopping" } },

@@ -16,6 +16,7 @@ import {
   poll,
   position,
   releasedPatch,
+  REPLICAS,
   runningCluster,
   secondReign,
   STOPPED,
@@ -25,7 +26,7 @@ import {
 import { listen, reasonsOf } from "./listening.ts";
 import { restartCoordinator } from "./living.ts";
 import { closedDurable, finished, give, liveOf, memberPhases, viewOf, type Member } from "./member-events.ts";
-import { REPLICAS, round, synchronous, talk } from "./synchronous.ts";
+import { round, synchronous, talk } from "./synchronous.ts";
 
 const FAR = position("0/3000A28");
 const BACK = position("0/3000128");

@@ -1,4 +1,5 @@
 /** The planted faults: at least one for each rule that the machines enforce. */
+import { DURABILITY_FAULTS } from "./durability.ts";
 import type { Fault } from "./fault.ts";
 
 const CLOCKS = "shared/domain/clocks.ts";
@@ -772,8 +773,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "POLICY-7",
     what: "a command begins another operation during one",
     file: "shared/core/cluster/commands.ts",
-    search: "if ((operation === null && !isMoving) || mayAssert) return null;",
-    replace: "if (!isMoving || mayAssert) return null;",
+    search: "if ((operation === null && !isMoving) || mayAssert || isRevision) return null;",
+    replace: "if (!isMoving || mayAssert || isRevision) return null;",
   },
   {
     id: "operators-word-undone",
@@ -891,8 +892,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "SYNC-1",
     what: "only the newest set is asked, though older ones are not covered yet",
     file: SYNC,
-    search: "return durable.syncSets.flatMap((set): Missing[] => {",
-    replace: "return durable.syncSets.slice(-1).flatMap((set): Missing[] => {",
+    search: "return durable.syncSets.flatMap((set, index): Missing[] => {",
+    replace: "return durable.syncSets.slice(-1).flatMap((set, index): Missing[] => {",
   },
   {
     id: "read-quorum-too-small",
@@ -907,7 +908,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "SYNC-1",
     what: "older sets are forgotten before the newest covers them",
     file: SYNC,
-    search: "if (holding.length < newest.k) return;",
+    search: "if (holdersOf(work, newest).length < newest.k) return;",
     replace: "",
   },
   {
@@ -990,6 +991,8 @@ export const FAULTS: readonly Fault[] = [
     search: "if (sync === null || sync.version <= work.durable.syncSet.version) return;",
     replace: "if (sync === null || sync.version === work.durable.syncSet.version) return;",
   },
+
+  ...DURABILITY_FAULTS,
 
   // Without the coordinator.
   {
@@ -1578,7 +1581,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "ID-14",
     what: "a member leaves its server open on an older copy",
     file: MEMBER,
-    search: "if (report.writable) return hasLostLog(work) ? giveUpOlder(work, phase.epoch) : noteOpened(work, phase.epoch);",
+    search:
+      "if (report.writable) return hasLostLog(work) ? giveUpOlder(work, phase.epoch) : noteOpened(work, phase.epoch);",
     replace: "if (report.writable) return noteOpened(work, phase.epoch);",
   },
   {

@@ -6,6 +6,7 @@ import { candidatesOf, choose, ineligible } from "./choose.ts";
 import { tellPositions } from "./collecting.ts";
 import { datasource } from "./datasource-commands.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
+import { interruptDurability, setDurability } from "./durability.ts";
 import { endReign } from "./ending.ts";
 import { isForked } from "./fork.ts";
 import { isEndless } from "./lease.ts";
@@ -44,6 +45,8 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
       return coordinatorRestored(work, { force, tell });
     case "set-policy":
       return setPolicy(work, request.policy, tell);
+    case "set-durability":
+      return setDurability(work, request.sync, tell);
     case "datasource-fail":
     case "datasource-shun":
     case "datasource-welcome":
@@ -82,7 +85,9 @@ function refuseBusy(work: Work, request: OperatorRequest, force: boolean): Answe
     phase.kind === "deposing" ||
     phase.kind === "collecting" ||
     (phase.kind === "reigning" && (!phase.opened || phase.isSuspected));
-  if ((operation === null && !isMoving) || mayAssert) return null;
+  // An operator may think better of it at any moment of it.
+  const isRevision = request.kind === "set-durability" && work.durable.durabilityChange !== null && !isMoving;
+  if ((operation === null && !isMoving) || mayAssert || isRevision) return null;
   const op = operation?.op ?? work.durable.op;
   return refused("operation-under-way", `operation ${op} is under way: wait for its end`);
 }
@@ -157,6 +162,7 @@ function assertDead(work: Work, phase: PhaseOf<"reigning" | "deposing">, { force
   tell();
   const op = nextOp(work);
   // Whatever was under way for this primary is over with it.
+  interruptDurability(work, "primary-lost");
   if (work.durable.plan) endPlan(work, "primary-lost");
   else if (work.durable.operation) endOperation(work, "promotion-failed");
   beginOperation(work, op, "failover", true);

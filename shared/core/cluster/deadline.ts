@@ -1,5 +1,6 @@
 /** When the coordinator's machine must be woken though nobody speaks. */
 import { isOperatorsWord } from "../../domain/datasource.ts";
+import { durabilityDeadline } from "./durability.ts";
 import { recoveryDeadlines } from "./recover.ts";
 import type { ClusterState, MemberRecord } from "./state.ts";
 import { phaseDeadline } from "./succession.ts";
@@ -13,6 +14,7 @@ export function nextDeadlineAt(state: ClusterState): number | null {
   };
   consider(phaseDeadline(state));
   for (const moment of planned(state)) consider(moment);
+  consider(durabilityDeadline(state));
   considerSilences(state, consider);
   for (const { notBefore } of Object.values(state.live.restarts)) consider(notBefore);
   return next === Infinity ? null : next;

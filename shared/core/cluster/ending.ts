@@ -2,6 +2,7 @@
 import type { MemberName } from "../../domain/names.ts";
 import { tellCandidates } from "./collecting.ts";
 import { markDeposed } from "./deposed.ts";
+import { interruptDurability } from "./durability.ts";
 import { whyNobodySucceeds } from "./policy.ts";
 import { isForked } from "./fork.ts";
 import { provenBy } from "./promises.ts";
@@ -19,6 +20,7 @@ export function endReign(
   given: FailoverCause,
 ): void {
   const { epoch, primary } = reigned;
+  interruptDurability(work, "primary-lost");
   const cause = causeWithin(work, primary, given);
   // Those who stopped acknowledging did so by this operation's word, and are frozen by it already.
   const op = proof === "revoked" ? Math.max(reigned.op, work.durable.plan?.op ?? 0) : nextOp(work);

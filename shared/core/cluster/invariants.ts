@@ -76,13 +76,24 @@ const clusterInvariants: Record<string, Rule> = {
     ),
   "a plan is part of the operation under way": (_, { durable: { plan, operation } }) =>
     plan === null || operation?.op === plan.op,
+  "a change of durability is the operation under way": (_, { durable: { durabilityChange, operation } }) =>
+    durabilityChange === null || operation?.op === durabilityChange.op,
+  "synchronous durability is promised only when a set of this reign is in force": ({ durable: a }, { durable: b }) => {
+    if (a.durability === "sync" || b.durability === "async" || isRestating(a, b)) return true;
+    const { phase, syncSets } = b;
+    const isReigning = phase.kind === "reigning" && phase.opened && syncSets[0] !== undefined;
+    return isReigning && syncSets[0]?.from !== null && syncSets.every(({ epoch, k }) => epoch === phase.epoch && k > 0);
+  },
   "a switch stops nobody before its step": (_, { durable: { plan, phase } }) =>
     plan?.kind !== "switch" || plan.step.kind !== "stopping" || phase.kind !== "vacant",
   "confirmed policies only grow": ({ durable: a }, { durable: b }) =>
     Object.entries(a.identities).every(([host, was]) => (b.identities[host]?.policyVersion ?? 0) >= was.policyVersion),
   "a coordinator of the past mints and commands nothing": (_, { durable }) =>
     durable.restoration?.kind !== "reporting" ||
-    (Object.keys(durable.commands).length === 0 && durable.plan === null && durable.operation === null),
+    (Object.keys(durable.commands).length === 0 &&
+      durable.plan === null &&
+      durable.durabilityChange === null &&
+      durable.operation === null),
   "nobody is heard of whom there are two": (_, { durable, live }) =>
     Object.keys(live.hosts).every((host) => durable.identities[host]?.isForked !== true),
   "commands carry no epoch or operation ahead of the state": (_, { durable }) =>

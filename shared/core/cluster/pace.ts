@@ -87,6 +87,7 @@ function isOnTheAlert(state: ClusterState, poll: Poll): boolean {
   const { phase, plan } = durable;
   if (plan?.kind === "switch" || hasCommandUnderWay(state, poll)) return true;
   if (plan?.kind === "recover" && plan.member === poll.host) return true;
+  if (durable.durabilityChange !== null && poll.server !== null) return true;
   if (phase.kind === "founding") return live.at - live.phaseAt < FOUNDING_WATCH_MS;
   if (phase.kind !== "reigning" || !phase.opened) return phase.kind !== "vacant";
   const stalledAt = live.hosts[poll.host]?.stalledAt ?? null;

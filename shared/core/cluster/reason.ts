@@ -2,7 +2,7 @@
  * Why something changed. Every transition of the coordinator's machine gives one; they land in the event log, in the
  * transcripts of operations and in tests. Data only: prose is made of them where people read.
  */
-import type { Policy, Role, State, StateReason } from "../../domain/datasource.ts";
+import type { Durability, Policy, Role, State, StateReason } from "../../domain/datasource.ts";
 import type { LogPoint, ReleaseCause } from "../../domain/messages.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
 import type { Lsn } from "../../domain/position.ts";
@@ -62,6 +62,14 @@ export type SwitchFailure =
   | "switch-timed-out"
   | "stop-not-clean"
   | "target-incomplete";
+
+/** Why a change of durability did not come to its end. */
+export type DurabilityFailure =
+  | "primary-lost"
+  | "too-few-replicas"
+  | "durability-timed-out"
+  /** The operator asked for another thing meanwhile. */
+  | "durability-superseded";
 
 /** Why a member could not be recovered. */
 export type RecoverFailure =
@@ -127,6 +135,13 @@ export type Reason =
   | { kind: "sync-set-taken"; member: MemberName; version: number }
   | { kind: "sync-sets-covered"; version: number; retired: number[] }
   | { kind: "sync-degraded"; member: MemberName; k: number; available: number }
+  /** What is promised is being changed; `k` is how many are to acknowledge. */
+  | { kind: "durability-changing"; op: number; from: Durability; to: Durability; k: number }
+  | { kind: "durability-changed"; op: number; to: Durability }
+  /** Nothing had been promised yet, and nothing is. */
+  | { kind: "durability-unchanged"; op: number; code: DurabilityFailure }
+  /** It is what was asked for, and not seen to be in force yet everywhere: that comes by itself. */
+  | { kind: "durability-awaited"; op: number; to: Durability; code: DurabilityFailure }
   | { kind: "primary-suspected"; op: number; epoch: Epoch; member: MemberName }
   | { kind: "suspicion-over"; op: number; epoch: Epoch; member: MemberName }
   | { kind: "read-quorum-awaited"; op: number; sets: number[]; missing: MemberName[] }

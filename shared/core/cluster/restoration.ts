@@ -18,7 +18,7 @@ import type { SetAside, Voucher } from "../../domain/voucher.ts";
 import { type Answer, refused, setAtOnce } from "./answers.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { countAnew } from "./lease.ts";
-import type { LiveHost } from "./state.ts";
+import type { DurableState, LiveHost } from "./state.ts";
 import { isBeyond, isHolder, isOfAnother, isRestoring, merged, voucherOf } from "./restoring.ts";
 import { forgetSets } from "./sync.ts";
 import {
@@ -98,6 +98,7 @@ function beginReporting(work: Work): void {
   work.durable = {
     ...work.durable,
     plan: null,
+    durabilityChange: null,
     commands: {},
     restoration: { kind: "reporting", ownVersion: version, known },
   };
@@ -254,7 +255,9 @@ function restate(work: Work, waived: MemberName[]): void {
     endlessBelow: policyVersion,
     electorate: { ...electorate, version: Math.max(electorate.version, known.electorateVersion) + 1 },
     syncVersion: Math.max(syncVersion, known.syncVersion),
+    ...restatedDurability(work, known),
   };
+  outrank(work);
   const { epoch, op, phase } = work.durable;
   if (phase.kind === "reigning" || phase.kind === "deposing") forgetSets(work, phase);
   // Where the newest writer was given up, no older log answers for what it acknowledged.
@@ -264,6 +267,22 @@ function restate(work: Work, waived: MemberName[]): void {
   }
   const aside = known.aside.map((entry) => entry.member);
   because(work, { kind: "coordinator-restated", epoch, op, primary: livingPrimary(work), policy, aside, waived });
+}
+
+/** What was under way and is forgotten had a number that its members have obeyed: no command may carry a lower one. */
+function outrank(work: Work): void {
+  const { phase, op } = work.durable;
+  if (phase.kind === "reigning" || phase.kind === "deposing")
+    work.durable = { ...work.durable, phase: { ...phase, op } };
+}
+
+/** What was promised last. Which sets were in force for it nobody knows (`forgetSets`). */
+function restatedDurability(
+  { durable: { durability, syncPolicy } }: Work,
+  { sync }: Voucher,
+): Pick<DurableState, "durability" | "syncPolicy"> {
+  if (sync === "unknown") return { durability, syncPolicy };
+  return sync === null ? { durability: "async", syncPolicy } : { durability: "sync", syncPolicy: sync };
 }
 
 /** Who reigns in the newest epoch, by its own word; null when nobody does. One whom an operator put aside is deposed. */

@@ -30,6 +30,7 @@ export function voucherOf(durable: DurableState): Voucher {
     policyVersion,
     electorateVersion: durable.electorate.version,
     syncVersion: durable.syncVersion,
+    sync: durable.durability === "sync" ? durable.syncPolicy : null,
     aside: setAsides(durable),
   };
   // What was known before is in what is known now; only the numbers go on.
@@ -91,6 +92,7 @@ export function merged(a: Voucher, b: Voucher): Voucher {
     policyVersion: Math.max(a.policyVersion, b.policyVersion),
     electorateVersion: Math.max(a.electorateVersion, b.electorateVersion),
     syncVersion: Math.max(a.syncVersion, b.syncVersion),
+    sync: later.sync,
     aside: later.aside,
   };
 }

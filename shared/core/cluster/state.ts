@@ -191,6 +191,24 @@ export interface OpenSyncSet {
   from: Position | null;
 }
 
+/** What an operator asked for about `durability`, while it is being brought about (SPEC: SYNC-8, SYNC-9). */
+export interface DurabilityChange {
+  op: number;
+  step: DurabilityStep;
+}
+
+export type DurabilityStep =
+  /** The replicas' servers take up sets: each that may be opened once it is promised has one. */
+  | { kind: "preparing" }
+  /** The primary was told `set`; nothing is promised of it, and nobody else counts it. */
+  | { kind: "arming"; set: OpenSyncSet }
+  /** It goes by it, from `set.from` on; enough of its members must hold what was written before. */
+  | { kind: "covering"; set: OpenSyncSet }
+  /** Synchronous already, and another number of members is to acknowledge. */
+  | { kind: "adjusting" }
+  /** Asynchronous already; the primary is told to wait for nobody. */
+  | { kind: "relaxing" };
+
 export interface MemberRecord {
   name: MemberName;
   priority: number;
@@ -213,7 +231,9 @@ export interface OperationRecord {
 
 export interface DurableState {
   dataservice: DataserviceName;
+  /** What is promised at this moment; `durabilityChange` is what it is on its way to. */
   durability: Durability;
+  durabilityChange: DurabilityChange | null;
   settings: Settings;
   policy: Policy;
   policyVersion: number;
@@ -229,7 +249,7 @@ export interface DurableState {
   syncPolicy: SyncPolicy;
   /** The highest version of a sync set given out; never reused. */
   syncVersion: number;
-  /** What each member's server was told last to go by. Empty in asynchronous mode. */
+  /** What each member's server was told last to go by. Empty where it was asynchronous from the beginning. */
   syncTold: Record<MemberName, SyncSet>;
   /** The sets under which writes may have been acknowledged that are not certain to be everywhere else, oldest first. */
   syncSets: OpenSyncSet[];
@@ -359,6 +379,8 @@ export type OperatorRequest =
   /** The operator says that the coordinator's storage was restored, or ends the waiting for who has not reported. */
   | { kind: "coordinator-restored" }
   | { kind: "set-policy"; policy: Policy }
+  /** `sync` is who is to acknowledge; null asks for asynchronous durability. */
+  | { kind: "set-durability"; sync: SyncPolicy | null }
   | { kind: DatasourceRequest; member: MemberName };
 
 export type DatasourceRequest =
@@ -459,6 +481,7 @@ export function foundingState(founding: Founding): DurableState {
   return {
     dataservice: founding.dataservice,
     durability: founding.durability,
+    durabilityChange: null,
     settings: founding.settings,
     policy: "automatic",
     policyVersion: 1,
@@ -506,6 +529,7 @@ const NOTHING_KNOWN: Voucher = {
   policyVersion: 1,
   electorateVersion: 1,
   syncVersion: 0,
+  sync: "unknown",
   aside: [],
 };
 

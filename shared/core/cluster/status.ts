@@ -15,7 +15,7 @@ import { positionNumber, type Position } from "../../domain/position.ts";
 import { expiryWaitMs } from "../../domain/settings.ts";
 import { livingPrimary } from "./datasources.ts";
 import type { ClusterState, MemberRecord } from "./state.ts";
-import { syncState } from "./sync.ts";
+import { askedFor, syncState } from "./sync.ts";
 
 export interface DatasourceView {
   member: MemberName;
@@ -60,7 +60,9 @@ export interface DataserviceView {
 
 /** `k` of `members` acknowledge what the primary acknowledges; `settled` once nobody else has to be asked about it. */
 export interface DurabilityView {
+  /** What is promised now, and what it is being changed to: the same while nothing changes. */
   mode: "async" | "sync";
+  goal: "async" | "sync";
   k: number;
   members: MemberName[];
   settled: boolean;
@@ -78,16 +80,23 @@ export function statusOf(state: ClusterState, coordinatorName: string): Dataserv
     primary: livingPrimary(state),
     coordinator: { name: coordinatorName, state: coordinatorState(state), generation: live.generation },
     durability: durabilityView(state),
-    operation: operation && { op: operation.op, kind: operation.kind, step: durable.plan?.step.kind ?? phase.kind },
+    operation: operation && {
+      op: operation.op,
+      kind: operation.kind,
+      step: durable.plan?.step.kind ?? durable.durabilityChange?.step.kind ?? phase.kind,
+    },
     datasources: Object.values(durable.members).map((record) => datasourceView(state, record)),
     routers: routerViews(state),
   };
 }
 
 function durabilityView(state: ClusterState): DurabilityView {
-  const sync = syncState(state);
-  const mode = state.durable.durability;
-  return sync ? { mode, ...sync } : { mode, k: 0, members: [], settled: mode === "async" };
+  const { durability: mode, syncSets } = state.durable;
+  const goal = askedFor(state.durable) === null ? "async" : "sync";
+  // What was acknowledged while it was synchronous is asked about until everybody holds it.
+  const isOver = goal === "async" && syncSets.length === 0;
+  const sync = mode === "sync" ? syncState(state) : null;
+  return { mode, goal, ...(sync ?? { k: 0, members: [], settled: mode === "async" && isOver }) };
 }
 
 /** `restoring` promotes and commands nothing; `restored` waits for an operator to look and to set the policy. */

@@ -12,6 +12,7 @@ import type { Position } from "../../domain/position.ts";
 import { type Reign, exactFork } from "../../domain/reign.ts";
 import { collect, inquiryMs, patienceMs } from "./collecting.ts";
 import { isSilent } from "./datasources.ts";
+import { advanceDurability } from "./durability.ts";
 import { hasElectorate, tendElectorate } from "./electorate.ts";
 import { endReign } from "./ending.ts";
 import { isForked } from "./fork.ts";
@@ -52,9 +53,17 @@ export function advance(work: Work): void {
     advancePlan(work);
     tendElectorate(work);
     const { durable: now } = work;
-    if (now.phase === phase && now.plan === plan && now.electorate === electorate) return advanceSync(work);
+    if (now.phase === phase && now.plan === plan && now.electorate === electorate) return advanceAcknowledging(work);
   }
   throw new Error(`the phase does not settle: ${work.durable.phase.kind}`);
+}
+
+/** What a change of durability has come to decides what servers are told now. */
+function advanceAcknowledging(work: Work): void {
+  advanceSync(work);
+  const { durabilityChange } = work.durable;
+  advanceDurability(work);
+  if (work.durable.durabilityChange !== durabilityChange) advanceSync(work);
 }
 
 function advancePlan(work: Work): void {

@@ -4,35 +4,56 @@
  * A write that was acknowledged under a set of n members, k of which must answer, is on one of any n - k + 1 of them: the
  * read quorum. So every set under which a write may have been acknowledged is kept until it is certain that all of it is
  * covered by a newer one: k members of that one have flushed past a point that lies behind everything that was
- * acknowledged before. Until then a failover needs a read quorum of every set that is kept. A set is stored before a
- * server hears of it; nothing else about a change of sets has to be atomic, and it may be interrupted anywhere.
+ * acknowledged before. Until then a failover needs a read quorum of every set that is kept, or somebody who holds what a
+ * later set was in force from. A set is stored before a server hears of it; nothing else about a change of sets has to
+ * be atomic, and it may be interrupted anywhere.
+ *
+ * The sets outlive the durability that they were for: what was acknowledged while it was synchronous is kept after it has
+ * become asynchronous (durability.ts), until everybody holds it.
  *
  * (The timeline that taught it: W acknowledged by b alone; b promoted with the set {c}; b dies before c has W; if {c}
  * alone could elect c, W would be lost.)
  */
 import type { SyncSet } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
-import { coversPosition } from "../../domain/position.ts";
+import { coversPosition, type Position } from "../../domain/position.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { isElectable } from "./electorate.ts";
 import { acknowledgerOf } from "./fork.ts";
 import { isEndless } from "./lease.ts";
 import { promisedUntil } from "./promises.ts";
 import { isRestoring, ownEpochOf } from "./restoring.ts";
-import type { ClusterState, DurableState, OpenSyncSet, PhaseOf } from "./state.ts";
+import type { ClusterState, DurableState, OpenSyncSet, PhaseOf, SyncPolicy } from "./state.ts";
 import { because, becauseOnce, nextOp, setPhase, type Work } from "./work.ts";
 
 type Reigning = PhaseOf<"reigning">;
+type Wanted = Pick<SyncSet, "k" | "members">;
+
+/** What a server is told where no acknowledgement is waited for. */
+const NOBODY: Wanted = { k: 0, members: [] };
 
 /** Brings the sets on as far as what is known allows: told, taken, covered. */
 export function advanceSync(work: Work): void {
-  if (work.durable.durability !== "sync" || isRestoring(work)) return;
-  tellReplicas(work);
+  if (isRestoring(work)) return;
   const { phase } = work.durable;
+  if (phase.kind === "founding") return;
+  const asked = askedFor(work.durable);
+  tellReplicas(work, phase.kind === "reigning" ? phase.primary : null, asked);
   if (phase.kind !== "reigning" || !phase.opened) return;
   takeNote(work, phase);
+  if (asked === null) {
+    retireHeld(work);
+    return relax(work, phase);
+  }
   retireCovered(work);
-  change(work, phase);
+  // What is not promised yet is counted by nobody: the change itself tells the primary (durability.ts).
+  if (work.durable.durability === "sync") change(work, phase);
+}
+
+/** How many are to acknowledge, also while the primary is being brought there; null where nobody is waited for. */
+export function askedFor({ durability, durabilityChange, syncPolicy }: DurableState): SyncPolicy | null {
+  const isComing = durabilityChange !== null && durabilityChange.step.kind !== "relaxing";
+  return durability === "sync" || isComing ? syncPolicy : null;
 }
 
 /** What a member's server is to go by; null where nothing is asked of it. */
@@ -48,7 +69,7 @@ export function isSettled({ durable, live }: ClusterState, name: MemberName): bo
 
 /** The set that a member opens with, for the epoch that is being minted: what its server goes by from its first write. */
 export function openSet(work: Work, { epoch, member: name }: { epoch: number; member: MemberName }): void {
-  if (work.durable.durability !== "sync") return;
+  if (work.durable.durability !== "sync") return openBehind(work, { epoch, member: name });
   const told = work.durable.syncTold[name];
   // A founding primary, and one that is crowned by force, may acknowledge alone until it has heard of a set.
   const { version, k, members } = told && isSettled(work, name) ? told : { version: 0, k: 0, members: [] };
@@ -60,15 +81,27 @@ export function openSet(work: Work, { epoch, member: name }: { epoch: number; me
 }
 
 /**
+ * Asynchronous, and older sets still count: nothing that is written in this epoch adds to them. When its server is seen to
+ * go by it, its log answers for all before.
+ */
+function openBehind(work: Work, { epoch, member: name }: { epoch: number; member: MemberName }): void {
+  if (work.durable.syncSets.length === 0) return;
+  const told = work.durable.syncTold[name];
+  const version = told?.k === 0 ? told.version : 0;
+  keep(work, { version, epoch, primary: name, ...NOBODY, members: [], from: null });
+}
+
+/**
  * After a restore nobody knows which sets were in force. All that was acknowledged in earlier epochs is on whoever wrote
  * last; of what it acknowledged itself any one of the others may hold a part, so all of them must be read, until a set
  * that is known has covered it. Its version is that of none, and every server is told anew.
  */
 export function forgetSets(work: Work, { epoch, primary }: { epoch: number; primary: MemberName }): void {
-  if (work.durable.durability !== "sync") return;
   const others = Object.keys(work.durable.members).filter((name) => name !== primary);
   const seen = Object.values(work.live.hosts).map((host) => host.poll.syncSeen);
   const syncVersion = Math.max(work.durable.syncVersion, ...seen);
+  // Asynchronous since nobody remembers when: who was ever told a set may have waited for others until a moment ago.
+  if (work.durable.durability !== "sync" && syncVersion === 0) return;
   work.durable = { ...work.durable, syncVersion, syncTold: {}, syncSets: [] };
   keep(work, { version: 0, epoch, primary, k: 1, members: incarnated(work, others), from: null });
 }
@@ -114,13 +147,13 @@ export interface Missing {
  */
 export function missingQuorums(state: ClusterState, ready: readonly MemberName[]): Missing[] {
   const { durable } = state;
-  if (durable.durability !== "sync") return [];
   const last = durable.syncSets.at(-1);
   const ownEpoch = last === undefined ? 0 : (state.live.hosts[last.primary]?.poll.ownEpoch ?? 0);
   // Of two agents with its identity the other one may have the log that was acknowledged from; an older copy lacks some of it.
   const isOwnLog = last !== undefined && isIntactSince(durable, last);
   if (isOwnLog && ready.includes(last.primary) && ownEpoch === last.epoch) return [];
-  return durable.syncSets.flatMap((set): Missing[] => {
+  return durable.syncSets.flatMap((set, index): Missing[] => {
+    if (isOvertaken(state, index, ready)) return [];
     const missing = set.members.filter((entry) => !ready.includes(entry.name) || !isSame(state, entry));
     const read = set.members.length - missing.length;
     return read >= readQuorum(set) ? [] : [{ version: set.version, missing: missing.map(({ name }) => name) }];
@@ -131,6 +164,17 @@ export function missingQuorums(state: ClusterState, ready: readonly MemberName[]
 function isIntactSince({ identities }: DurableState, { primary, epoch }: Reigned): boolean {
   const { forkedEpoch, lostEpoch } = identities[primary] ?? { forkedEpoch: 0, lostEpoch: 0 };
   return Math.max(forkedEpoch, lostEpoch) < epoch;
+}
+
+/**
+ * Whether one of `ready` holds the place from which a later set was in force: all that was acknowledged under this one
+ * lies before it. The winner covers all that are ready.
+ */
+function isOvertaken({ durable, live }: ClusterState, index: number, ready: readonly MemberName[]): boolean {
+  const held = ready.flatMap((name) => live.hosts[name]?.poll.server?.position ?? []);
+  return durable.syncSets
+    .slice(index + 1)
+    .some(({ from }) => from !== null && held.some((position) => coversPosition(position, from)));
 }
 
 /** Whether anything acknowledged is certain to be found by a failover: there is no set that asks nobody. */
@@ -149,11 +193,12 @@ function readQuorum({ k, members }: OpenSyncSet): number {
  */
 export function suspect(work: Work, phase: Reigning): void {
   const { durable, live } = work;
-  if (durable.durability !== "sync") return;
+  const isAsked = durable.durability === "sync";
+  if (!isAsked && !phase.isSuspected) return;
   // Where it has promises it is its coordinator that is out of reach, not the primary.
   const isSilent = live.at >= silentFrom(work, phase) && promisedUntil(work) === null;
   if (phase.isSuspected) {
-    if (isSilent && durable.policy === "automatic") return;
+    if (isSilent && isAsked && durable.policy === "automatic") return;
     const op = nextOp(work);
     because(work, { kind: "suspicion-over", op, epoch: phase.epoch, member: phase.primary });
     return setPhase(work, { ...phase, op, isSuspected: false });
@@ -213,17 +258,27 @@ function isBeyondReach(state: ClusterState, { epoch }: Reigning, isFrozen: (name
 }
 
 /** A replica's server is told all the others: whoever of them is left will do when it is opened. */
-function tellReplicas(work: Work): void {
-  const { members, syncPolicy, phase } = work.durable;
-  if (phase.kind === "founding") return;
-  const reigns = phase.kind === "reigning" ? phase.primary : null;
+function tellReplicas(work: Work, reigns: MemberName | null, asked: SyncPolicy | null): void {
+  const { members } = work.durable;
   for (const { name, role } of Object.values(members)) {
-    // The last primary comes back with what it was told while it reigned, if it was told anything.
-    if (name === reigns || (role === "primary" && syncFor(work, name) !== null)) continue;
+    if (name === reigns) continue;
+    if (asked === null) {
+      tellToWaitForNobody(work, name);
+      continue;
+    }
+    // The last primary comes back with what it was told while it reigned, if it was to wait for anybody.
+    const told = syncFor(work, name);
+    if (role === "primary" && told !== null && (told.k > 0 || asked.onLoss === "degrade")) continue;
     const others = Object.keys(members).filter((other) => other !== name);
-    const k = Math.min(syncPolicy.k, others.length);
+    const k = Math.min(asked.k, others.length);
     if (!isTold(work, name, { k, members: others })) tell(work, name, { k, members: others });
   }
+}
+
+/** Who was never told a set is not told one now; what a member has seen a restored coordinator may have forgotten. */
+function tellToWaitForNobody(work: Work, name: MemberName): void {
+  const wasTold = syncFor(work, name) !== null || (work.live.hosts[name]?.poll.syncSeen ?? 0) > 0;
+  if (wasTold && !isTold(work, name, NOBODY)) tell(work, name, NOBODY);
 }
 
 /** The primary's report says which set its whole server goes by, and a position that was read after that was seen. */
@@ -236,7 +291,7 @@ function takeNote(work: Work, { primary, epoch }: Reigning): void {
   if (!set || set.from !== null) return;
   const syncSets = work.durable.syncSets.map((entry) => (entry === set ? { ...entry, from: position } : entry));
   work.durable = { ...work.durable, syncSets };
-  because(work, { kind: "sync-set-taken", member: primary, version: set.version });
+  because(work, { kind: "sync-set-taken", member: primary, version: set.version }, work.durable.durabilityChange?.op);
 }
 
 /** The newest set is the only one once enough of its members hold all that was acknowledged before it. */
@@ -246,21 +301,53 @@ function retireCovered(work: Work): void {
   const until = newest?.from;
   // What asks nobody covers nothing: what was acknowledged before it stays where its own sets say.
   if (syncSets.length < 2 || !newest || newest.k === 0 || !until) return;
-  const holding = newest.members.filter((entry) => {
-    const server = work.live.hosts[entry.name]?.poll.server;
-    const isFollowing = streamsFrom(work, entry.name, newest.primary);
-    return isSame(work, entry) && isFollowing && server?.position && coversPosition(server.position, until);
-  });
-  if (holding.length < newest.k) return;
+  if (holdersOf(work, newest).length < newest.k) return;
   const retired = syncSets.slice(0, -1).map(({ version }) => version);
   because(work, { kind: "sync-sets-covered", version: newest.version, retired });
   work.durable = { ...work.durable, syncSets: [newest] };
 }
 
+/** The members of a set that hold, and follow on from, the place from which it was in force. */
+export function holdersOf(work: Work, { members, primary, from }: OpenSyncSet): MemberName[] {
+  if (from === null) return [];
+  return members.filter((entry) => isSame(work, entry) && holds(work, entry.name, { primary, from })).map(nameOf);
+}
+
+function holds(work: Work, name: MemberName, { primary, from }: { primary: MemberName; from: Position }): boolean {
+  const position = work.live.hosts[name]?.poll.server?.position ?? null;
+  return position !== null && streamsFrom(work, name, primary) && coversPosition(position, from);
+}
+
+/** Asynchronous: nothing has to be asked any more when every member, electable or not, holds what was acknowledged. */
+function retireHeld(work: Work): void {
+  const { syncSets, members } = work.durable;
+  const newest = syncSets.at(-1);
+  if (!newest || newest.k > 0 || newest.from === null) return;
+  const { primary, from, version } = newest;
+  const others = Object.keys(members).filter((name) => name !== primary);
+  if (!others.every((name) => holds(work, name, { primary, from }))) return;
+  because(work, { kind: "sync-sets-covered", version, retired: syncSets.map((set) => set.version) });
+  work.durable = { ...work.durable, syncSets: [] };
+}
+
+/** Asynchronous: the primary waits for nobody; while older sets count, so does the place from which that is certain. */
+function relax(work: Work, { primary, epoch }: Reigning): void {
+  const { plan, syncSets, durabilityChange } = work.durable;
+  const newest = syncSets.at(-1);
+  if (plan?.kind === "switch") return;
+  if (!newest) return tellToWaitForNobody(work, primary);
+  const isTheirs = newest.epoch === epoch && newest.version > 0 && newest.k === 0;
+  if (isTheirs && isTold(work, primary, NOBODY)) return;
+  const told = tell(work, primary, NOBODY);
+  keep(work, { ...told, epoch, primary, members: [], from: null });
+  const { version } = told;
+  because(work, { kind: "sync-set-told", member: primary, version, k: 0, members: [] }, durabilityChange?.op);
+}
+
 /** One change at a time: the set that the primary should go by, once it goes by the one before. */
 function change(work: Work, phase: Reigning): void {
   const { primary, epoch } = phase;
-  const { plan, syncTold } = work.durable;
+  const { plan, syncTold, durabilityChange } = work.durable;
   if (phase.isSuspected || plan?.kind === "switch") return;
   const newest = work.durable.syncSets.at(-1);
   const isUnderWay = newest !== undefined && newest.version > 0 && newest.from === null;
@@ -272,33 +359,44 @@ function change(work: Work, phase: Reigning): void {
   // Stored with the same step that tells it: no server goes by a set that nobody counts.
   const told = tell(work, primary, wanted);
   keep(work, { ...told, epoch, primary, members: incarnated(work, told.members), from: null });
-  because(work, { kind: "sync-set-told", member: primary, version: told.version, k: told.k, members: told.members });
+  const { version, k } = told;
+  because(work, { kind: "sync-set-told", member: primary, version, k, members: told.members }, durabilityChange?.op);
 }
 
 /** Whom the primary should wait for: the replicas that serve. Null leaves things as they are. */
-function wantedSet(work: Work, primary: MemberName): Pick<SyncSet, "k" | "members"> | null {
-  const { members, syncPolicy, syncSets } = work.durable;
-  const before = new Set(syncSets.at(-1)?.members.map(({ name }) => name));
-  const fit = Object.values(members)
-    .filter(({ name, role, state }) => role === "replica" && state === "online" && name !== primary)
-    // One that is in the set stays in it until its state says that it has failed; one that joins must stream.
-    // And it must be electable: whoever acknowledges and cannot be read is missed in every read quorum.
-    .filter(({ name }) => before.has(name) || (streamsFrom(work, name, primary) && isElectable(work, name)))
-    .map(({ name }) => name);
+function wantedSet(work: Work, primary: MemberName): Wanted | null {
+  const { syncPolicy, syncSets } = work.durable;
+  const fit = membersFit(work, primary, syncSets.at(-1)?.members.map(nameOf) ?? []);
   if (fit.length >= syncPolicy.k) return { k: syncPolicy.k, members: fit };
   if (syncPolicy.onLoss === "degrade") return { k: fit.length, members: fit };
   becauseOnce(work, { kind: "sync-degraded", member: primary, k: syncPolicy.k, available: fit.length });
   return null;
 }
 
+/** The replicas that serve and can acknowledge; `before` are those that a set counts on already. */
+export function membersFit(work: Work, primary: MemberName, before: readonly MemberName[]): MemberName[] {
+  return (
+    Object.values(work.durable.members)
+      .filter(({ name, role, state }) => role === "replica" && state === "online" && name !== primary)
+      // One that is in the set stays in it until its state says that it has failed; one that joins must stream.
+      // And it must be electable: whoever acknowledges and cannot be read is missed in every read quorum.
+      .filter(({ name }) => before.includes(name) || (streamsFrom(work, name, primary) && isElectable(work, name)))
+      .map(nameOf)
+  );
+}
+
+function nameOf({ name }: { name: MemberName }): MemberName {
+  return name;
+}
+
 /** Whether the newest set is just this one, of data directories that are still the same. */
-function isCurrent(work: Work, newest: OpenSyncSet | undefined, wanted: Pick<SyncSet, "k" | "members">): boolean {
+export function isCurrent(work: Work, newest: OpenSyncSet | undefined, wanted: Wanted): boolean {
   if (!newest || newest.version === 0 || newest.k !== wanted.k) return false;
   const names = newest.members.map(({ name }) => name);
   return sameNames(names, wanted.members) && newest.members.every((entry) => isSame(work, entry));
 }
 
-function isTold({ durable }: Work, name: MemberName, { k, members }: Pick<SyncSet, "k" | "members">): boolean {
+function isTold({ durable }: Work, name: MemberName, { k, members }: Wanted): boolean {
   const told = durable.syncTold[name];
   return told !== undefined && told.k === k && sameNames(told.members, members);
 }
@@ -307,7 +405,8 @@ function sameNames(a: readonly MemberName[], b: readonly MemberName[]): boolean 
   return a.length === b.length && a.every((name) => b.includes(name));
 }
 
-function tell(work: Work, name: MemberName, { k, members }: Pick<SyncSet, "k" | "members">): SyncSet {
+/** Gives a member's server a set of a new version; whoever tells a primary keeps it as well. */
+export function tell(work: Work, name: MemberName, { k, members }: Wanted): SyncSet {
   const version = work.durable.syncVersion + 1;
   const told = { version, k, members };
   work.durable = {
@@ -322,7 +421,7 @@ function keep(work: Work, set: OpenSyncSet): void {
   work.durable = { ...work.durable, syncSets: [...work.durable.syncSets, set] };
 }
 
-function incarnated({ durable }: Work, names: readonly MemberName[]): OpenSyncSet["members"] {
+export function incarnated({ durable }: Work, names: readonly MemberName[]): OpenSyncSet["members"] {
   return names.map((name) => ({ name, incarnation: acknowledgerOf(durable, name) }));
 }
 
@@ -334,7 +433,7 @@ function isSame({ durable }: ClusterState, { name, incarnation }: OpenSyncSet["m
 /** Whether the living primary's newest set is in force, and the only one. For display. */
 export function syncState(state: ClusterState): { k: number; members: MemberName[]; settled: boolean } | null {
   const newest = state.durable.syncSets.at(-1);
-  if (state.durable.durability !== "sync" || !newest) return null;
+  if (!newest) return null;
   const isInForce = newest.from !== null && state.durable.syncSets.length === 1;
   const members = newest.members.map(({ name }) => name);
   return { k: newest.k, members, settled: isInForce && newest.k > 0 && livingPrimary(state) === newest.primary };

@@ -4,7 +4,7 @@
  */
 import { stateReasonsEqual, type State, type StateReason } from "../../domain/datasource.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
-import type { AbortCode, Reason, RecoverFailure, SwitchFailure } from "./reason.ts";
+import type { AbortCode, DurabilityFailure, Reason, RecoverFailure, SwitchFailure } from "./reason.ts";
 import type {
   ClusterEffect,
   ClusterState,
@@ -154,7 +154,7 @@ export function endPlan(work: Work, code: OperationCode): void {
   endOperation(work, code);
 }
 
-type OperationCode = AbortCode | SwitchFailure | RecoverFailure | "";
+type OperationCode = AbortCode | SwitchFailure | RecoverFailure | DurabilityFailure | "";
 
 /** Ends the operation under way; `code` empty when it succeeded. */
 export function endOperation(work: Work, code: OperationCode): void {
