@@ -76,13 +76,9 @@ export class Checkers {
   }
 
   /**
-<<<<<<< HEAD
    * G1 where writes are acknowledged synchronously: once one primary has, none of an earlier epoch does any more. What the
-   * later one holds as well was written before, and its client merely hears of it late.
-=======
-   * G1 where writes are acknowledged synchronously: once one primary has, none of an earlier epoch does any more. What
-   * counts is what was promised when it happened.
->>>>>>> 39030aa (The durability of a dataservice that lives can be changed, step by step)
+   * later one holds as well was written before, and its client merely hears of it late. What counts is what was promised
+   * when it happened.
    */
   acknowledged(host: Host, write: Write): void {
     if (!write.isGuarded || this.#promised === "async" || !host.isManaged) return;

@@ -14,11 +14,12 @@ import {
   poll,
   position,
   releasedPatch,
+  REPLICAS,
   runningCluster,
   type Cluster,
 } from "./builders.ts";
 import { refusalOf } from "./listening.ts";
-import { REPLICAS, round, setsOf, synchronous, talk } from "./synchronous.ts";
+import { round, setsOf, synchronous, talk } from "./synchronous.ts";
 
 const ONE: SyncPolicy = { k: 1, onLoss: "block" };
 const AHEAD = position("0/4000000");
