@@ -15,10 +15,11 @@ import {
   position,
   releasedPatch,
   runningCluster,
+  REPLICAS,
   type Cluster,
 } from "./builders.ts";
 import { refusalOf } from "./listening.ts";
-import { REPLICAS, round, setsOf, synchronous, talk } from "./synchronous.ts";
+import { round, setsOf, synchronous, talk } from "./synchronous.ts";
 
 const ONE: SyncPolicy = { k: 1, onLoss: "block" };
 const AHEAD = position("0/4000000");
