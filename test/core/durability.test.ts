@@ -16,6 +16,7 @@ import {
   releasedPatch,
   REPLICAS,
   runningCluster,
+  REPLICAS,
   type Cluster,
 } from "./builders.ts";
 import { refusalOf } from "./listening.ts";

@@ -1,4 +1,5 @@
 /** The kernel door on the kernel itself: what passes while a lease runs, and what does not once it is over. */
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -6,12 +7,22 @@ import type { HeldLease } from "#shared/core/member/state.ts";
 import { readBootId, readClocks } from "../../agent/clocks.ts";
 import { KernelDoor, listDoors, removeDoor } from "../../agent/door/kernel-door.ts";
 import { nft } from "../../agent/door/nft.ts";
+import { orphansOf } from "../../agent/door/orphans.ts";
 import { claimScript, doorTable, makeScript, refreshScript } from "../../agent/door/ruleset.ts";
 
 const DEADLINE_MS = 2_000;
 const LEASE_MS = 3_000;
 /** The wall clock's bound is a whole second. */
 const SECOND_MS = 1_000;
+/** A server that says more than its client will read, and tells its port and then that it has said it. */
+const TALKATIVE = `
+  const server = require("node:net").createServer((socket) => {
+    socket.on("error", () => {});
+    socket.write(Buffer.alloc(16 << 20));
+    setTimeout(() => console.log("said"), 200);
+  });
+  server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+`;
 
 const trial = await new KernelDoor({ table: "interrex_trial", port: 1 }, readClocks).probe();
 const whyNot = trial.ok ? "" : ` (not here: ${trial.detail})`;
@@ -66,9 +77,7 @@ describe.skipIf(!trial.ok)(`a door in the kernel${whyNot}`, () => {
     const wasHeard = new Promise<void>((resolve) => {
       client.on("data", (data) => resolve(void heard.push(String(data))));
     });
-    const ended = new Promise<void>((resolve) => {
-      host.once("close", () => resolve());
-    });
+    const ended = once(host, "close", { signal: AbortSignal.timeout(2 * DEADLINE_MS) });
     host.write("acknowledged");
     await Promise.race([ended, wasHeard]);
     expect(heard).toEqual([]);
@@ -117,6 +126,55 @@ describe.skipIf(!trial.ok)(`a door in the kernel${whyNot}`, () => {
     await isKeptIn(line);
     expect(await door.set({ kind: "lease", lease: leaseOf(LEASE_MS) })).toMatchObject({ ok: true });
     await isPassing(await converse());
+  });
+
+  test("is counted by the kernel for what is left of the lease: a wall clock that is set back prolongs nothing", async () => {
+    const { monoMs, bootMs, wallMs } = readClocks();
+    const [ttlMs, usedMs] = [30_000, 20_000];
+    const base = { monoMs: monoMs - usedMs, bootMs: bootMs - usedMs, wallMs: wallMs - usedMs };
+    await door.set({ kind: "lease", lease: { ...leaseOf(ttlMs), base } });
+    const listed = await nft(`list set inet ${table} lease\n`, { deadlineMs: DEADLINE_MS });
+    if (!listed.ok) throw new Error(listed.detail);
+    const [, seconds] = /expires (\d+)s/.exec(listed.value ?? "") ?? [];
+    expect(Number(seconds)).toBeGreaterThan(0);
+    expect(Number(seconds)).toBeLessThanOrEqual((ttlMs - usedMs) / SECOND_MS);
+  });
+
+  test("that is asked for again before it has gone stays", async () => {
+    await door.set({ kind: "lease", lease: leaseOf(LEASE_MS) });
+    const removal = door.set({ kind: "none" });
+    const renewal = door.set({ kind: "lease", lease: leaseOf(LEASE_MS) });
+    expect(await removal).toMatchObject({ ok: false, code: "overtaken" });
+    expect(await listDoors()).toContain(table);
+    expect(await renewal).toMatchObject({ ok: true });
+  });
+
+  test("that is shut goes when a dead server has nothing left to say, not before", async () => {
+    const child = spawn(process.execPath, ["-e", TALKATIVE], { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      const [told] = (await once(child.stdout, "data")) as [Buffer];
+      const its = Number(String(told));
+      const place = { table: doorTable({ dataservice: "test", host: `pid${process.pid}`, port: its }), port: its };
+      const itsDoor = new KernelDoor(place, readClocks);
+      const lease = leaseOf(LEASE_MS);
+      await itsDoor.set({ kind: "lease", lease });
+      const client = connect(its, "127.0.0.1").pause();
+      sockets.push(client);
+      client.on("error", () => {});
+      await once(child.stdout, "data");
+      const ended = once(child, "exit");
+      child.kill("SIGKILL");
+      await ended;
+      // The client has not read it: the kernel holds it for nobody.
+      expect(orphansOf(its)).toBe(1);
+      await untilOver(lease);
+      expect(orphansOf(its)).toBe(1);
+      expect(await itsDoor.set({ kind: "none" })).toMatchObject({ ok: true });
+      expect(orphansOf(its)).toBe(0);
+      expect(await listDoors()).not.toContain(place.table);
+    } finally {
+      child.kill("SIGKILL");
+    }
   });
 
   test("is not opened by a transaction that was prepared under a lease and is carried out after it", async () => {
