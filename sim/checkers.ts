@@ -49,6 +49,8 @@ export class Checkers {
   /** Declared dead by an operator: until they are seen fenced, the operator answers for them. */
   #asserted = new Set<string>();
   #bounds = new Map<string, Bound>();
+  /** Of whom two were known to speak when an epoch was minted. */
+  #forkedAtMint = new Map<number, ReadonlySet<string>>();
   #openers = new Map<number, string>();
   #commands = new Map<string, Command>();
   #servers = new Map<string, Server>();
@@ -164,7 +166,8 @@ export class Checkers {
     }
     this.#accepting.add(name);
     this.#hosts.set(name, host);
-    const writers = [...this.#accepting].filter((writer) => !this.#asserted.has(writer) && this.#isAlone(writer));
+    const known = [...this.#accepting].filter((writer) => !this.#asserted.has(writer) && this.#isAlone(writer));
+    const writers = known.filter((writer) => !this.#isUnheardCopy(writer, known));
     // In synchronous mode a second one may be open that can finish no write.
     if (writers.length > 1 && this.#mayOnlyOneBeAlone && !this.#areOneCopied(writers))
       this.fail("G1", `${[...this.#accepting].join(" and ")} accept writes`);
@@ -183,6 +186,18 @@ export class Checkers {
     const { host: identity, attempted } = hosts[0]?.disk.synced ?? {};
     const isSame = hosts.every(({ disk: { synced } }) => synced.host === identity && synced.attempted === attempted);
     return isSame && hosts.some(({ isLiveImage }) => isLiveImage);
+  }
+
+  /**
+   * Whether a machine that was copied as it ran goes on under the lease of before, while the coordinator had the word of
+   * the other one that the reign was over, and had heard of no second one when it crowned a successor: none can know.
+   */
+  #isUnheardCopy(name: string, writers: readonly string[]): boolean {
+    const stateOf = (writer: string) => this.#hosts.get(writer)?.disk.synced;
+    const newest = Math.max(...writers.map((writer) => stateOf(writer)?.attempted ?? 0));
+    const { host: identity = "", attempted = 0 } = stateOf(name) ?? {};
+    const isCopied = [...this.#hosts.values()].some((host) => host.isLiveImage && host.disk.synced.host === identity);
+    return isCopied && attempted < newest && this.#forkedAtMint.get(newest)?.has(identity) === false;
   }
 
   #judgeWriter(host: Host): void {
@@ -286,6 +301,10 @@ export class Checkers {
     // What a member lacks that an operator takes as it is has been told in bytes.
     if (isTakenAsItIs(before, result) && result.reasons.some(({ kind }) => kind === "possible-loss")) this.#kept = [];
     if (after.epoch > before.epoch && this.#mustStay()) this.fail("G7", `epoch ${after.epoch} is minted`);
+    if (after.epoch > before.epoch) {
+      const forked = Object.entries(after.identities).flatMap(([name, { isForked }]) => (isForked ? [name] : []));
+      this.#forkedAtMint.set(after.epoch, new Set(forked));
+    }
     for (const reason of result.reasons) this.#judgeSuccession(before, reason);
     for (const reason of result.reasons) this.#judgePolicy(before, after, reason);
   }

@@ -200,7 +200,8 @@ export class Coordinator {
       if (durable.version % COPY_EVERY === 0) this.#copies = [...this.#copies, this.stored].slice(-COPIES);
     }
     if (isCurrent && this.#diesHere()) return null;
-    this.#wakeLater(incarnation);
+    // What is refused moves no clock of the machine's, and no alarm.
+    if (result.answer.kind !== "refused" || result.state !== before) this.#wakeLater(incarnation);
     if (result.answer.kind === "reply") checkers.answers(result.answer.reply, this.stored);
     return result;
   }

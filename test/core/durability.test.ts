@@ -14,7 +14,6 @@ import {
   poll,
   position,
   releasedPatch,
-  REPLICAS,
   runningCluster,
   REPLICAS,
   type Cluster,

@@ -283,6 +283,28 @@ describe("of a primary that there are two of", () => {
     expect(givenTo(told, "db1")).toEqual([]);
   });
 
+  test("what one of them has vouched for proves nothing once the other is heard, while nobody is crowned: time does", () => {
+    const cluster = runningCluster();
+    const told = listen(cluster);
+    const copy = new Copy(cluster, "db1");
+    for (let turn = 0; turn < 2; turn += 1) {
+      pass(cluster, 1_000);
+      poll(cluster, "db1");
+    }
+    poll(cluster, "db1", releasedPatch(1));
+    expect(phaseOf(cluster)).toMatchObject({ kind: "collecting", proof: "released" });
+    pass(cluster, 50);
+    expect(refusalOf(copy.poll({}, 8))).toBe("forked-identity");
+    expect(phaseOf(cluster)).toMatchObject({ kind: "deposing", primary: "db1", cause: "identity-forked" });
+    passWithout(cluster, WAIT_MS - 2_000, []);
+    expect(phaseOf(cluster)).toMatchObject({ kind: "deposing" });
+    passWithout(cluster, 4_000, []);
+    expect(phaseOf(cluster)).toMatchObject({ kind: "collecting", proof: "expired" });
+    expect(reasonsOf(told, "reign-ended")).toMatchObject([{ proof: "released" }, { epoch: 1, proof: "expired" }]);
+    for (const host of REPLICAS) poll(cluster, host, frozenPatch(cluster));
+    expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2 });
+  });
+
   test("those who promise it are frozen, and nobody is crowned while a promise runs", () => {
     const cluster = runningCluster();
     const promises = [{ holder: "db1", epoch: 1, remainingMs: 7_000 }];

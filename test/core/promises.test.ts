@@ -280,6 +280,21 @@ describe("the coordinator", () => {
     expect(cluster.state.durable.phase).toMatchObject({ kind: "collecting", proof: "expired" });
   });
 
+  test("binds a later start by what the one before has promised: it may be of a copy that was made before", () => {
+    const cluster = runningCluster();
+    passWithout(cluster, WAIT_MS - 2_000, ["db1"]);
+    poll(cluster, "db2", promisedFor(6_000));
+    passWithout(cluster, 4_000, ["db1", "db2"]);
+    const { startCount } = cluster.polls["db2"] ?? { startCount: 0 };
+    const elsewhere = { startCount: startCount + 1, seq: 1, place: "elsewhere", promises: [] };
+    expect(poll(cluster, "db2", elsewhere).answer.kind).toBe("reply");
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", opened: true });
+    passWithout(cluster, 1_000, ["db1"]);
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", opened: true });
+    passWithout(cluster, 2_000, ["db1"]);
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "collecting", proof: "expired" });
+  });
+
   test("extends the lease of a holder that has lived on promises, in the same epoch", () => {
     const cluster = runningCluster();
     passWithout(cluster, WAIT_MS + 1_000, ["db1", "db2", "db3", "db4", "app1"]);

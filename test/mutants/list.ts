@@ -852,6 +852,25 @@ export const FAULTS: readonly Fault[] = [
     replace: "if (name !== primary) return beginFollowing(work, plan, primary);",
   },
 
+  // Two of one identity.
+  {
+    id: "forked-release-believed",
+    rule: "ID-10",
+    what: "a release stays a proof when a second agent of that identity is heard",
+    file: "shared/core/cluster/fork.ts",
+    search:
+      '(phase.kind === "collecting" || phase.kind === "vacant") && phase.deposed === host && phase.proof === "released"',
+    replace: 'phase.kind === "vacant" && phase.deposed === host && phase.proof === "released"',
+  },
+  {
+    id: "promise-of-the-start-before",
+    rule: "ID-13",
+    what: "a later start is bound by nothing that an earlier one has promised",
+    file: "shared/core/cluster/promises.ts",
+    search: "isSameStart(known.poll, poll) ? known.promisedUntil : promisedBy(work, poll.host)",
+    replace: "isSameStart(known.poll, poll) ? known.promisedUntil : 0",
+  },
+
   // Readers without the coordinator.
   {
     id: "reads-however-old",

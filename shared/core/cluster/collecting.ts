@@ -27,6 +27,7 @@ import { isHeard } from "./datasources.ts";
 import { setFallen } from "./deposed.ts";
 import { ASK_UPSTREAM_MS } from "./goals.ts";
 import { mint } from "./minting.ts";
+import { hasReleased } from "./fork.ts";
 import { whyNobodySucceeds } from "./policy.ts";
 import { beginSalvage, isFetching, tellTail } from "./salvage.ts";
 import { ownEpochOf } from "./restoring.ts";
@@ -34,7 +35,7 @@ import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
 import { awaitsPromises, isOfTime, provenBy } from "./promises.ts";
 import { isProtected, type Missing, missingQuorums } from "./sync.ts";
-import { type Work, because, becauseOnce, identity, member, setPhase, setStep } from "./work.ts";
+import { type Work, because, becauseOnce, member, setPhase, setStep } from "./work.ts";
 
 export function tellCandidates(work: Work): void {
   const { phase } = work.durable;
@@ -96,7 +97,7 @@ function missingIn(unread: Missing[]): MemberName[] {
 
 /** What time had ended, and promises hold up, its holder may have vouched for since: then they bind nobody any more. */
 function noteRelease(work: Work, phase: PhaseOf<"collecting">): void {
-  if (identity(work, phase.deposed).released < phase.epoch) return;
+  if (!hasReleased(work, { epoch: phase.epoch, primary: phase.deposed })) return;
   if (provenBy(work, phase.epoch, "released") !== "released") return;
   work.durable = { ...work.durable, phase: { ...phase, proof: "released", inquiry: { kind: "clear" } } };
 }

@@ -131,9 +131,31 @@ export function quarantine(work: Work, poll: Poll, evidence: ForkEvidence): void
   depose(work, host);
 }
 
+/** Whether a reign was vouched for to be over, by its holder itself and not by one of two that speak for it. */
+export function hasReleased({ durable }: Pick<ClusterState, "durable">, { epoch, primary }: Reigned): boolean {
+  const known = durable.identities[primary];
+  if (!known || known.released < epoch) return false;
+  return !known.isForked || known.forkedEpoch < epoch;
+}
+
+interface Reigned {
+  epoch: number;
+  primary: HostName;
+}
+
 function depose(work: Work, host: HostName): void {
   const { phase, policy } = work.durable;
-  if (phase.kind !== "reigning" || phase.primary !== host || policy === "maintenance" || isRestoring(work)) return;
+  if (isRestoring(work)) return;
+  // The one vouched for itself, and the other may hold the same lease: its end is proved by time, or by an operator.
+  if (
+    (phase.kind === "collecting" || phase.kind === "vacant") &&
+    phase.deposed === host &&
+    phase.proof === "released"
+  ) {
+    const { epoch } = phase;
+    return setPhase(work, { kind: "deposing", epoch, primary: host, op: nextOp(work), cause: "identity-forked" });
+  }
+  if (phase.kind !== "reigning" || phase.primary !== host || policy === "maintenance") return;
   const { epoch, primary } = phase;
   const op = nextOp(work);
   because(work, { kind: "primary-fencing", op, epoch, member: primary, cause: "identity-forked" });

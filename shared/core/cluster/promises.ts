@@ -3,8 +3,10 @@
  * by time. Safety does not rest on this, the members refuse by themselves; but a healthy primary is not disturbed, and no
  * epoch is minted that nobody would open in.
  */
+import type { Poll } from "../../domain/messages.ts";
 import type { Epoch, Reign } from "../../domain/reign.ts";
 import { expiryWaitMs, MOST_FENCE_MS } from "../../domain/settings.ts";
+import { hasReleased, isSameStart } from "./fork.ts";
 import type { ClusterState, EndProof } from "./state.ts";
 import { type Work, becauseOnce } from "./work.ts";
 
@@ -36,7 +38,17 @@ function promisedBy({ durable, live }: Pick<ClusterState, "durable" | "live">, n
   const mostMs = expiryWaitMs({ ttlMs: settings.ttlMs, fenceMs: MOST_FENCE_MS }, settings);
   const host = live.hosts[name];
   const remaining = (host?.poll.promises ?? []).map(({ remainingMs }) => Math.min(remainingMs, mostMs));
-  return (host?.handledAt ?? 0) + Math.max(0, ...remaining);
+  return Math.max(host?.promisedUntil ?? 0, (host?.handledAt ?? 0) + Math.max(0, ...remaining));
+}
+
+/**
+ * Until when the starts before this one have said that they promised. A start from another place may be a copy's, which was
+ * made before the promise: what was promised binds all the same.
+ */
+export function promisedBefore(work: Work, poll: Poll): number {
+  const known = work.live.hosts[poll.host];
+  if (!known) return 0;
+  return isSameStart(known.poll, poll) ? known.promisedUntil : promisedBy(work, poll.host);
 }
 
 /**
@@ -49,8 +61,8 @@ export function provenBy({ durable }: Pick<ClusterState, "durable">, epoch: Epoc
     const reign = durable.reigns.find((entry) => entry.epoch === at);
     if (!reign || reign.opened || !isOfTime(reign.proof)) return "released";
     const before = durable.reigns.find((entry) => entry.epoch === at - 1);
-    const released = before ? (durable.identities[before.member]?.released ?? 0) : 0;
-    if (!before || released < before.epoch) return reign.proof === "revoked" ? "revoked" : "expired";
+    const isOver = before !== undefined && hasReleased({ durable }, { epoch: before.epoch, primary: before.member });
+    if (!isOver) return reign.proof === "revoked" ? "revoked" : "expired";
   }
   return "released";
 }

@@ -323,6 +323,8 @@ export interface LiveHost {
   furthest: Position | null;
   /** What its connector was told last of the writers' door; null where it has none, or was told nothing. */
   door: DoorTold | null;
+  /** Until when its earlier starts have promised, in `at`; 0 when none has. */
+  promisedUntil: number;
   /** What `poll` was answered with; null where it was refused. */
   reply: ReplyBody | null;
 }

@@ -18,6 +18,7 @@ import { countAnew, isEndless, witnessAfter } from "./lease.ts";
 import { hearElder, isElder, releasedBy } from "./place.ts";
 import { replyTo } from "./reply.ts";
 import { noteVoucher } from "./restoration.ts";
+import { promisedBefore } from "./promises.ts";
 import { voucherOf } from "./restoring.ts";
 import type { ForkEvidence } from "./reason.ts";
 import type { ClusterEvent, ClusterState, ClusterStep } from "./state.ts";
@@ -147,6 +148,7 @@ function hear(work: Work, poll: Poll, voucher: Voucher | null): void {
     stalledAt: known?.stalledAt ?? null,
     door: sameStart ? known.door : null,
     reply: null,
+    promisedUntil: promisedBefore(work, poll),
     furthest: null,
   };
   work.live = { ...work.live, hosts: { ...work.live.hosts, [name]: heard } };

@@ -15,7 +15,7 @@ import { isSilent } from "./datasources.ts";
 import { advanceDurability } from "./durability.ts";
 import { hasElectorate, tendElectorate } from "./electorate.ts";
 import { endReign } from "./ending.ts";
-import { isForked } from "./fork.ts";
+import { hasReleased, isForked } from "./fork.ts";
 import { judgeFounding } from "./founding.ts";
 import { deposeOlder, hasLostLog } from "./furthest.ts";
 import { expiryAt, isEndless, isExpired } from "./lease.ts";
@@ -35,7 +35,6 @@ import {
   becauseOnce,
   beginOperation,
   endOperation,
-  identity,
   member,
   nextOp,
   setMember,
@@ -107,7 +106,7 @@ function found(work: Work, phase: PhaseOf<"founding">): void {
 
 function reign(work: Work, phase: PhaseOf<"reigning">): void {
   const host = work.live.hosts[phase.primary];
-  if (identity(work, phase.primary).released >= phase.epoch) {
+  if (hasReleased(work, phase)) {
     return endReign(work, phase, "released", causeOfRelease(work, phase));
   }
   // A server that serves already was writable before its lease and stays so until its agent has taken it over: no time
@@ -269,7 +268,7 @@ function commandedCause(work: Work): FailoverCause {
 }
 
 function depose(work: Work, phase: PhaseOf<"deposing">): void {
-  if (identity(work, phase.primary).released >= phase.epoch) return endReign(work, phase, "released", phase.cause);
+  if (hasReleased(work, phase)) return endReign(work, phase, "released", phase.cause);
   // A promotion leaves only together with its lease: where none was granted in this epoch, nobody was told to open in it.
   const wasGranted = work.lease?.epoch === phase.epoch;
   const isTimedOut = !wasGranted || (isExpired(work, phase.epoch) && hasElectorate(work, phase));

@@ -4,12 +4,12 @@ import type { MemberName } from "../../domain/names.ts";
 import { eligibleMembers, ineligible } from "./choose.ts";
 import { isBudgetSpent, tellCandidates } from "./collecting.ts";
 import { markFallen } from "./deposed.ts";
-import { isForked } from "./fork.ts";
+import { hasReleased, isForked } from "./fork.ts";
 import type { FailoverCause } from "./reason.ts";
 import type { EndProof, OperationRecord, PhaseOf } from "./state.ts";
 import { isOfTime, provenBy } from "./promises.ts";
 import { missingQuorums } from "./sync.ts";
-import { type Work, because, beginOperation, identity, member, nextOp, setPhase } from "./work.ts";
+import { type Work, because, beginOperation, member, nextOp, setPhase } from "./work.ts";
 
 /** Nobody has succeeded. As soon as somebody can, and no person needs to decide first, the search begins again. */
 export function watchVacancy(work: Work, phase: PhaseOf<"vacant">): void {
@@ -40,7 +40,7 @@ function nextAttempt(
     return policy === "automatic" && isReady ? byForce : null;
   }
   if (policy !== "automatic") return holdersReturn(work, phase);
-  const nowReleased = identity(work, deposed).released >= phase.epoch && phase.proof !== "released";
+  const nowReleased = hasReleased(work, { epoch: phase.epoch, primary: deposed }) && phase.proof !== "released";
   if (needsPerson(work, phase) && !(phase.code === "upstream-writable" && nowReleased)) return null;
   return eligibleMembers(work, phase).length > 0 ? { target: null, cause: "retry" } : null;
 }
@@ -116,7 +116,7 @@ export function retrySuccession(work: Work, phase: PhaseOf<"vacant">, attempt: A
  * asserted that the reign before is over.
  */
 function bestProof(work: Work, { epoch, deposed, proof }: PhaseOf<"vacant">): EndProof {
-  if (identity(work, deposed).released < epoch) return proof;
+  if (!hasReleased(work, { epoch, primary: deposed })) return proof;
   const vouched = provenBy(work, epoch, "released");
   return isOfTime(vouched) && proof === "asserted" ? proof : vouched;
 }
