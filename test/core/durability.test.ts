@@ -16,7 +16,6 @@ import {
   releasedPatch,
   REPLICAS,
   runningCluster,
-  REPLICAS,
   type Cluster,
 } from "./builders.ts";
 import { refusalOf } from "./listening.ts";
