@@ -77,4 +77,23 @@ export const CHANGING_DURABILITY = {
       "operator-recover",
     ],
   },
+  // Hosts stand still for longer than any lease allows for: what was promised must hold all the same.
+  "durability-while-hosts-stand-still": {
+    ...CHANGING,
+    durability: "async",
+    isUntimely: true,
+    hasGuardian: false,
+    streamsTakeMs: 300,
+    readsTails: false,
+    faults: [
+      "operator-durability",
+      "operator-durability",
+      "machine-sleep",
+      "agent-pause",
+      "server-crash",
+      "server-partition",
+      "agent-partition",
+      "operator-recover",
+    ],
+  },
 } satisfies Record<string, Partial<Scenario>>;

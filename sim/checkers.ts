@@ -70,10 +70,14 @@ export class Checkers {
   /** From when on nothing but the coordinator fails; null in a world in which anything may. */
   readonly #aloneFromMs: number | null;
 
-  constructor(world: World, scenario: Pick<Scenario, "durability" | "faults" | "onlyCoordinatorFailsFromMs">) {
+  constructor(
+    world: World,
+    scenario: Pick<Scenario, "durability" | "faults" | "isUntimely" | "onlyCoordinatorFailsFromMs">,
+  ) {
     this.#world = world;
     this.#promised = scenario.durability;
-    this.#mayOnlyOneBeAlone = scenario.durability === "async" || scenario.faults.includes("operator-durability");
+    const isChanged = scenario.faults.includes("operator-durability");
+    this.#mayOnlyOneBeAlone = isChanged ? !scenario.isUntimely : scenario.durability === "async";
     this.#aloneFromMs = scenario.onlyCoordinatorFailsFromMs;
   }
 

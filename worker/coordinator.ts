@@ -43,7 +43,7 @@ import { Deliverer } from "./deliverer.ts";
 import { allowsInsecureWebhooks, type Env } from "./env.ts";
 import { macsOf, type Macs } from "./mac.ts";
 import { isSetUp, migrate, MIGRATIONS } from "./migrations.ts";
-import { isForced, requestOf } from "./operator-request.ts";
+import { isForced, refuseCommand, requestOf } from "./operator-request.ts";
 import type { Deletion } from "./registry.ts";
 import { mayManage, Rights } from "./rights.ts";
 import { StaleIncarnation, Store, type StoredEvent } from "./store.ts";
@@ -130,7 +130,7 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Takes an operator's command; the operation goes on by itself. */
   command(caller: Caller, command: OperatorCommand): Answer<OperationStatus> {
-    const refused = this.#refuse(caller, "command");
+    const refused = this.#refuse(caller, "command") ?? refuseCommand(command);
     if (refused) return refused;
     const asked = { command: requestOf(command), by: this.#rights.nameOf(caller), force: isForced(command) };
     const done = this.#handle({ kind: "command", ...this.#time(), ...asked });

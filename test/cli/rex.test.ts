@@ -290,6 +290,27 @@ describe("set", () => {
     expect(JSON.parse((await run(["set", "policy", "manual", "--json"])).out)).toEqual(POLICY);
   });
 
+  it("durability sends how many are to acknowledge, and tells what became of it", async () => {
+    const DURABILITY = operation("succeeded", ["'alpha' IS ASYNCHRONOUS"], { kind: "set-durability" });
+    api.operation = [DURABILITY, DURABILITY, DURABILITY];
+    expect(await run(["set", "durability", "async"])).toEqual({
+      status: 0,
+      out: "'alpha' IS ASYNCHRONOUS\n",
+      err: "",
+    });
+    await run(["set", "durability", "sync"]);
+    await run(["set", "durability", "SYNC", "2", "degrade"]);
+    expect(api.requests.map((request) => request.split("commands ")[1])).toEqual([
+      '{"command":"set-durability","durability":"async"}',
+      '{"command":"set-durability","durability":"sync","sync":{"k":1,"onLoss":"block"}}',
+      '{"command":"set-durability","durability":"sync","sync":{"k":2,"onLoss":"degrade"}}',
+    ]);
+    for (const words of [["async", "1"], ["sync", "0"], ["sync", "lazy"], ["both"], []]) {
+      expect((await run(["set", "durability", ...words])).err).toContain("is not understood");
+    }
+    expect(api.requests).toHaveLength(3);
+  });
+
   it("force lasts for the session and travels with the commands that take it", async () => {
     const done = (kind: OperationStatus["kind"]) => operation("succeeded", [], { kind });
     api.operation = [done("datasource-welcome"), done("datasource-recover"), done("datasource-shun")];

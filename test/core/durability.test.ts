@@ -15,7 +15,6 @@ import {
   position,
   releasedPatch,
   runningCluster,
-  REPLICAS,
   type Cluster,
 } from "./builders.ts";
 import { refusalOf } from "./listening.ts";

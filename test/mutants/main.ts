@@ -26,9 +26,17 @@ const QUICK_SEEDS = 150;
 /** Most of what the tests see, these see within a few seconds. */
 const QUICK_TESTS = [
   "test/domain",
-  ...["admission", "authority", "member-table", "cluster-table", "plan-table", "requests", "switch", "routes"].map(
-    (name) => `test/core/${name}.test.ts`,
-  ),
+  ...[
+    "admission",
+    "authority",
+    "member-table",
+    "cluster-table",
+    "plan-table",
+    "requests",
+    "switch",
+    "routes",
+    "durability",
+  ].map((name) => `test/core/${name}.test.ts`),
 ];
 const TESTS_DEADLINE_MS = 300_000;
 

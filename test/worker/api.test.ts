@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import { env, exports } from "cloudflare:workers";
 import { reset, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { zCreated, zEvents, zOperation, zStatus, type OperationStatus } from "#shared/protocol/api.ts";
+import { zCreated, zEvents, zOperation, zStatus, type OperationStatus, type Status } from "#shared/protocol/api.ts";
 import { ERRORS, type ErrorCode } from "#shared/protocol/errors.ts";
 import { REPLY_SIGNATURE_HEADER, signedPartOf } from "#shared/protocol/reply-signature.ts";
 import { zReply } from "#shared/protocol/wire.ts";
@@ -122,6 +122,34 @@ describe("routes", () => {
     ]);
   });
 
+  it("change the durability, as a command and as a resource, and tell how far that has come", async () => {
+    const service = await foundedService();
+    const durability = async () => (await (await ask(ALPHA)).json<Status>()).durability;
+    const set = async (body: unknown): Promise<number> => {
+      const changed = await ask(`${ALPHA}/durability`, { method: "PUT", body });
+      expect(changed.status).toBe(202);
+      const { operation } = await changed.json<{ operation: OperationStatus }>();
+      expect(operation.kind).toBe("set-durability");
+      return operation.op;
+    };
+    await roundsUntil(service, () => isWhole(1));
+    const op = await set({ durability: "sync" });
+    expect(await durability()).toMatchObject({ mode: "async", goal: "sync" });
+    await roundsUntil(service, async () => (await durability()).mode === "sync");
+    expect(await durability()).toEqual({ mode: "sync", goal: "sync", k: 1, members: ["db2", "db3"], settled: true });
+    const { transcript } = await (await ask(`${ALPHA}/operations/${op}`)).json<OperationStatus>();
+    expect(transcript).toEqual([
+      "SET DURABILITY: ASYNC => SYNC, 1 TO ACKNOWLEDGE",
+      "'db1@alpha' IS TOLD TO WAIT FOR 1 OF: db2, db3",
+      "ALL OF 'db1@alpha' GOES BY IT",
+      "'alpha' IS SYNCHRONOUS: WHAT IS ACKNOWLEDGED FROM NOW ON OUTLIVES ITS MASTER",
+    ]);
+    const response = await ask(`${ALPHA}/commands`, { body: { command: "set-durability", durability: "async" } });
+    expect(response.status).toBe(202);
+    await roundsUntil(service, async () => (await durability()).settled);
+    expect(await durability()).toEqual({ mode: "async", goal: "async", k: 0, members: [], settled: true });
+  });
+
   it("switch to another primary, which the members carry out", async () => {
     const service = await foundedService();
     const response = await ask(`${ALPHA}/commands`, { body: { command: "switch", to: "db3" } });
@@ -171,6 +199,7 @@ describe("routes", () => {
       "/v1/dataservices/{s}/poll",
       "/v1/dataservices/{s}/commands",
       "/v1/dataservices/{s}/policy",
+      "/v1/dataservices/{s}/durability",
       "/v1/dataservices/{s}/operations",
       "/v1/dataservices/{s}/operations/{op}",
       "/v1/dataservices/{s}/events",
@@ -397,6 +426,9 @@ describe("bad input", () => {
       ["invalid-request", { command: "datasource-fail" }, "member"],
       ["invalid-request", { command: "switch", force: true }, "force"],
       ["invalid-request", { command: "set-policy", policy: "lazy" }, "policy"],
+      ["invalid-request", { command: "set-durability", durability: "both" }, "durability"],
+      ["invalid-request", { command: "set-durability", durability: "async", sync: { k: 1 } }, "sync"],
+      ["target-not-eligible", { command: "set-durability", durability: "sync", sync: { k: 3 } }, "2 replicas"],
       ["wrong-state", { command: "switch", to: "db1" }, "db1"],
       ["primary-is-live", { command: "datasource-shun", member: "db1" }, "db1"],
       ["primary-is-healthy", { command: "failover" }, "db1"],

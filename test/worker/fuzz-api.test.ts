@@ -32,11 +32,13 @@ const BODIES: Record<string, unknown[]> = {
     { command: "switch", to: "db2" },
     { command: "recover" },
     { command: "set-policy", policy: "manual" },
+    { command: "set-durability", durability: "sync", sync: { k: 1, onLoss: "block" } },
     { command: "datasource-fail", member: "db2" },
     { command: "datasource-shun", member: "db1", force: true },
     { command: "datasource-recover", member: "db3" },
   ],
   [`${ALPHA}/policy`]: [{ policy: "maintenance" }],
+  [`${ALPHA}/durability`]: [{ durability: "sync", sync: { k: 1 } }],
   [`${ALPHA}/tokens`]: [
     { kind: "viewer", label: "x" },
     { kind: "agent", host: "db1" },
@@ -79,7 +81,7 @@ it("are answered in the documented shape, and change nothing when they are refus
       async ({ path, body }, anyMethod, token, isProper) => {
         pass(10);
         const before = await kept();
-        const proper = path.endsWith("/policy") ? "PUT" : "POST";
+        const proper = path.endsWith("/policy") || path.endsWith("/durability") ? "PUT" : "POST";
         const asked = isProper && body !== undefined ? proper : anyMethod;
         const hasBody = asked !== "GET" && asked !== "HEAD" && body !== undefined;
         const response = await ask(path, { method: asked, token, ...(hasBody ? { body } : {}) });

@@ -64,6 +64,7 @@ describe("an agent's token", () => {
       ["POST", `${ALPHA}/commands`, { command: "failover", force: true }],
       ["POST", `${ALPHA}/commands`, { command: "set-policy", policy: "maintenance" }],
       ["PUT", `${ALPHA}/policy`, { policy: "maintenance" }],
+      ["PUT", `${ALPHA}/durability`, { durability: "async" }],
       ["GET", `${ALPHA}/operations`, undefined],
       ["GET", `${ALPHA}/events`, undefined],
       ["POST", `${ALPHA}/tokens`, { kind: "operator" }],

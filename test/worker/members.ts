@@ -81,6 +81,10 @@ export class ScriptedMember {
     this.poll = { ...this.poll, nonce: reply.nonce, nonceClocks: clocks(), policyVersion: reply.policyVersion };
     if (reply.version >= this.poll.version) this.poll = { ...this.poll, version: reply.version, mac: reply.mac };
     for (const command of reply.commands) this.#obey(command);
+    if (reply.sync !== null) {
+      this.poll = { ...this.poll, syncSeen: reply.sync.version };
+      this.server = { ...this.server, sync: reply.sync };
+    }
     if (reply.lease && reply.lease.epoch === this.poll.attempted && this.isOpen()) {
       this.#leaseUntilMs = sentMs + reply.lease.ttlMs;
     }
