@@ -28,6 +28,7 @@ const FILES = [
   "sync",
   "door-failover",
   "stories/automatic",
+  "stories/switch",
 ].map((name) => `test/live/${name}.test.ts`);
 const SCENARIO = "kill-primary";
 const FILE_TIMEOUT_MS = 1_800_000;
