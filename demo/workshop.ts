@@ -15,7 +15,8 @@ import {
   rmSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
+import { isTraversable } from "./binaries.ts";
 import { doorTablesOf, removeDoors } from "./kernel-doors.ts";
 import { removeLeftovers, sharedMemoryOf, type SharedMemory } from "./postgres.ts";
 import { until } from "./until.ts";
@@ -150,13 +151,6 @@ function temporaryBase(): string {
   if (process.getuid?.() !== 0 || isTraversable(wanted)) return wanted;
   if (isTraversable("/tmp")) return "/tmp";
   throw new Error(`TMPDIR = "${wanted}" cannot be entered by other accounts, which the servers run as: use another`);
-}
-
-/** Whether every account may walk into the directory. */
-export function isTraversable(directory: string): boolean {
-  const parent = dirname(directory);
-  const isOpen = (lstatSync(directory).mode & 0o001) !== 0;
-  return isOpen && (parent === directory || isTraversable(parent));
 }
 
 function isAbandoned(base: string, name: string): boolean {

@@ -1,7 +1,7 @@
 /** The PostgreSQL engine against three real servers: each test begins where the one before has left them. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Client } from "pg";
@@ -16,7 +16,6 @@ import {
   demoAccount,
   demoDirectory,
   freePorts,
-  preparePostgres,
   removeDirectory,
   removeLeftovers,
   sharedMemoryOf,
@@ -25,6 +24,7 @@ import {
   type SharedMemory,
 } from "../../demo/postgres.ts";
 import { engineOf } from "../../demo/server.ts";
+import { server } from "./servers.ts";
 
 const PROBE_TIMEOUT_MS = 500;
 const STEP_MS = 10_000;
@@ -50,7 +50,7 @@ const figures: Record<string, number> = {};
 beforeAll(async () => {
   account = await demoAccount();
   directory = await demoDirectory("interrex-engine-");
-  binDirectory = process.env["INTERREX_TEST_POSTGRES_BIN"] ?? (await preparePostgres(directory)).binDirectory;
+  binDirectory = await server.prepare(directory);
   const ports = await freePorts(3);
   const members = await createCluster({
     binDirectory,
@@ -422,6 +422,16 @@ describe("a fence", () => {
     expect(await start).toMatchObject({ ok: false });
     expect(serverProcesses(member.dataDirectory)).toEqual([]);
   });
+});
+
+test("a server of a version that nobody has tried is not started", async () => {
+  const { engine, member } = node(0);
+  const file = join(member.dataDirectory, "PG_VERSION");
+  const version = readFileSync(file);
+  writeFileSync(file, "19\n");
+  expect(await engine.start(STEP_MS)).toMatchObject({ ok: false, code: "unsupported-version" });
+  expect(serverProcesses(member.dataDirectory)).toEqual([]);
+  writeFileSync(file, version);
 });
 
 describe("a primary that somebody else has started", () => {

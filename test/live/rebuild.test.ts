@@ -1,6 +1,6 @@
 /**
  * A former primary that has gone its own way, laid out anew after the one that reigns: by PostgreSQL's own programs where
- * Debian's version 15 is, by the demo's command on the PostgreSQL from npm.
+ * they are installed, by the demo's command on the PostgreSQL from npm.
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -31,7 +31,6 @@ import {
   demoAccount,
   demoDirectory,
   freePorts,
-  preparePostgres,
   removeDirectory,
   removeLeftovers,
   sharedMemoryOf,
@@ -41,8 +40,8 @@ import {
 } from "../../demo/postgres.ts";
 import { withSession } from "../../demo/session.ts";
 import { until } from "../../demo/until.ts";
+import { programOf, server, withPrograms } from "./servers.ts";
 
-const DEBIAN = "/usr/lib/postgresql/15/bin";
 const CLONE = new URL("../../demo/clone.mjs", import.meta.url).pathname;
 const BASEBACKUP = `"$INTERREX_BIN_DIRECTORY/pg_basebackup" -h "$INTERREX_SOURCE_HOST" -p "$INTERREX_SOURCE_PORT" -U "$INTERREX_SOURCE_USER" -D "$INTERREX_TARGET_DIRECTORY" -X stream -c fast`;
 const STEP_MS = 30_000;
@@ -50,8 +49,11 @@ const REBUILD_MS = 60_000;
 const LOOK = { deadlineMs: STEP_MS, everyMs: 5 };
 const FENCE = { fastMs: 3_000, killMs: 4_000, deadlineMs: 6_000 };
 
-if (process.env["CI"] && !existsSync(DEBIAN))
-  throw new Error(`${DEBIAN} is not there: install postgresql-15, which .ci/run does`);
+/** Where pg_rewind and the programs beside it are; null where they are not. */
+const programs = programOf(withPrograms, "pg_rewind") && withPrograms.programs;
+
+if (process.env["CI"] && programs === null)
+  throw new Error(`${withPrograms.programs} is not there: install postgresql-15, which .ci/run does`);
 
 let account: Account;
 let directory: string;
@@ -341,10 +343,10 @@ describe("which segments hold the log from a fork on", () => {
   });
 });
 
-describe.skipIf(!existsSync(DEBIAN))(`with PostgreSQL 15 of ${DEBIAN} (skipped where it is not installed)`, () => {
+describe.skipIf(programs === null)("with pg_rewind and pg_basebackup (skipped where they are not installed)", () => {
   beforeEach(async () => {
     directory = await demoDirectory("interrex-rebuild-");
-    scene = await makeScene(DEBIAN);
+    scene = await makeScene(await withPrograms.prepare(directory));
   });
   afterEach(async () => {
     await clearScene();
@@ -427,7 +429,7 @@ describe.skipIf(!existsSync(DEBIAN))(`with PostgreSQL 15 of ${DEBIAN} (skipped w
       "GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir",
     );
     const checksums = ["--disable", "--no-sync", "-D", scene.old.dataDirectory];
-    execFileSync(join(DEBIAN, "pg_checksums"), checksums, { timeout: STEP_MS, stdio: "ignore", ...account });
+    execFileSync(join(programs ?? "", "pg_checksums"), checksums, { timeout: STEP_MS, stdio: "ignore", ...account });
     expect(await expectUntouched(engine, "rewind-not-possible")).toContain("wal_log_hints");
   });
 
@@ -494,10 +496,10 @@ describe.skipIf(!existsSync(DEBIAN))(`with PostgreSQL 15 of ${DEBIAN} (skipped w
   });
 });
 
-describe("with the PostgreSQL from npm", () => {
+describe("with the server alone", () => {
   beforeEach(async () => {
     directory = await demoDirectory("interrex-rebuild-");
-    scene = await makeScene((await preparePostgres(directory)).binDirectory);
+    scene = await makeScene(await server.prepare(directory));
   });
   afterEach(async () => {
     await clearScene();
@@ -520,7 +522,7 @@ describe("with the PostgreSQL from npm", () => {
     await expectJoined(engine);
   });
 
-  test("a rewind is refused where there is no pg_rewind", async () => {
+  test.skipIf(programOf(server, "pg_rewind") !== null)("a rewind is refused where there is no pg_rewind", async () => {
     await bringDown("stopped");
     const engine = engineOfOld({ kind: "rewind", keepDirectory: scene.keepDirectory });
     expect(await expectUntouched(engine, "rewind-not-possible")).toContain("pg_rewind is not there");

@@ -2,7 +2,6 @@
  * The tail of a killed primary's log: rows that were acknowledged and never sent. Taken by the replica that is to succeed,
  * from the dead server's files, on PostgreSQL from npm and on Debian's version 15.
  */
-import { existsSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { comparePositions, lsnDistance, type Position } from "#shared/domain/position.ts";
 import type { TailRange } from "../../agent/engine/engine.ts";
@@ -14,7 +13,6 @@ import {
   demoAccount,
   demoDirectory,
   freePorts,
-  preparePostgres,
   removeDirectory,
   removeLeftovers,
   sharedMemoryOf,
@@ -25,8 +23,8 @@ import {
 import { engineOf } from "../../demo/server.ts";
 import { withSession } from "../../demo/session.ts";
 import { until } from "../../demo/until.ts";
+import { servers } from "./servers.ts";
 
-const DEBIAN = "/usr/lib/postgresql/15/bin";
 const STEP_MS = 30_000;
 const TAKE_MS = 2_000;
 const LOOK = { deadlineMs: STEP_MS, everyMs: 5 };
@@ -37,9 +35,7 @@ interface Pair {
   replica: { member: DemoMember; engine: PostgresEngine };
 }
 
-const versions = ["18", ...(existsSync(DEBIAN) ? ["15"] : [])];
-
-describe.each(versions)("the tail of a killed primary of version %s", (version) => {
+describe.each(servers)("the tail of a killed primary of version $major", ({ major, prepare }) => {
   let account: Account;
   let directory: string;
   let pair: Pair;
@@ -48,7 +44,7 @@ describe.each(versions)("the tail of a killed primary of version %s", (version) 
   beforeAll(async () => {
     account = await demoAccount();
     directory = await demoDirectory("interrex-tail-");
-    const binDirectory = version === "15" ? DEBIAN : (await preparePostgres(directory)).binDirectory;
+    const binDirectory = await prepare(directory);
     const ports = await freePorts(2);
     const members = ports.map((port, index) => ({ name: `db${index + 1}`, port }));
     const [first, second] = (await createCluster({ binDirectory, directory, account, members })).map((member) => ({
@@ -151,7 +147,7 @@ describe.each(versions)("the tail of a killed primary of version %s", (version) 
     const tookMs = performance.now() - startedMs;
     const bytes = Number(lsnDistance(dead.tail.lsn, before.position.lsn));
     expect(outcome).toEqual({ ok: true, value: String(bytes) });
-    process.stdout.write(`tail ${version}: ${bytes} bytes in ${tookMs.toFixed(0)} ms\n`);
+    process.stdout.write(`tail ${major}: ${bytes} bytes in ${tookMs.toFixed(0)} ms\n`);
     expect((await replica.engine.observe()).position).toEqual(dead.position);
 
     mustBeOk(await replica.engine.promote(3, STEP_MS));

@@ -7,13 +7,13 @@ import type { EngineCheck } from "../engine.ts";
 import { codeOf, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
 import type { PostgresOptions } from "./options.ts";
 import { livingPostmaster } from "./processes.ts";
+import { isKnown, majorOfCluster, NEWEST_MAJOR, OLDEST_MAJOR } from "./version.ts";
 
 const COMMAND_TIMEOUT_MS = 2_000;
 const QUESTION_TIMEOUT_MS = 3_000;
-const OLDEST_MAJOR = 13;
-const NEWEST_MAJOR = 18;
 /** One stream and one watch for each of two replicas, and the agent's own probe. */
 const FEWEST_WAL_SENDERS = 5;
+const FIRST_TO_RELOAD_RESTORE_COMMAND = 14;
 
 const run = promisify(execFile);
 
@@ -39,7 +39,7 @@ async function checkBinaries({ binDirectory, dataDirectory }: PostgresOptions): 
     const { stdout } = await run(program, ["--version"], { timeout: COMMAND_TIMEOUT_MS });
     const version = /\(PostgreSQL\) (\S+)/.exec(stdout)?.[1] ?? stdout.trim();
     const major = Number.parseInt(version, 10);
-    if (!(major >= OLDEST_MAJOR && major <= NEWEST_MAJOR)) {
+    if (!isKnown(major)) {
       return line(name, false, `${program} is version ${version}: use one of ${OLDEST_MAJOR} to ${NEWEST_MAJOR}`);
     }
     const cluster = majorOfCluster(dataDirectory);
@@ -57,14 +57,6 @@ async function checkBinaries({ binDirectory, dataDirectory }: PostgresOptions): 
       false,
       `${program} does not run (${codeOf(error) || "failed"}): set bin_directory to the server's own bin directory`,
     );
-  }
-}
-
-function majorOfCluster(dataDirectory: string): number | null {
-  try {
-    return Number.parseInt(readFileSync(join(dataDirectory, "PG_VERSION"), "utf8"), 10);
-  } catch {
-    return null;
   }
 }
 
@@ -157,11 +149,12 @@ function unitOf(pid: number | null): string | null {
 }
 
 const SETTINGS_SQL = `
-  SELECT s.hot_standby, s.wal_level, s.max_wal_senders::int AS max_wal_senders, s.full_page_writes, s.wal_log_hints,
+  SELECT s.major, s.restore_command, s.hot_standby, s.wal_level, s.max_wal_senders::int AS max_wal_senders, s.full_page_writes, s.wal_log_hints,
     s.data_checksums, s.data_directory, s.libraries, s.fsync,
     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
     (SELECT count(*)::int FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r') AS unlogged
-  FROM (SELECT current_setting('hot_standby') AS hot_standby, current_setting('wal_level') AS wal_level,
+  FROM (SELECT current_setting('server_version_num')::int / 10000 AS major,
+    current_setting('restore_command') AS restore_command, current_setting('hot_standby') AS hot_standby, current_setting('wal_level') AS wal_level,
     current_setting('max_wal_senders') AS max_wal_senders, current_setting('full_page_writes') AS full_page_writes,
     current_setting('wal_log_hints') AS wal_log_hints, current_setting('data_checksums') AS data_checksums,
     current_setting('data_directory') AS data_directory, current_setting('fsync') AS fsync,
@@ -229,6 +222,7 @@ function settingChecks(row: Row, dataDirectory: string): EngineCheck[] {
       String(row["fsync"]),
       "set it to on: an acknowledged write must survive a crash",
     ),
+    ...restoreCommandChecks(row),
     line(
       "rewind",
       true,
@@ -248,6 +242,14 @@ function settingChecks(row: Row, dataDirectory: string): EngineCheck[] {
       "stop that manager and take its library out of shared_preload_libraries",
     ),
   ];
+}
+
+/** A freeze must be able to take it out while the server runs, or no failover but that of a dead server can be decided. */
+function restoreCommandChecks(row: Row): EngineCheck[] {
+  if (Number(row["major"]) >= FIRST_TO_RELOAD_RESTORE_COMMAND) return [];
+  const command = String(row["restore_command"]);
+  const remedy = `this version changes it only at a restart, so that the member cannot be frozen: take it out, restart`;
+  return [must("restore_command", command === "", command === "" ? "none" : command, remedy)];
 }
 
 function must(name: string, ok: boolean, found: string, remedy: string): EngineCheck {

@@ -15,9 +15,10 @@ export interface ControlFile {
   checkpoint: LogPoint;
 }
 
-/** Where the checksum lies, by the format's number: 1300 for servers 13 to 17, 1800 for 18. */
+/** Where the checksum lies, by the format's number: 1300 for servers 13 to 16, 1700 for 17, 1800 for 18. */
 const CHECKSUM_AT = new Map([
   [1300, 288],
+  [1700, 288],
   [1800, 292],
 ]);
 

@@ -29,7 +29,9 @@ import { adopt, follow, freeze, promote, Refusal, untilAnswering, type Control }
 import { SwitchDoor } from "./switch-door.ts";
 import { applySyncSet } from "./sync.ts";
 import { takeTail, type Tail } from "./take-tail.ts";
+import { isWritable } from "./upstream-question.ts";
 import { UpstreamWatch } from "./upstream-watch.ts";
+import { mustBeKnown } from "./version.ts";
 
 /** How long, and how often, the end of a postmaster is waited for that is nobody's child of ours. */
 const END_PATIENCE_MS = 10_000;
@@ -102,6 +104,7 @@ export class PostgresEngine implements Engine {
 
   start(deadlineMs: number): Promise<EngineOutcome> {
     return this.#exclusively(deadlineMs, async (control) => {
+      mustBeKnown(control.options.dataDirectory);
       const outcome = await startServer({ ...control, onExit: () => this.#hint("server-lost") });
       if (!outcome.ok) throw new Refusal(outcome.code, outcome.detail);
       const [row] = await this.#control.askWithin(
@@ -115,11 +118,15 @@ export class PostgresEngine implements Engine {
   }
 
   adopt(deadlineMs: number): Promise<EngineOutcome> {
-    return this.#exclusively(deadlineMs, adopt);
+    return this.#exclusively(deadlineMs, async (control) => {
+      mustBeKnown(control.options.dataDirectory);
+      await adopt(control);
+    });
   }
 
   promote(timeline: number, deadlineMs: number, mayOpen: MayOpen = always): Promise<EngineOutcome> {
     return this.#exclusively(deadlineMs, async (control) => {
+      mustBeKnown(control.options.dataDirectory);
       await promote(control, timeline, mayOpen);
       this.#watchUpstream(null);
       this.#checkpointSoon();
@@ -206,10 +213,7 @@ export class PostgresEngine implements Engine {
 
   async askUpstream(upstream: Endpoint, deadlineMs: number): Promise<EngineOutcome> {
     try {
-      const connection = new ServerConnection(this.#remote(upstream, "ask"));
-      const [row] = await connection.askOnce("SHOW in_hot_standby", deadlineMs);
-      if (row?.["in_hot_standby"] === "off") return { ok: true, value: "writable" };
-      return { ok: true, value: row?.["in_hot_standby"] === "on" ? "read-only" : "no-answer" };
+      return { ok: true, value: await isWritable(new ServerConnection(this.#remote(upstream, "ask")), deadlineMs) };
     } catch (error) {
       return { ok: true, value: "no-answer", detail: error instanceof Error ? error.message : String(error) };
     }
