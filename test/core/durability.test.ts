@@ -14,6 +14,7 @@ import {
   poll,
   position,
   releasedPatch,
+  REPLICAS,
   runningCluster,
   type Cluster,
 } from "./builders.ts";

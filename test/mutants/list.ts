@@ -499,10 +499,9 @@ export const FAULTS: readonly Fault[] = [
     rule: "PROOF-3",
     what: "having released an earlier epoch proves that this one is over",
     file: SUCCESSION,
-    search:
-      'if (identity(work, phase.primary).released >= phase.epoch) {\n    return endReign(work, phase, "released", causeOfRelease',
+    search: 'if (hasReleased(work, phase)) {\n    return endReign(work, phase, "released", causeOfRelease',
     replace:
-      'if (identity(work, phase.primary).released >= phase.epoch - 1 && phase.epoch > 1) {\n    return endReign(work, phase, "released", causeOfRelease',
+      'if (hasReleased(work, { ...phase, epoch: Math.max(1, phase.epoch - 1) })) {\n    return endReign(work, phase, "released", causeOfRelease',
   },
   {
     id: "deposed-at-once",
@@ -1116,8 +1115,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "ALONE-4",
     what: "a crown that was refused proves that the holder before has laid his down",
     file: PROMISES,
-    search: "    if (!before || released < before.epoch)",
-    replace: "    if (!before)",
+    search: "hasReleased({ durable }, { epoch: before.epoch, primary: before.member })",
+    replace: "before.epoch > 0",
   },
 
   // A coordinator of the past.
