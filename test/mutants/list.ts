@@ -857,9 +857,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "ID-10",
     what: "a release stays a proof when a second agent of that identity is heard",
     file: "shared/core/cluster/fork.ts",
-    search:
-      '(phase.kind === "collecting" || phase.kind === "vacant") && phase.deposed === host && phase.proof === "released"',
-    replace: 'phase.kind === "vacant" && phase.deposed === host && phase.proof === "released"',
+    search: 'phase.deposed === host &&\n    phase.proof === "released"',
+    replace: 'phase.deposed === host &&\n    phase.proof === "asserted"',
   },
   {
     id: "promise-of-the-start-before",
