@@ -9,16 +9,20 @@ import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import {
   answerInquiry,
   ask,
+  createdCluster,
   frozenPatch,
   openPatch,
   pass,
   phaseOf,
   poll,
+  REPLICAS,
   runningCluster,
   silencedCluster,
   STOPPED,
+  WRITABLE,
   type Cluster,
 } from "./builders.ts";
+import { phases } from "./cluster-events.ts";
 import { listen, reasonsOf, refusalOf, type Told } from "./listening.ts";
 import { live, say } from "./living.ts";
 import { round, synchronous, talk } from "./synchronous.ts";
@@ -169,4 +173,56 @@ test("a primary that was heard within a lease cannot be asserted to be dead", ()
   pass(cluster, 1);
   expect(refusalOf(ask(cluster, { kind: "failover", to: null }, { force: true }))).toBe("accepted");
   expect(phaseOf(cluster)).toMatchObject({ kind: "collecting", epoch: 1, proof: "asserted" });
+});
+
+describe("of a first primary that was never adopted, whose end an operator asserts", () => {
+  const SERVING = { server: { phase: "observing", report: WRITABLE } } as const;
+
+  /** Its agent has not been heard since it was told to take its server over. */
+  function assertedBeforeAdoption(): { cluster: Cluster; told: Told } {
+    const cluster = createdCluster();
+    for (const host of REPLICAS) poll(cluster, host);
+    poll(cluster, "db1", SERVING);
+    expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", primary: "db1", how: "adopt", opened: false });
+    const told = listen(cluster);
+    pass(cluster, ttlMs + 100);
+    ask(cluster, { kind: "failover", to: null }, { force: true });
+    expect(reasonsOf(told, "reign-ended")).toMatchObject([{ epoch: 1, proof: "asserted" }]);
+    return { cluster, told };
+  }
+
+  test("the server is fenced when it is seen to write all the same, though its agent only observes", () => {
+    const { cluster } = assertedBeforeAdoption();
+    const { answer } = poll(cluster, "db1", SERVING);
+    expect(answer).toMatchObject({ kind: "reply", reply: { commands: [{ kind: "fence" }] } });
+  });
+
+  test("a server that is none of a reign's is left to its owner", () => {
+    const cluster = createdCluster();
+    for (const host of REPLICAS) poll(cluster, host);
+    poll(cluster, "db1", SERVING);
+    const { answer } = poll(cluster, "db4", SERVING);
+    expect(answer).toMatchObject({ kind: "reply", reply: { commands: [] } });
+  });
+});
+
+test("a start that is refused is not asked for again at once, by an operator's word neither", () => {
+  const cluster = phases.vacant();
+  const { phase } = cluster.state.durable;
+  const deposed = phase.kind === "vacant" ? phase.deposed : "";
+  const down = { server: { phase: "observing", report: STOPPED, receiver: { state: "none" } } } as const;
+  poll(cluster, deposed, down);
+  ask(cluster, { kind: "datasource-recover", member: deposed });
+  const starts: string[] = [];
+  for (let turn = 0; turn < 40; turn += 1) {
+    pass(cluster, 20);
+    const { answer } = poll(cluster, deposed, down);
+    if (answer.kind !== "reply") continue;
+    for (const { id, op, kind } of answer.reply.commands) {
+      starts.push(`${kind} ${id}`);
+      say(cluster, deposed, { results: [{ id, op, outcome: "refused", code: "not-founded", value: "", detail: "" }] });
+    }
+  }
+  expect(starts).toHaveLength(1);
+  expect(starts[0]).toContain("start");
 });

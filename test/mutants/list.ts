@@ -516,8 +516,25 @@ export const FAULTS: readonly Fault[] = [
     rule: "FENCE-3",
     what: "the coordinator does not have a stray writable server fenced",
     file: GOALS,
-    search: 'return isWritable && server.phase !== "observing" ?',
-    replace: 'return isWritable && server.phase === "fencing" ?',
+    search:
+      'if (server.report.state !== "running" || !server.report.writable) return null;\n  if (server.phase === "observing"',
+    replace: 'if (server.phase !== "fencing") return null;\n  if (server.phase === "observing"',
+  },
+  {
+    id: "asserted-not-fenced",
+    rule: "POLICY-3",
+    what: "a first primary that was never adopted, and is called over, is left to write",
+    file: GOALS,
+    search: "return last > 0 && isOver && identity(work, name).released < last;",
+    replace: "return false;",
+  },
+  {
+    id: "refused-start-at-once",
+    rule: "POLICY-4",
+    what: "a start that is refused is asked for again with the next poll",
+    file: GOALS,
+    search: 'goal.kind === "start" && resultOf(work, name, known)?.outcome !== "refused"',
+    replace: 'goal.kind === "start"',
   },
 
   // Choosing.

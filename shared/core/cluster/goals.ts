@@ -13,7 +13,7 @@ import { isRestoring } from "./restoring.ts";
 import type { PhaseOf, RecoverPlan, Salvage, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
 import { missingQuorums } from "./sync.ts";
-import { type Work, because, becauseOnce, member, setHost, setIdentity } from "./work.ts";
+import { type Work, because, becauseOnce, member, setHost, setIdentity, identity } from "./work.ts";
 
 /** How long a server that was asked whether it is writable may take to answer: a frozen one says nothing at all. */
 export const ASK_UPSTREAM_MS = 200;
@@ -77,12 +77,12 @@ function goalOf(work: Work, name: MemberName, server: MemberServerReport): Goal 
     case "reigning":
       return phase.primary === name ? openingGoal(work, phase) : replicaGoal(work, phase, name, server);
     case "deposing":
-      if (phase.primary !== name) return fenceIfWritable(server);
+      if (phase.primary !== name) return fenceIfWritable(work, name, server);
       return { kind: "fence", patienceMs: phase.cause === "switch" ? STOP_PATIENCE_MS : 0 };
     case "collecting":
-      return fenceIfWritable(server) ?? collectingGoal(work, phase, name, server);
+      return fenceIfWritable(work, name, server) ?? collectingGoal(work, phase, name, server);
     case "vacant":
-      return fenceIfWritable(server) ?? startingGoal(work, phase, name, server);
+      return fenceIfWritable(work, name, server) ?? startingGoal(work, phase, name, server);
   }
 }
 
@@ -116,7 +116,7 @@ function switchGoal(work: Work, { step, op, primary, target }: SwitchPlan, serve
 }
 
 function recoveryGoal(work: Work, plan: RecoverPlan, name: MemberName, server: MemberServerReport): Goal | null {
-  const fence = fenceIfWritable(server);
+  const fence = fenceIfWritable(work, name, server);
   if (fence) return fence;
   const upstream = livingUpstream(work);
   switch (plan.step.kind) {
@@ -151,9 +151,21 @@ function openingGoal(work: Work, phase: PhaseOf<"reigning">): Goal | null {
   return phase.how === "adopt" ? { kind: "adopt" } : { kind: "promote", proof: phase.proof, timeline: phase.timeline };
 }
 
-function fenceIfWritable(server: MemberServerReport): Goal | null {
-  const isWritable = server.report.state === "running" && server.report.writable;
-  return isWritable && server.phase !== "observing" ? { kind: "fence", patienceMs: 0 } : null;
+/**
+ * Nobody but the one that reigns writes. The server of an agent that only observes is its owner's, unless it was given a
+ * reign that was called over without its word: whoever asserted that answers for it until it is fenced (SPEC: POLICY-3).
+ */
+function fenceIfWritable(work: Work, name: MemberName, server: MemberServerReport): Goal | null {
+  if (server.report.state !== "running" || !server.report.writable) return null;
+  if (server.phase === "observing" && !isOwedARelease(work, name)) return null;
+  return { kind: "fence", patienceMs: 0 };
+}
+
+function isOwedARelease(work: Work, name: MemberName): boolean {
+  const { reigns, phase } = work.durable;
+  const last = reigns.findLast((reign) => reign.member === name)?.epoch ?? 0;
+  const isOver = phase.kind === "collecting" || phase.kind === "vacant" || work.durable.epoch > last;
+  return last > 0 && isOver && identity(work, name).released < last;
 }
 
 function replicaGoal(
@@ -162,7 +174,7 @@ function replicaGoal(
   name: MemberName,
   server: MemberServerReport,
 ): Goal | null {
-  const fence = fenceIfWritable(server);
+  const fence = fenceIfWritable(work, name, server);
   if (fence) return fence;
   // While a rebuild is under way, or after one that failed, there is nothing to start or to repoint.
   if (server.isDamaged) return null;
@@ -322,7 +334,8 @@ function commandOf(work: Work, name: MemberName, goal: Goal): Command | null {
     // A promotion is never given twice: its epoch was attempted, and the next attempt needs the next epoch. A member that
     // refused to be adopted attempted nothing.
     if (!isEnded || known.kind === "promote") return known;
-    if (goal.kind !== "start" && work.live.at - sentAt < RETRY_MS) return null;
+    const isPaced = goal.kind === "start" && resultOf(work, name, known)?.outcome !== "refused";
+    if (!isPaced && work.live.at - sentAt < RETRY_MS) return null;
   }
   return issue(work, name, goal);
 }
