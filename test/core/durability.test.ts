@@ -144,6 +144,7 @@ describe("from asynchronous to synchronous", () => {
     talk(cluster, "db1");
     talk(cluster, "db4", { server: { report: { state: "stopped" } } });
     expect(stepOf(cluster)).toBe("arming");
+    expect(cluster.state.durable.syncTold["db1"]?.members).toEqual(["db2", "db3"]);
     round(cluster, ["db4"]);
     expect(viewOf(cluster)).toMatchObject({ mode: "sync", members: ["db2", "db3"] });
   });
