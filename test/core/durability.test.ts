@@ -231,6 +231,30 @@ describe("from synchronous to asynchronous", () => {
     expect(toldOf(cluster)).toEqual([0, 0, 0, 0]);
   });
 
+  test("however many reigns go by, what is stored stays little", () => {
+    const cluster = withdrawn();
+    const { durable } = cluster.state;
+    const asked = durable.syncSets.find(({ k }) => k === 1);
+    if (!asked) throw new Error("no set that asked anybody");
+    const place = (version: number, lsn: string | null) => ({
+      ...asked,
+      version,
+      k: 0,
+      members: [],
+      from: lsn === null ? null : position(lsn),
+    });
+    const syncSets = [asked, place(11, null), place(12, "0/2000000"), place(13, "0/2000100"), place(14, "0/2000200")];
+    cluster.state = { ...cluster.state, durable: { ...durable, syncSets } };
+    poll(cluster, "db1", releasedPatch(1));
+    for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+    expect(cluster.state.durable.syncSets.map(({ epoch, from }) => [epoch, from?.lsn ?? null])).toEqual([
+      [1, asked.from?.lsn],
+      [1, "0/2000000"],
+      [1, "0/2000200"],
+      [2, null],
+    ]);
+  });
+
   test("and back before it was in force: the older set counts until the new one has covered it", () => {
     const cluster = withdrawn();
     set(cluster, ONE);
