@@ -215,6 +215,16 @@ describe("from synchronous to asynchronous", () => {
     expect(viewOf(cluster)).toMatchObject({ mode: "async", goal: "async", settled: true });
   });
 
+  test("a member that may not be elected now is waited for like any other: it may be when it is back", () => {
+    const cluster = relaxed();
+    round(cluster, ["db4"]);
+    round(cluster, ["db4"]);
+    round(cluster, ["db4"]);
+    expect(cluster.state.durable.electorate.members).not.toContain("db4");
+    for (const host of ["db2", "db3"]) talk(cluster, host, { server: { position: AHEAD } });
+    expect(setsOf(cluster)).toHaveLength(2);
+  });
+
   test("a member whose log has left the line holds nothing, however far it reaches", () => {
     const cluster = relaxed();
     for (const host of ["db2", "db3"]) talk(cluster, host, { server: { position: AHEAD } });
