@@ -77,6 +77,20 @@ export const CHANGING_DURABILITY = {
       "operator-recover",
     ],
   },
+  "durability-and-older-copies": {
+    ...CHANGING,
+    durability: "async",
+    faultEveryMs: 2_000,
+    faults: [
+      "operator-durability",
+      "operator-durability",
+      "data-restored",
+      "server-crash",
+      "machine-reboot",
+      "server-partition",
+      "operator-recover",
+    ],
+  },
   // Hosts stand still for longer than any lease allows for: what was promised must hold all the same.
   "durability-while-hosts-stand-still": {
     ...CHANGING,

@@ -144,6 +144,7 @@ describe("from asynchronous to synchronous", () => {
     talk(cluster, "db1");
     talk(cluster, "db4", { server: { report: { state: "stopped" } } });
     expect(stepOf(cluster)).toBe("arming");
+    expect(cluster.state.durable.syncTold["db1"]?.members).toEqual(["db2", "db3"]);
     round(cluster, ["db4"]);
     expect(viewOf(cluster)).toMatchObject({ mode: "sync", members: ["db2", "db3"] });
   });
@@ -214,6 +215,16 @@ describe("from synchronous to asynchronous", () => {
     expect(viewOf(cluster)).toMatchObject({ mode: "async", goal: "async", settled: true });
   });
 
+  test("a member that may not be elected now is waited for like any other: it may be when it is back", () => {
+    const cluster = relaxed();
+    round(cluster, ["db4"]);
+    round(cluster, ["db4"]);
+    round(cluster, ["db4"]);
+    expect(cluster.state.durable.electorate.members).not.toContain("db4");
+    for (const host of ["db2", "db3"]) talk(cluster, host, { server: { position: AHEAD } });
+    expect(setsOf(cluster)).toHaveLength(2);
+  });
+
   test("a member whose log has left the line holds nothing, however far it reaches", () => {
     const cluster = relaxed();
     for (const host of ["db2", "db3"]) talk(cluster, host, { server: { position: AHEAD } });
@@ -228,6 +239,30 @@ describe("from synchronous to asynchronous", () => {
     expect(cluster.state.durable).toMatchObject({ epoch: 2, phase: { kind: "reigning", primary: "db2" } });
     expect(missingQuorums(cluster.state, ["db3", "db4"])).toMatchObject([{ missing: ["db2"] }]);
     expect(toldOf(cluster)).toEqual([0, 0, 0, 0]);
+  });
+
+  test("however many reigns go by, what is stored stays little", () => {
+    const cluster = withdrawn();
+    const { durable } = cluster.state;
+    const asked = durable.syncSets.find(({ k }) => k === 1);
+    if (!asked) throw new Error("no set that asked anybody");
+    const place = (version: number, lsn: string | null) => ({
+      ...asked,
+      version,
+      k: 0,
+      members: [],
+      from: lsn === null ? null : position(lsn),
+    });
+    const syncSets = [asked, place(11, null), place(12, "0/2000000"), place(13, "0/2000100"), place(14, "0/2000200")];
+    cluster.state = { ...cluster.state, durable: { ...durable, syncSets } };
+    poll(cluster, "db1", releasedPatch(1));
+    for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+    expect(cluster.state.durable.syncSets.map(({ epoch, from }) => [epoch, from?.lsn ?? null])).toEqual([
+      [1, asked.from?.lsn],
+      [1, "0/2000000"],
+      [1, "0/2000200"],
+      [2, null],
+    ]);
   });
 
   test("and back before it was in force: the older set counts until the new one has covered it", () => {

@@ -11,6 +11,7 @@ import {
   type ClusterStep,
   type DatasourceRequest,
   type OperatorRequest,
+  type SyncPolicy,
 } from "#shared/core/cluster/state.ts";
 import { pollOf } from "#shared/core/member/poll.ts";
 import { nextDeadlineMs, step as memberStep } from "#shared/core/member/step.ts";
@@ -84,6 +85,8 @@ const spoken = fc.record({
   leaseRemainingMs: fc.constantFrom(null, 0, 1_000, 5_000),
   outcome: fc.constantFrom("accepted", "done", "failed", "refused", null),
   startsAgain: fc.integer({ min: 0, max: 20 }).map((drawn) => drawn === 0),
+  /** Whether its server goes by the sync set that it was told. */
+  isSynced: fc.boolean(),
 });
 
 type Act =
@@ -102,6 +105,12 @@ const request: fc.Arbitrary<OperatorRequest> = fc.oneof(
     arbitrary: fc
       .constantFrom("automatic", "manual", "maintenance" as const)
       .map((policy) => ({ kind: "set-policy" as const, policy })),
+  },
+  {
+    weight: 3,
+    arbitrary: fc
+      .constantFrom<(SyncPolicy | null)[]>(null, { k: 1, onLoss: "block" }, { k: 2, onLoss: "degrade" })
+      .map((sync) => ({ kind: "set-durability" as const, sync })),
   },
   {
     weight: 6,
@@ -176,6 +185,7 @@ function speak(cluster: Cluster, said: Extract<Act, { kind: "poll" }>["said"]): 
     server: {
       phase: said.phase,
       report: said.report,
+      sync: said.isSynced ? (cluster.state.durable.syncTold[said.host] ?? null) : null,
       receiver: said.receiver(op),
       position: position(said.lsn, said.timeline, said.timeline === 2 ? [[1, "0/3000000"]] : []),
     },

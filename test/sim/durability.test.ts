@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { CHANGING_DURABILITY } from "../../sim/changing-durability.ts";
 import { runSeed } from "../../sim/run.ts";
 
-const SEEDS = 40;
+const SEEDS = 25;
 
 test.each(Object.entries(CHANGING_DURABILITY))("%s: nothing is broken", { timeout: 120_000 }, (_, scenario) => {
   const told = { promised: 0, withdrawn: 0, interrupted: 0 };

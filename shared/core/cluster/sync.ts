@@ -85,8 +85,13 @@ export function openSet(work: Work, { epoch, member: name }: { epoch: number; me
  * go by it, its log answers for all before.
  */
 function openBehind(work: Work, { epoch, member: name }: { epoch: number; member: MemberName }): void {
-  if (work.durable.syncSets.length === 0) return;
-  const told = work.durable.syncTold[name];
+  const { syncSets, syncTold } = work.durable;
+  if (syncSets.length === 0) return;
+  // However long a member is away, and however many reigns go by meanwhile: few of what asks nobody say enough.
+  const places = syncSets.filter(({ k, from }) => k === 0 && from !== null);
+  const telling = new Set([places[0], places.at(-1), syncSets.at(-1)]);
+  work.durable = { ...work.durable, syncSets: syncSets.filter((set) => set.k > 0 || telling.has(set)) };
+  const told = syncTold[name];
   const version = told?.k === 0 ? told.version : 0;
   keep(work, { version, epoch, primary: name, ...NOBODY, members: [], from: null });
 }
