@@ -82,7 +82,7 @@ export const WORLDS: Readonly<Record<string, Partial<Scenario>>> = {
   // Machines are copied, disk or memory, and the copies speak beside the originals.
   copies: COPIED_MACHINES,
   // Data directories are put back to older copies, and what was lost there is asked for elsewhere.
-  "older copies": {
+  "older-copies": {
     ...QUIET,
     durability: "sync",
     faults: ["data-restored", "data-restored", "server-crash", "machine-reboot"],

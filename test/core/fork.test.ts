@@ -162,6 +162,19 @@ describe("a fork is given away by", () => {
     expect(codes).toEqual(["reply", "reply", "forked-identity", "forked-identity"]);
   });
 
+  test("a log that is shorter than it was, of a server that has been open all the while", () => {
+    const cluster = runningCluster();
+    poll(cluster, "db1", { ...openPatch(1), server: { ...openPatch(1).server, position: position("0/3000800") } });
+    const told = listen(cluster);
+    pass(cluster, 500);
+    // Memory and all was copied: each of the two writes a log of its own, and neither is to vouch for the other's end.
+    const { answer } = poll(cluster, "db1", { server: { position: position("0/3000400") } });
+    expect(answer).toMatchObject({ kind: "refused", refusal: { code: "forked-identity" } });
+    expect(reasonsOf(told, "identity-forked")).toMatchObject([{ host: "db1", evidence: "state" }]);
+    expect(reasonsOf(told, "log-lost")).toEqual([]);
+    expect(phaseOf(cluster)).toMatchObject({ kind: "deposing", cause: "identity-forked" });
+  });
+
   test.each([0, -3])("a number that another has used since, sent later", (behind) => {
     const cluster = runningCluster();
     pass(cluster, 1_000);

@@ -7,12 +7,12 @@ export interface Fault {
   rule: string;
   /** What is wrong, in words. */
   what: string;
-  /** Where: a file of this repository, under `shared/`; elsewhere `tests` names who looks. */
+  /** Where: a file of this repository; outside `shared/` `tests` names who looks. */
   file: string;
   /** Text that stands there exactly once, and what takes its place. */
   search: string;
   replace: string;
-  /** The tests that look at it, where neither the simulator nor the tests of the machines can. */
+  /** The tests that look at it; without them the simulator does, and all tests of the machines. */
   tests?: readonly string[];
 }
 

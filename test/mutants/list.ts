@@ -1,5 +1,6 @@
 /** The planted faults: at least one for each rule that the machines enforce. */
 import { DURABILITY_FAULTS } from "./durability.ts";
+import { AGENT_FAULTS } from "./agents.ts";
 import type { Fault } from "./fault.ts";
 
 const CLOCKS = "shared/domain/clocks.ts";
@@ -1635,4 +1636,60 @@ export const FAULTS: readonly Fault[] = [
     search: "      furthest: null,\n      ownEpoch: 0,",
     replace: "      ownEpoch: 0,",
   },
+  {
+    id: "stale-from-elsewhere",
+    rule: "ID-10",
+    what: "a poll from another place is taken for a late one, for as long as its number is behind",
+    file: FORK,
+    search: 'if (isElsewhere(enrolled.place, poll.place)) return "place";\n  return isOutOfTime',
+    replace: "return isOutOfTime",
+    tests: ["test/core/place.test.ts"],
+  },
+  {
+    id: "elder-given-time",
+    rule: "ID-13",
+    what: "a start that speaks after its successor, by the clocks of the same boot, is given time all the same",
+    file: PLACE,
+    search: "if (isSentAfter(work.live.hosts[host]?.poll, poll)) return true;",
+    replace: "",
+    tests: ["test/core/place.test.ts"],
+  },
+  {
+    id: "copy-is-an-older-copy",
+    rule: "ID-10",
+    what: "the copy of a running primary is taken for a data directory that was put back",
+    file: FORK,
+    search: 'if (hasShrunkWhileOpen(known.poll, poll)) return "state";',
+    replace: "",
+    tests: ["test/core/fork.test.ts"],
+  },
+  {
+    id: "moved-by-name",
+    rule: "CHOOSE-9",
+    what: "a replica is not told the new address of a primary that it knows by name",
+    file: GOALS,
+    search: 'return receiver.state === "streaming" || !triesElsewhere(work, name, upstream);',
+    replace: "return true;",
+    tests: ["test/core/moved-primary.test.ts"],
+  },
+  {
+    id: "several-systems-founded",
+    rule: "FOUND-2",
+    what: "servers of several systems are founded as one dataservice",
+    file: FOUNDING,
+    search: 'if (systems.size > 1) return { kind: "blocked", why: "several-systems", members: names };',
+    replace: "",
+    tests: ["test/core/founding.test.ts"],
+  },
+  {
+    id: "founded-beside-a-writer",
+    rule: "FOUND-2",
+    what: "a dataservice is founded beside another writable server",
+    file: FOUNDING,
+    search:
+      'if (writable.length > 0) return { kind: "blocked", why: "another-member-is-writable", members: writable };',
+    replace: "",
+    tests: ["test/core/founding.test.ts"],
+  },
+  ...AGENT_FAULTS,
 ];

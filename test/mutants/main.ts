@@ -20,7 +20,7 @@ const NODE = join(ROOT, "node_modules", "node", "bin", "node");
 const COPIES = join(ROOT, ".tsbuild", "mutants");
 const COPIED = ["package.json", "tsconfig.base.json", "shared", "sim", "test/core", "test/domain", "test/mutants"];
 /** What the tests that a fault names for itself need besides. */
-const COPIED_FOR_TESTS = ["agent", "cli", "demo", "test/agent", "test/live", "test/tsconfig.json"];
+const COPIED_FOR_TESTS = ["agent", "cli", "demo", "test/agent", "test/connector", "test/live", "test/tsconfig.json"];
 const FINDINGS = join(ROOT, "test", "mutants", "findings.json");
 const QUICK_SEEDS = 150;
 /** Most of what the tests see, these see within a few seconds. */
@@ -114,15 +114,17 @@ function hunt(copy: string): Catch | null {
 /** The first test that fails, in the quick files or else in all of them; null when all pass. */
 function failingTest(copy: string, named: Fault["tests"]): string | null {
   const include = named ?? ["test/core/**/*.test.ts", "test/domain/**/*.test.ts"];
-  const config = { test: { include, testTimeout: named ? 120_000 : 30_000, isolate: false } };
+  const isLive = named?.some((file) => file.startsWith("test/live/")) === true;
+  const config = { test: { include, testTimeout: isLive ? 60_000 : 30_000, isolate: false } };
   writeFileSync(join(copy, "vitest.config.ts"), `export default ${JSON.stringify(config)};\n`);
   // Tests of real servers clean up after themselves: these are not cut short by the first that fails.
-  if (named) return failingAmong(copy, { files: named, bail: 0 });
+  if (named) return failingAmong(copy, { files: named, bail: isLive ? 0 : 1 });
   return failingAmong(copy, { files: QUICK_TESTS, bail: 1 }) ?? failingAmong(copy, { files: [], bail: 1 });
 }
 
 function failingAmong(copy: string, { files, bail }: { files: readonly string[]; bail: number }): string | null {
   const report = join(copy, "report.json");
+  rmSync(report, { force: true });
   spawnSync(
     NODE,
     [
@@ -137,6 +139,8 @@ function failingAmong(copy: string, { files, bail }: { files: readonly string[];
     ],
     { cwd: copy, timeout: TESTS_DEADLINE_MS, stdio: "ignore" },
   );
+  // Ended by the deadline: whatever hangs is no test that passes.
+  if (!existsSync(report)) return `${files.join(", ")}: does not end`;
   const { testResults } = JSON.parse(readFileSync(report, "utf8")) as {
     testResults: {
       name: string;

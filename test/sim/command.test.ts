@@ -21,6 +21,10 @@ test.each(["nowhere", "toString", ""])("refuses the world '%s', and lists those 
   for (const world of Object.keys(WORLDS)) expect(stderr).toContain(world);
 });
 
+test("every world has a name that can be typed as it is", () => {
+  for (const world of Object.keys(WORLDS)) expect(world).toMatch(/^[a-z][a-z-]*$/);
+});
+
 test("lists its worlds in its help", () => {
   const { status, stdout } = simulate("--help");
   expect(status).toBe(0);

@@ -10,6 +10,7 @@
 import type { Poll } from "../../domain/messages.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
 import { isOperatorsWord } from "../../domain/datasource.ts";
+import { hasReached } from "../../domain/position.ts";
 import { isRestoring } from "./restoring.ts";
 import type { ForkEvidence } from "./reason.ts";
 import type { ClusterState, DurableState, LiveHost, LiveState } from "./state.ts";
@@ -40,6 +41,7 @@ export function forkEvidence({ durable, live }: ClusterState, poll: Poll): ForkE
   if (known?.poll.incarnation !== poll.incarnation) return null;
   if (hasGoneBack(known.poll, poll)) return "state";
   if (known.poll.startCount !== poll.startCount) return null;
+  if (hasShrunkWhileOpen(known.poll, poll)) return "state";
   const before = known.returned;
   if (before !== null && nonceBelow(live, poll.nonce, before)) return "nonce";
   if (wasHeldBack(known.poll, poll)) return "nonce";
@@ -106,6 +108,16 @@ function hasGoneBack(before: Poll, now: Poll): boolean {
     now.attempted < before.attempted ||
     now.released < before.released
   );
+}
+
+/**
+ * Whether the log of a server that has been open all the while is shorter than it was. No server loses what it has flushed
+ * while it runs, and none that was stopped is open again in the same epoch: of a copied machine, memory and all, either
+ * writes a log of its own.
+ */
+function hasShrunkWhileOpen(before: Poll, now: Poll): boolean {
+  const [had, has] = [before.server, now.server].map((server) => (server?.phase === "open" ? server.position : null));
+  return !!had && !!has && before.attempted === now.attempted && !hasReached(has, had);
 }
 
 /**
