@@ -123,7 +123,7 @@ test(
       await cluster.untilOnline();
       await cluster.host(first).crash();
       await untilWritten();
-      await cluster.host(first).start();
+      await cluster.host(first).startAgent();
       await cluster.untilOnline();
     }
     const { events } = await cluster.client.events(DATASERVICE, after);
@@ -139,7 +139,7 @@ test(
     const host = cluster.host(name);
     await host.crash();
     const copy = copyData(host);
-    await host.start();
+    await host.startAgent();
     await cluster.untilOnline();
     await untilSeenAhead(name);
     await host.crash();
@@ -147,7 +147,7 @@ test(
     // It does not know whom to follow before it is told: by then it has said what it holds.
     appendFileSync(join(directoryOf(host), "postgresql.auto.conf"), "primary_conninfo = ''\n");
     const after = await lastEvent();
-    await host.start();
+    await host.startAgent();
     await untilTold(after, "log-lost", ({ member }) => member === name);
     await untilTold(after, "log-regained", ({ member }) => member === name);
     await cluster.untilOnline();
@@ -166,7 +166,7 @@ test(
     const host = cluster.host(name);
     await host.crash();
     const copy = copyData(host);
-    await host.start();
+    await host.startAgent();
     await cluster.untilOnline();
     await untilSeenAhead(name);
     const { epoch } = await cluster.status();
@@ -175,12 +175,12 @@ test(
     const others = (await cluster.status()).datasources.map(({ member }) => member).filter((other) => other !== name);
     for (const other of others) await cluster.host(other).crash();
     const after = await lastEvent();
-    await host.start();
+    await host.startAgent();
     await untilTold(after, "log-lost", ({ member }) => member === name);
     await untilTold(after, "failover-aborted", ({ code }) => code === "no-candidate");
     expect(await reasonOf(name)).toBe("log-lost");
     expect((await cluster.status()).epoch).toBe(epoch);
-    for (const other of others) await cluster.host(other).start();
+    for (const other of others) await cluster.host(other).startAgent();
     const { primary } = await cluster.untilPrimary({ afterEpoch: epoch });
     expect(primary).not.toBe(name);
     await untilWritten();
