@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { freshDurable, type MemberDurable } from "#shared/core/member/state.ts";
+import type { Position } from "#shared/domain/position.ts";
 import { StateFile, StateFileError } from "../../agent/state-file.ts";
 
 let directory: string;
@@ -63,6 +64,22 @@ test("without its lease file no lease is held, and nothing else is lost", () => 
   expect(file.read()).toMatchObject({ epochSeen: 5, lease: null });
   writeFileSync(join(directory, "lease.json"), '{"format":1,"ver');
   expect(file.read()).toMatchObject({ epochSeen: 5, lease: null });
+});
+
+test("how far the log was seen to reach is the further of two words, of the same data directory", () => {
+  const at = (lsn: string): Position => ({ engine: "postgres", systemId: "7", timeline: 1, lsn, history: [] });
+  const file = new StateFile(directory);
+  file.write(durable({ furthest: at("0/3000128") }), true);
+  file.write(durable({ furthest: at("0/3000A28") }), false);
+  expect(file.read()?.furthest).toEqual(at("0/3000A28"));
+  const lease = readFileSync(join(directory, "lease.json"));
+  file.write(durable({ furthest: at("0/3000B28") }), true);
+  writeFileSync(join(directory, "lease.json"), lease);
+  expect(file.read()?.furthest).toEqual(at("0/3000B28"));
+  // Laid out anew, and dead before the other file was written.
+  file.write(durable({ incarnation: "anew", furthest: null }), true);
+  writeFileSync(join(directory, "lease.json"), lease);
+  expect(file.read()?.furthest).toBe(null);
 });
 
 test("damaged state is refused by name, never guessed at", () => {

@@ -88,6 +88,22 @@ describe("a replica whose data directory was put back to an older copy", () => {
     expect(ineligible(cluster.state, REIGN_1, "db3")).toBe("log-lost");
   });
 
+  test("is recovered when it reaches as far again, and not before", () => {
+    const cluster = written(runningCluster());
+    const told = listen(cluster);
+    ask(cluster, { kind: "set-policy", policy: "manual" });
+    poll(cluster, "db3", { server: { position: BACK } });
+    expect(stateOf(cluster, "db3")).toBe("replica failed(log-lost)");
+    ask(cluster, { kind: "datasource-recover", member: "db3" });
+    poll(cluster, "db3");
+    poll(cluster, "db3", { server: { receiver: { state: "streaming", upstream: "db1" }, position: NEAR } });
+    expect(cluster.state.durable.plan).toMatchObject({ kind: "recover", step: { kind: "following" } });
+    expect(stateOf(cluster, "db3")).toBe("replica failed(log-lost)");
+    poll(cluster, "db3", { server: { position: FAR } });
+    expect(reasonsOf(told, "recovery-completed")).toMatchObject([{ member: "db3" }]);
+    expect(stateOf(cluster, "db3")).toBe("replica online(none)");
+  });
+
   test("is an ordinary replica when it has followed a later reign", () => {
     const cluster = secondReign();
     const past: [number, string][] = [[1, "0/3000000"]];

@@ -11,7 +11,7 @@ import {
   writeConfiguration,
 } from "../../agent/engine/postgres/configuration.ts";
 import { endpointOfConninfo, primaryConninfo } from "../../agent/engine/postgres/conninfo.ts";
-import { endOfLog, type LogFacts } from "../../agent/engine/postgres/end-of-log.ts";
+import { endOfLog, isLogWhole, type LogFacts } from "../../agent/engine/postgres/end-of-log.ts";
 import { deleteReservedTimelines, parseHistory, reserveTimelines } from "../../agent/engine/postgres/history.ts";
 import { findPassword } from "../../agent/engine/postgres/password-file.ts";
 
@@ -154,5 +154,24 @@ describe("the end of the log", () => {
     ["a server that says nothing has none", { ...silent, received: null, replayed: null, stream: null }, null],
   ])("%s", (_, facts, expected) => {
     expect(endOfLog(facts)).toEqual(expected);
+  });
+
+  const atRest = { ...standby, stream: null };
+  const unread = { ...atRest, received: null };
+  test.each<[string, LogFacts, boolean]>([
+    ["of a standby that streams", standby, true],
+    ["of one whose stream has ended", atRest, true],
+    ["of one that was restarted, and waits at the end", { ...unread, startupWaitsFor: "RecoveryWalStream" }, true],
+    ["not of one whose replay was paused before that", { ...unread, startupWaitsFor: "RecoveryPause" }, false],
+    [
+      "not while what was received is of a timeline that is not replayed yet",
+      { ...atRest, identified: { timeline: 1, lsn: "0/4000000" } },
+      false,
+    ],
+    ["not where the server does not identify itself", { ...atRest, identified: null }, false],
+    ["of a primary", { ...unread, inRecovery: false, current: { timeline: 4, lsn: "0/7000000" } }, true],
+    ["not of a server that says nothing", { ...silent, received: null, replayed: null, stream: null }, false],
+  ])("is all there is %s", (_, facts, expected) => {
+    expect(isLogWhole(facts, endOfLog(facts))).toBe(expected);
   });
 });

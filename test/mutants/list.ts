@@ -1566,7 +1566,7 @@ export const FAULTS: readonly Fault[] = [
   {
     id: "older-read",
     rule: "ID-14",
-    what: "a replica on an older copy is read from, and takes part like any other",
+    what: "a replica on an older copy is recovered before it has what it had",
     file: DATASOURCES,
     search: "return !hasDiverged(state, name) && !hasLostLog(state, name);",
     replace: "return !hasDiverged(state, name);",

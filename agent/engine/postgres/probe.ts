@@ -182,6 +182,7 @@ export class Probe {
       case "other":
         return this.#died(file);
       case "stopped-in-recovery":
+        return { ...this.#died(file), tail: null };
       case undefined:
         return {};
     }
