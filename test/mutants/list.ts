@@ -526,7 +526,7 @@ export const FAULTS: readonly Fault[] = [
     rule: "POLICY-3",
     what: "a first primary that was never adopted, and is called over, is left to write",
     file: GOALS,
-    search: "return last > 0 && isOver && identity(work, name).released < last;",
+    search: "return last > 0 && hasEnded && identity(work, name).released < last;",
     replace: "return false;",
   },
   {

@@ -164,8 +164,8 @@ function fenceIfWritable(work: Work, name: MemberName, server: MemberServerRepor
 function isOwedARelease(work: Work, name: MemberName): boolean {
   const { reigns, phase } = work.durable;
   const last = reigns.findLast((reign) => reign.member === name)?.epoch ?? 0;
-  const isOver = phase.kind === "collecting" || phase.kind === "vacant" || work.durable.epoch > last;
-  return last > 0 && isOver && identity(work, name).released < last;
+  const hasEnded = phase.kind === "collecting" || phase.kind === "vacant" || work.durable.epoch > last;
+  return last > 0 && hasEnded && identity(work, name).released < last;
 }
 
 function replicaGoal(
