@@ -145,6 +145,16 @@ describe("nothing is said of", () => {
     expect(reasonsOf(told, "log-lost")).toEqual([]);
   });
 
+  test("what a dead server had written and not flushed, and its host has lost", () => {
+    const cluster = written(runningCluster());
+    const told = listen(cluster);
+    const tail = position("0/3004A28");
+    poll(cluster, "db3", { server: { report: STOPPED, position: tail, isWhole: true } });
+    poll(cluster, "db3", { startCount: 2, seq: 1, nonce: null, server: { report: IN_RECOVERY, position: FAR } });
+    expect(reasonsOf(told, "log-lost")).toEqual([]);
+    expect(ineligible(cluster.state, REIGN_1, "db3")).toBe(null);
+  });
+
   test("a replica that was restarted, and has all that it had", () => {
     const cluster = written(runningCluster());
     const told = listen(cluster);
@@ -258,6 +268,13 @@ describe("a member", () => {
     expect(seen(member, position("0/3004000")).state.durable.furthest).toEqual(FAR);
     const { server } = pollOf(member.state, { seq: 1, clocks: clocksAt(0), connector: null, peer: null });
     expect(server).toMatchObject({ furthest: FAR, isWhole: true });
+  });
+
+  test("does not count what a dead server has left: it may not all be flushed", () => {
+    const member = memberPhases["closed-idle"]();
+    seen(member, FAR);
+    seen(member, position("0/3004A28"), STOPPED);
+    expect(member.state.durable.furthest).toEqual(FAR);
   });
 
   test("that was not founded keeps nothing", () => {

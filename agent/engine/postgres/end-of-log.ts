@@ -32,27 +32,31 @@ export interface LogFacts {
 
 /**
  * Whether a server has read its own log to the end since it started. A standby takes connections long before that, most of
- * all after a crash, and until then what it has replayed says nothing about what it has.
+ * all after a crash, and until then what it has replayed says nothing about what it has. Where somebody has paused the
+ * replay it waits for ever: then what is replayed is all that can be known.
  */
 export function hasReadItsLog({ inRecovery, received, startupWaitsFor }: LogFacts): boolean {
   if (!inRecovery || received !== null) return true;
-  return startupWaitsFor !== null && WAITS_AT_THE_END.has(startupWaitsFor);
+  return startupWaitsFor === "RecoveryPause" || waitsAtTheEnd(startupWaitsFor);
 }
 
 /**
  * Whether nothing of what a server holds is left to be read: its end is then the end of the log, and no earlier place in
- * it. A standby whose replay was paused before its own log's end holds more than it says; so does one whose receiver has
- * brought log of a later timeline than it replays, and of one that grants no replication connection nothing is known.
+ * it. A standby whose replay was paused before its own log's end holds more than it says, also when it goes on; so does one
+ * whose receiver has brought log of a later timeline than it replays, and of one that grants no replication connection
+ * nothing is known.
  */
 export function isLogWhole(facts: LogFacts, end: LogPoint | null): boolean {
   const { inRecovery, received, startupWaitsFor, identified } = facts;
   if (end === null || !inRecovery) return end !== null;
-  if (identified === null || (received === null && startupWaitsFor === "RecoveryPause")) return false;
-  return received === null || !isPast(received, end.lsn);
+  if (identified === null) return false;
+  return received === null ? waitsAtTheEnd(startupWaitsFor) : !isPast(received, end.lsn);
 }
 
-/** For more log, or, because somebody paused the replay, for ever: then what is replayed is all that can be known. */
-const WAITS_AT_THE_END = new Set(["RecoveryRetrieveRetryInterval", "RecoveryWalStream", "RecoveryPause"]);
+/** Whether a startup process has come to the end of what there is, and waits for more. */
+function waitsAtTheEnd(startupWaitsFor: string | null): boolean {
+  return startupWaitsFor === "RecoveryRetrieveRetryInterval" || startupWaitsFor === "RecoveryWalStream";
+}
 
 /** The end of the log; null when the server cannot say. */
 export function endOfLog(facts: LogFacts): LogPoint | null {

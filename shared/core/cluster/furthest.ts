@@ -18,9 +18,10 @@ import { type Work, because, identity, member, nextOp, setHost, setIdentity, set
 /** Takes in how far the log of an admitted poll reaches; `before` is what was known of the same data directory. */
 export function noteFurthest(work: Work, { host, server }: Poll, before: Position | null): void {
   if (!server || server.isDamaged || work.durable.phase.kind === "founding") return;
-  const { position } = server;
+  const { position, report } = server;
   const said = server.furthest === null ? before : furthest(before, server.furthest);
-  const mark = position === null ? said : furthest(said, position);
+  // What a dead server has left was not all flushed: it may end with its host.
+  const mark = position === null || report.state === "stopped" ? said : furthest(said, position);
   setHost(work, host, { furthest: mark });
   if (position === null) return;
   const { lost } = identity(work, host);

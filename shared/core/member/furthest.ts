@@ -7,11 +7,14 @@
 import { furthest, hasReached } from "../../domain/position.ts";
 import { setDurable, type Work } from "./work.ts";
 
-/** Takes note of how far the log reaches now. What an unfounded member holds nobody counts on. */
+/**
+ * Takes note of how far the log reaches now. What an unfounded member holds nobody counts on; and what a dead server has
+ * left may be in the kernel's memory alone, and end with the host.
+ */
 export function noteFurthest(work: Work): void {
   const { durable, live } = work;
-  const { position } = live.view;
-  if (!durable.founded || durable.isDamaged || position === null) return;
+  const { position, report } = live.view;
+  if (!durable.founded || durable.isDamaged || position === null || report.state === "stopped") return;
   const mark = furthest(durable.furthest, position);
   if (mark !== durable.furthest) setDurable(work, { furthest: mark });
 }
