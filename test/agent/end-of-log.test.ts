@@ -14,11 +14,14 @@ const RESTARTED: LogFacts = {
   startupWaitsFor: null,
 };
 
-test.each(["RecoveryRetrieveRetryInterval", "RecoveryWalStream"])("is all there is when it waits for more: %s", (at) => {
-  const facts = { ...RESTARTED, startupWaitsFor: at };
-  expect(hasReadItsLog(facts)).toBe(true);
-  expect(isLogWhole(facts, END)).toBe(true);
-});
+test.each(["RecoveryRetrieveRetryInterval", "RecoveryWalStream"])(
+  "is all there is when it waits for more: %s",
+  (at) => {
+    const facts = { ...RESTARTED, startupWaitsFor: at };
+    expect(hasReadItsLog(facts)).toBe(true);
+    expect(isLogWhole(facts, END)).toBe(true);
+  },
+);
 
 test("is not called all there is while its replay is paused, nor when that goes on", () => {
   const paused = { ...RESTARTED, startupWaitsFor: "RecoveryPause" };
