@@ -157,10 +157,12 @@ describe.skipIf(!trial.ok)(`a door in the kernel${whyNot}`, () => {
 
   test("that is shut goes when a dead server has nothing left to say, not before", async () => {
     const child = spawn(process.execPath, ["-e", TALKATIVE], { stdio: ["ignore", "pipe", "inherit"] });
+    let itsTable: string | null = null;
     try {
       const [told] = (await once(child.stdout, "data")) as [Buffer];
       const its = Number(String(told));
       const place = { table: doorTable({ dataservice: "test", host: `pid${process.pid}`, port: its }), port: its };
+      itsTable = place.table;
       const itsDoor = new KernelDoor(place, readClocks);
       const lease = leaseOf(LEASE_MS);
       await itsDoor.set({ kind: "lease", lease });
@@ -180,6 +182,7 @@ describe.skipIf(!trial.ok)(`a door in the kernel${whyNot}`, () => {
       expect(await listDoors()).not.toContain(place.table);
     } finally {
       child.kill("SIGKILL");
+      if (itsTable !== null) await removeDoor(itsTable);
     }
   });
 
