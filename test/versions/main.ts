@@ -103,7 +103,15 @@ function testFile(major: number, file: string, environment: NodeJS.ProcessEnv): 
   const scratch = mkdtempSync(join(tmpdir(), "interrex-versions-"));
   const report = join(scratch, "report.json");
   try {
-    const words = ["run", "--project", "live", file, "--reporter=json", `--outputFile.json=${report}`];
+    const words = [
+      "run",
+      "--project",
+      "live",
+      file,
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${report}`,
+    ];
     spawnSync(NODE, ["node_modules/vitest/vitest.mjs", ...words], {
       cwd: ROOT,
       env: environment,
