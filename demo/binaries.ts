@@ -23,6 +23,8 @@ export class BinariesError extends Error {}
 
 export interface NamedBinaries {
   binDirectory: string;
+  /** As the server tells it: `13.23`. */
+  version: string;
   major: number;
 }
 
@@ -38,7 +40,7 @@ export function namedBinaries(environment: NodeJS.ProcessEnv = process.env): Nam
   if (version === null) throw refuse("its postgres does not run, or tells no version: name another");
   const major = Number.parseInt(version, 10);
   if (!isKnown(major)) throw refuse(`it is version ${version}: use one of ${OLDEST_MAJOR} to ${NEWEST_MAJOR}`);
-  return { binDirectory, major };
+  return { binDirectory, version, major };
 }
 
 /** Whether every account may walk into the directory. */

@@ -39,6 +39,8 @@ applications that write through it. Everything lies in one temporary directory a
   --timeline            show where the milliseconds of each run go
   --json                nothing but JSON on stdout
   --help                this text
+
+INTERREX_POSTGRES_BIN in the environment names the bin directory of another PostgreSQL, 13 to 18, than the one from npm.
 `;
 
 const MAX_RUNS = 1_000;

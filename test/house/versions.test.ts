@@ -5,7 +5,13 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { majorOfCluster, mustBeKnown } from "../../agent/engine/postgres/version.ts";
 import { BIN_VARIABLE, namedBinaries, packagedDirectory, PACKAGED_MAJOR } from "../../demo/binaries.ts";
-import { outcomeOfFile, outcomeOfScenario, renderOutcomes } from "../versions/outcome.ts";
+import {
+  outcomeOfFile,
+  outcomeOfNoServer,
+  outcomeOfScenario,
+  outcomeOfServer,
+  renderOutcomes,
+} from "../versions/outcome.ts";
 
 let directory: string;
 beforeEach(() => {
@@ -32,12 +38,12 @@ describe("the PostgreSQL that the environment names", () => {
   test("is npm's where it names none", () => {
     expect([named(undefined), named("")]).toEqual([null, null]);
     const binDirectory = join(packagedDirectory(), "bin");
-    expect(named(binDirectory)).toEqual({ binDirectory, major: PACKAGED_MAJOR });
+    expect(named(binDirectory)).toMatchObject({ binDirectory, major: PACKAGED_MAJOR });
   });
 
   test("is any that the engine knows", () => {
     const binDirectory = binaries("13.23 (Debian 13.23-1)");
-    expect(named(binDirectory)).toEqual({ binDirectory, major: 13 });
+    expect(named(binDirectory)).toEqual({ binDirectory, version: "13.23", major: 13 });
   });
 
   test.each([
@@ -120,6 +126,19 @@ describe("a run on other versions", () => {
     expect(outcomeOfFile(13, "a.test.ts", broken).failed).toEqual(["the file itself: no server"]);
     expect(outcomeOfFile(13, "a.test.ts", { testResults: [] }).failed).toEqual(["no test was run"]);
     expect(outcomeOfFile(13, "a.test.ts", null).failed).toEqual(["no test was run"]);
+  });
+
+  test("says of a version that cannot be had that nothing of it was tried", () => {
+    const none = outcomeOfNoServer(14, { error: new Error("no network"), names: ["tail"] });
+    const had = outcomeOfServer(13, "13.23");
+    const other = outcomeOfFile(13, "tail.test.ts", {
+      testResults: [{ status: "passed", assertionResults: [passed] }],
+    });
+    expect(none.failed).toEqual(["no network"]);
+    const lines = renderOutcomes([had, other, none]).split("\n");
+    expect(lines[1]).toMatch(/^the server +13.23 +NOT HAD$/);
+    expect(lines[2]).toMatch(/^tail +1 passed +NOT TRIED$/);
+    expect(lines).toContain("  14 the server: tail");
   });
 
   test("judges a scenario by its figures", () => {

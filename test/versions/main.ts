@@ -9,9 +9,17 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { BIN_VARIABLE, PACKAGED_MAJOR } from "../../demo/binaries.ts";
+import { BIN_VARIABLE, namedBinaries, PACKAGED_MAJOR } from "../../demo/binaries.ts";
 import { binDirectoryOf, MAJORS } from "./packages.ts";
-import { outcomeOfFile, outcomeOfScenario, renderOutcomes, type Outcome, type Report } from "./outcome.ts";
+import {
+  outcomeOfFile,
+  outcomeOfNoServer,
+  outcomeOfScenario,
+  outcomeOfServer,
+  renderOutcomes,
+  type Outcome,
+  type Report,
+} from "./outcome.ts";
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const NODE = join(ROOT, "node_modules", "node", "bin", "node");
@@ -38,9 +46,20 @@ const { majors, names } = orderOrExit();
 build();
 const outcomes: Outcome[] = [];
 for (const major of majors) {
-  const binDirectory = await binDirectoryOf(major, CACHE);
-  process.stderr.write(`PostgreSQL ${major}: ${binDirectory}\n`);
-  const environment = { ...process.env, [BIN_VARIABLE]: binDirectory };
+  try {
+    const binDirectory = await binDirectoryOf(major, CACHE);
+    process.stderr.write(`PostgreSQL ${major}: ${binDirectory}\n`);
+    const environment = { ...process.env, [BIN_VARIABLE]: binDirectory };
+    outcomes.push(outcomeOfServer(major, namedBinaries(environment)?.version ?? ""));
+    tryAll(major, environment);
+  } catch (error) {
+    outcomes.push(outcomeOfNoServer(major, { error: error as Error, names }));
+  }
+}
+process.stdout.write(renderOutcomes(outcomes));
+process.exitCode = outcomes.some(({ failed }) => failed.length > 0) ? 1 : 0;
+
+function tryAll(major: number, environment: NodeJS.ProcessEnv): void {
   for (const name of names) {
     const file = FILES.find((path) => nameOf(path) === name);
     const outcome = file ? testFile(major, file, environment) : playScenario(major, environment);
@@ -48,8 +67,6 @@ for (const major of majors) {
     outcomes.push(outcome);
   }
 }
-process.stdout.write(renderOutcomes(outcomes));
-process.exitCode = outcomes.some(({ failed }) => failed.length > 0) ? 1 : 0;
 
 function nameOf(file: string): string {
   return basename(file).replace(/\.test\.ts$/, "");
@@ -86,7 +103,15 @@ function testFile(major: number, file: string, environment: NodeJS.ProcessEnv): 
   const scratch = mkdtempSync(join(tmpdir(), "interrex-versions-"));
   const report = join(scratch, "report.json");
   try {
-    const words = ["run", "--project", "live", file, "--reporter=json", `--outputFile.json=${report}`];
+    const words = [
+      "run",
+      "--project",
+      "live",
+      file,
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${report}`,
+    ];
     spawnSync(NODE, ["node_modules/vitest/vitest.mjs", ...words], {
       cwd: ROOT,
       env: environment,

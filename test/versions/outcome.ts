@@ -1,6 +1,8 @@
 /** What became of each test on each version, and how it is told: nothing that did not run is left out. */
 import { basename } from "node:path";
 
+const SERVER = "the server";
+
 /** One file of tests, or one scenario of the demo, on one version. */
 export interface Outcome {
   major: number;
@@ -67,6 +69,16 @@ export function outcomeOfScenario(run: {
     ...(status === 0 ? [] : [`ended with ${status}: ${stderr.trim()}`]),
   ];
   return { major, what: scenario, told: faults.length > 0 ? `${told}, FAILED` : told, failed: faults, notRun: [] };
+}
+
+/** Which server the rest was tried on. */
+export function outcomeOfServer(major: number, version: string): Outcome {
+  return { major, what: SERVER, told: version, failed: [], notRun: [] };
+}
+
+/** A version that could not be had: nothing of it was tried. */
+export function outcomeOfNoServer(major: number, { error, names }: { error: Error; names: string[] }): Outcome {
+  return { major, what: SERVER, told: "NOT HAD", failed: [error.message], notRun: names };
 }
 
 interface Figures {
