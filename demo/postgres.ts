@@ -3,6 +3,7 @@
  * `initdb` and `postgres` are needed: replicas are cold copies of the first member, which initdb leaves cleanly stopped.
  */
 import { execFile } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import {
   appendFile,
@@ -95,20 +96,41 @@ export async function restoreLinks(native: string, target: string): Promise<void
   }
 }
 
-/** Ports that were free a moment ago, all different. */
+/** Below what the kernel gives to outgoing connections: one of those may take a port while its server is down. */
+const LOWEST_PORT = 10_000;
+const PORT_TRIES = 100;
+const FIRST_OUTGOING_PORT = firstOutgoingPort();
+
+/** Ports of the loopback interface at which nobody listens, and which the kernel gives to no connection by itself. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, listenAnywhere));
+  const servers = await Promise.all(Array.from({ length: count }, listenSomewhere));
   const ports = servers.map((server) => (server.address() as { port: number }).port);
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
 }
 
-function listenAnywhere(): Promise<ReturnType<typeof createServer>> {
+async function listenSomewhere(): Promise<ReturnType<typeof createServer>> {
+  for (let tries = 0; tries < PORT_TRIES; tries += 1) {
+    try {
+      return await listenAt(randomInt(LOWEST_PORT, FIRST_OUTGOING_PORT));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    }
+  }
+  throw new Error(`no free port found between ${LOWEST_PORT} and ${FIRST_OUTGOING_PORT}`);
+}
+
+function listenAt(port: number): Promise<ReturnType<typeof createServer>> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => resolve(server));
+    server.listen(port, "127.0.0.1", () => resolve(server));
   });
+}
+
+function firstOutgoingPort(): number {
+  const first = Number.parseInt(readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "ascii"), 10);
+  return first > LOWEST_PORT + 1_000 ? first : 32_768;
 }
 
 export interface ClusterPlan {
