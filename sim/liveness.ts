@@ -64,6 +64,8 @@ function hasEligible(durable: DurableState, hosts: Host[]): boolean {
     const isOut = isOperatorsWord(reason) || reason.kind === "failed-over-to" || host.disk.written.isDamaged;
     const hasLost = (durable.identities[host.name]?.lost ?? null) !== null;
     if (isOut || hasLost || hasForgotten(durable, host) || !isOfThisLine(durable, host)) return false;
+    // Everybody's memory was lost, the coordinator's too: of a line that nobody knows only a person can say what it is.
+    if (!durable.reigns.some(({ timeline }) => timeline >= host.server.timeline)) return false;
     // By the logs themselves: who holds what the last holder lacks is of no use without a person.
     const { phase } = durable;
     const last = hosts.find(
