@@ -62,6 +62,8 @@ function operationOf(kind: OperationRecord["kind"]): OperationRecord {
   return { op, kind, requestedBy: "operator", state: "running", code: "", startedWallMs: 0, endedWallMs: null };
 }
 
+const [, deposing] = changed({ phase: { kind: "deposing", epoch, primary: "db2", op, cause: "operator-failed" } });
+
 const clusterViolations: Record<string, Pair<ClusterState>> = {
   "epochs only grow, by one": changed({ epoch: epoch + 2 }),
   "operation numbers only grow": changed({ op: op - 1 }),
@@ -78,11 +80,8 @@ const clusterViolations: Record<string, Pair<ClusterState>> = {
   "a lease is granted to nobody but its epoch's member": leased({ member: "db3" }),
   "the lease's serial only grows": leased({ serial: sound.lease.serial - 1 }),
   "no lease is granted while its reign is being ended": [
-    sound,
-    {
-      ...changed({ phase: { kind: "deposing", epoch, primary: "db2", op, cause: "operator-failed" } })[1],
-      lease: { ...sound.lease, serial: sound.lease.serial + 1 },
-    },
+    deposing,
+    { ...deposing, lease: { ...sound.lease, serial: sound.lease.serial + 1 } },
   ],
   "what was released stays released": changed({
     identities: {

@@ -436,7 +436,13 @@ export const memberEvents: Record<MemberEventKind, (member: Member) => MemberSte
     }
     return steps;
   },
-  "task-ended-well": (member) => [give(member, finished(member, true))],
+  /** A server that was fenced is seen stopped before. */
+  "task-ended-well": (member) => {
+    const { clocks } = observed(member, STOPPED);
+    const { phase, live } = member.state;
+    if (phase.kind === "fencing") give(member, { kind: "observed", clocks, view: { ...live.view, report: STOPPED } });
+    return [give(member, finished(member, true))];
+  },
   "task-failed": (member) => [give(member, finished(member, false))],
   "stale-task-ended": (member) => [give(member, finished(member, true, { offset: -1 }))],
   "asked-to-promise": (member) => [give(member, askedToPromise(member, member.state.durable.epochSeen + 1))],

@@ -14,6 +14,7 @@ import {
   memberOutcomeOf,
   memberPhases,
   ordered,
+  finished,
   observed,
   replyWith,
   restarted,
@@ -968,6 +969,14 @@ describe("what a member vouches for", () => {
     const ended = memberEvents["task-ended-well"](member);
     expect(member.state.durable).toMatchObject({ released: 4, releaseCause: "commanded", lease: null });
     expect(ended[0]?.fsync).toBe(true);
+  });
+
+  test("is not said where the server is seen to write after the fence: somebody has started it since", () => {
+    const member = memberPhases.fencing();
+    give(member, observed(member, WRITABLE));
+    const ended = give(member, finished(member, true));
+    expect(member.state).toMatchObject({ durable: { released: 1 }, phase: { kind: "fencing", releases: 4 } });
+    expect(ended.effects).toContainEqual({ kind: "run", task: expect.objectContaining({ kind: "fence" }) });
   });
 
   test("is not said by a fence that failed", () => {

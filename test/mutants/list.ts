@@ -427,8 +427,16 @@ export const FAULTS: readonly Fault[] = [
     rule: "PROOF-2",
     what: "a fence that failed is taken for done",
     file: MEMBER,
-    search: "  if (!outcome.ok) {\n    // Nothing is vouched for",
-    replace: '  if (!outcome.ok && outcome.code === "") {\n    // Nothing is vouched for',
+    search: "const trouble = outcome.ok ? whyNotOver(work) : outcome;",
+    replace: "const trouble = whyNotOver(work);",
+  },
+  {
+    id: "fenced-and-seen-to-write",
+    rule: "PROOF-3",
+    what: "a server that is seen to write after its fence is vouched for all the same",
+    file: MEMBER,
+    search: "const trouble = outcome.ok ? whyNotOver(work) : outcome;",
+    replace: "const trouble = outcome.ok ? null : outcome;",
   },
   {
     id: "found-in-recovery-not-killed",

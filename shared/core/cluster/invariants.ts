@@ -50,6 +50,8 @@ const clusterInvariants: Record<string, Rule> = {
   "no lease is granted while its reign is being ended": (before, after) =>
     after.lease?.serial === before.lease?.serial ||
     after.durable.phase.kind === "reigning" ||
+    // The step that ended the reign had counted its lease anew before.
+    before.durable.phase.kind === "reigning" ||
     // One that had no end begins to be counted: nothing is granted by that.
     (isEndless(before) && (!isEndless(after) || isRestating(before.durable, after.durable))),
   "what was released stays released": ({ durable: a }, { durable: b }) =>

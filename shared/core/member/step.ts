@@ -374,13 +374,21 @@ function finishRebuild(work: Work, outcome: TaskOutcome): void {
   if (UNTOUCHED.has(outcome.code)) setDurable(work, { isDamaged: work.live.wasDamaged });
 }
 
+/** What was looked at after the fence: an agent that stood still meanwhile may find the server started again, by hand. */
+function whyNotOver({ live }: Work): { code: string; detail: string } | null {
+  const { report } = live.view;
+  const isWritable = report.state === "running" && report.writable;
+  return isWritable ? { code: "writable", detail: "the server accepts writes again" } : null;
+}
+
 function finishFence(work: Work, phase: PhaseOf<"fencing">, outcome: TaskOutcome): void {
   const { releases, cause, restart, running, isGentle } = phase;
-  if (!outcome.ok) {
+  const trouble = outcome.ok ? whyNotOver(work) : outcome;
+  if (trouble !== null) {
     // Nothing is vouched for before it is certain, however often that takes.
-    work.reasons.push({ kind: "fence-failed", code: outcome.code, detail: outcome.detail });
+    work.reasons.push({ kind: "fence-failed", code: trouble.code, detail: trouble.detail });
     // Somebody has started it writable: that is no restart to be left alone.
-    const mayWait = isGentle && outcome.code !== "writable";
+    const mayWait = isGentle && trouble.code !== "writable";
     const task = run(work, fenceTask(work, mayWait, 0), running.command);
     work.phase = { ...phase, isGentle: mayWait, running: task };
     return;
