@@ -127,7 +127,12 @@ export class Engine {
         const isPatient = task.patienceMs > 0 && random.chance(0.8);
         const longestMs = isPatient ? Math.min(task.patienceMs, slowestMs) : slowestMs;
         const killMs = server.life === null ? 1 : world.chaos ? longestMs : 200;
-        this.#later(running, killMs, () => (isPatient || random.chance(0.5) ? server.stopInOrder() : server.kill()));
+        this.#later(running, killMs, () => {
+          if (isPatient || random.chance(0.5)) server.stopInOrder();
+          else server.kill();
+          // Whoever starts it next starts it read-only.
+          server.standbySignal = true;
+        });
         const takesMs = killMs + random.between(1, 60);
         return { ...fixed(takesMs), withinMs: takesMs };
       }

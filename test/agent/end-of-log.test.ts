@@ -29,6 +29,8 @@ test("is not called all there is while its replay is paused, nor when that goes 
   expect(isLogWhole(paused, END)).toBe(false);
   // It has taken up its own log again, whose end it has not seen.
   expect(isLogWhole({ ...RESTARTED, startupWaitsFor: null }, END)).toBe(false);
+  // It is not always caught waiting.
+  expect(isLogWhole({ ...RESTARTED, startupWaitsFor: null }, END, true)).toBe(true);
   expect(isLogWhole({ ...RESTARTED, startupWaitsFor: "RecoveryApplyDelay" }, END)).toBe(false);
 });
 

@@ -399,8 +399,12 @@ describe("a fence", () => {
     expect(await engine.promote(FIRST_TIMELINE + 1, STEP_MS)).toEqual({ ok: true });
     const writers = Array.from({ length: 4 }, () => load(node(0)));
     await eventually("all of them write", () => writers.every(({ acknowledged }) => acknowledged.length > 10));
+    const signal = join(member.dataDirectory, "standby.signal");
+    rmSync(signal);
     expect(await timed("fence of a loaded primary", () => engine.fence(FENCE))).toEqual({ ok: true });
     expect(serverProcesses(member.dataDirectory)).toEqual([]);
+    // Whoever starts it by hand starts it read-only, also where it was never adopted.
+    expect(existsSync(signal)).toBe(true);
     await Promise.all(writers.map(({ ended }) => ended));
     expect(await engine.start(STEP_MS)).toEqual({ ok: true });
     const kept = await count(node(0));

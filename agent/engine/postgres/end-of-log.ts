@@ -44,17 +44,17 @@ export function hasReadItsLog({ inRecovery, received, startupWaitsFor }: LogFact
  * Whether nothing of what a server holds is left to be read: its end is then the end of the log, and no earlier place in
  * it. A standby whose replay was paused before its own log's end holds more than it says, also when it goes on; so does one
  * whose receiver has brought log of a later timeline than it replays, and of one that grants no replication connection
- * nothing is known.
+ * nothing is known. `hasReachedTheEnd`: it was seen to wait there before, since it was connected to.
  */
-export function isLogWhole(facts: LogFacts, end: LogPoint | null): boolean {
+export function isLogWhole(facts: LogFacts, end: LogPoint | null, hasReachedTheEnd = false): boolean {
   const { inRecovery, received, startupWaitsFor, identified } = facts;
   if (end === null || !inRecovery) return end !== null;
   if (identified === null) return false;
-  return received === null ? waitsAtTheEnd(startupWaitsFor) : !isPast(received, end.lsn);
+  return received === null ? hasReachedTheEnd || waitsAtTheEnd(startupWaitsFor) : !isPast(received, end.lsn);
 }
 
 /** Whether a startup process has come to the end of what there is, and waits for more. */
-function waitsAtTheEnd(startupWaitsFor: string | null): boolean {
+export function waitsAtTheEnd(startupWaitsFor: string | null): boolean {
   return startupWaitsFor === "RecoveryRetrieveRetryInterval" || startupWaitsFor === "RecoveryWalStream";
 }
 

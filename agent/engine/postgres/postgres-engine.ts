@@ -16,6 +16,7 @@ import { checkServer } from "./check.ts";
 import { writeConfiguration } from "./configuration.ts";
 import { codeOf, isServerRefusal, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
 import { Deadline, OutOfTime, within } from "./deadline.ts";
+import { ensureStandbySignal } from "./durable-file.ts";
 import { fenceServer, type FenceLimits } from "./fence.ts";
 import { isListening } from "./listening.ts";
 import { LogPages } from "./log-pages.ts";
@@ -164,9 +165,19 @@ export class PostgresEngine implements Engine {
       if (outcome.ok && (await isListening(socket))) {
         return { ok: false, code: "server-still-answers", detail: `${socket} answers, but no process was seen` };
       }
-      return outcome;
+      return outcome.ok ? { ...outcome, ...this.#keptReadOnly() } : outcome;
     } catch (error) {
       return outcomeOf(error);
+    }
+  }
+
+  /** Whoever starts the server next, by hand too, starts it read-only. That it is fenced does not hang on this. */
+  #keptReadOnly(): { detail?: string } {
+    try {
+      ensureStandbySignal(this.#options.dataDirectory);
+      return {};
+    } catch (error) {
+      return { detail: `standby.signal could not be written: ${String(error)}` };
     }
   }
 

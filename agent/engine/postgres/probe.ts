@@ -8,7 +8,7 @@ import { endpointOfConninfo } from "./conninfo.ts";
 import { readControlFile, type ControlFile } from "./control-file.ts";
 import { DeadLog } from "./dead-log.ts";
 import { OutOfTime, within } from "./deadline.ts";
-import { endOfLog, hasReadItsLog, isLogWhole, type LogFacts, type LogPoint } from "./end-of-log.ts";
+import { endOfLog, hasReadItsLog, isLogWhole, waitsAtTheEnd, type LogFacts, type LogPoint } from "./end-of-log.ts";
 import { TimelineHistories } from "./history.ts";
 import { livingPostmaster } from "./processes.ts";
 
@@ -42,6 +42,7 @@ export class Probe {
   #last: Observation | null = null;
   /** Since this server was connected to: its startup process is not always caught waiting. */
   #hasReadItsLog = false;
+  #hasReachedTheEnd = false;
 
   /** `onLost` is called when the server ends the connection. */
   constructor(options: { dataDirectory: string; target: ConnectionTarget; timeoutMs: number; onLost: () => void }) {
@@ -52,6 +53,7 @@ export class Probe {
     const onLost = () => {
       this.#histories.forget();
       this.#hasReadItsLog = false;
+      this.#hasReachedTheEnd = false;
       options.onLost();
     };
     this.#withReplication = new ServerConnection({ ...options.target, replication: "database" }, onLost);
@@ -135,6 +137,7 @@ export class Probe {
   #observationOf(row: Row, identified: LogPoint | null): Observation {
     const facts = factsOf(row, identified);
     this.#hasReadItsLog ||= hasReadItsLog(facts);
+    this.#hasReachedTheEnd ||= waitsAtTheEnd(facts.startupWaitsFor);
     const end = this.#hasReadItsLog ? endOfLog(facts) : null;
     const systemId = String(row["system_id"]);
     const streaming = row["stream_status"] === "streaming";
@@ -143,7 +146,7 @@ export class Probe {
       engineVersion: String(row["version"]).split(" ")[0] ?? "",
       systemId,
       position: end && this.#positionOf(systemId, end),
-      isWhole: isLogWhole(facts, end),
+      isWhole: isLogWhole(facts, end, this.#hasReachedTheEnd),
       applied: appliedOf(facts, end),
       latencyMs: latencyOf(facts, { end, streaming, replayAgeMs: numberOrNull(row["replay_age_ms"]) }),
       receiver: { streaming, configured: endpointOfConninfo(textOrNull(row["conninfo"]) ?? "") },
