@@ -12,6 +12,7 @@ import { isGrantedElsewhere } from "./place.ts";
 import { isRestoring } from "./restoring.ts";
 import type { PhaseOf, RecoverPlan, Salvage, SwitchPlan } from "./state.ts";
 import { isOver, resultOf, shutForMs, STOP_PATIENCE_MS } from "./switch.ts";
+import { logTrouble } from "./furthest.ts";
 import { missingQuorums } from "./sync.ts";
 import { type Work, because, becauseOnce, member, setHost, setIdentity, identity } from "./work.ts";
 
@@ -21,6 +22,8 @@ export const ASK_UPSTREAM_MS = 200;
 const REPEAT_MS = 500;
 /** A finished command whose goal is still not met is given again after this long. */
 const RETRY_MS = 2_000;
+/** How long a member that has less than it had is left to read its own log before it is told to stream. */
+const READING_MS = 3_000;
 /** The first wait before a stopped server is started again; doubles up to the last. */
 const RESTART_FIRST_MS = 1_000;
 const RESTART_LAST_MS = 60_000;
@@ -192,7 +195,18 @@ function replicaGoal(
   }
   const upstream = upstreamAt(work, phase.primary);
   if (!upstream || followsAlready(work, name, { server, upstream }) || hasDiverged(work, name)) return null;
+  if (isStillReading(work, name)) return null;
   return wasToldOnce(work, name, upstream) ? null : { kind: "follow", upstream };
+}
+
+/**
+ * Whether a member has less than it was seen to have, and may yet find the rest in its own log. Once it streams it has all
+ * again within milliseconds, and that its data directory was put back would never come to light (SPEC: ID-14).
+ */
+function isStillReading(work: Work, name: MemberName): boolean {
+  if (logTrouble(work, name) !== "log-unread") return false;
+  const stalledAt = work.live.hosts[name]?.stalledAt ?? work.live.at;
+  return work.live.at - stalledAt < READING_MS;
 }
 
 /** In MAINTENANCE a replica is repointed once in a reign: what its operator does with it after that stays. */
