@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { MemberDurable } from "#shared/core/member/state.ts";
 import { furthest, type Position } from "#shared/domain/position.ts";
+import { readJson } from "./json-text.ts";
 import { zClocks, zName, zPosition, zReleaseCause, zUpstream } from "#shared/protocol/wire.ts";
 
 const zCount = z.int().min(0);
@@ -86,7 +87,7 @@ export class StateFile {
   read(): MemberDurable | null {
     const text = readIfThere(this.#stateJson);
     if (text === null) return null;
-    const state = parse(text, zState);
+    const state = readJson(text, zState);
     if (!state || !isConsistent(state)) {
       throw new StateFileError(
         `state file ${this.#stateJson} is damaged or of another format: restore it, or move it away and have this member readmitted`,
@@ -94,7 +95,7 @@ export class StateFile {
     }
     const { format: _, ...durable } = state;
     // A missing or torn lease file means only that no lease is held: the agent then fences rather than trusts.
-    const kept = parse(readIfThere(this.#leaseJson) ?? "", zLease);
+    const kept = readJson(readIfThere(this.#leaseJson) ?? "", zLease);
     const newer = kept && kept.version > durable.version ? { version: kept.version, mac: kept.mac } : {};
     const ownEpoch = durable.ownEpoch ?? durable.attempted;
     return {
@@ -144,15 +145,6 @@ function readIfThere(path: string): string | null {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw new StateFileError(`state file ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
-}
-
-function parse<T>(text: string, schema: z.ZodType<T>): T | null {
-  try {
-    const result = schema.safeParse(JSON.parse(text));
-    return result.success ? result.data : null;
-  } catch {
-    return null;
   }
 }
 

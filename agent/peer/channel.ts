@@ -57,6 +57,12 @@ interface Learnt {
   writers: string | null;
 }
 
+interface Question {
+  method: string;
+  path: string;
+  body: string;
+}
+
 /** A way to the coordinator through a peer. */
 export type Detour = (signal: AbortSignal) => Promise<Socket>;
 
@@ -165,26 +171,13 @@ export class PeerChannel {
   }
 
   /** What the agent of `member` proves of its own reign; null when it proves nothing. */
-  async askRoute(member: string): Promise<Route | null> {
-    try {
-      const { status, body } = await this.#ask(member, { ...ROUTE, body: "" }, ROUTE_TIMEOUT_MS);
-      return status === 200 ? readRoute(body) : null;
-    } catch (error) {
-      this.#onFailure(member, error as Error);
-      return null;
-    }
+  askRoute(member: string): Promise<Route | null> {
+    return this.#wordOf(member, { ...ROUTE, body: "" }, readRoute);
   }
 
   /** Where the server of `member` may be read from, by its own agent's word; null when it gives none. */
-  async askReader(member: string, question: ReaderQuestion): Promise<Upstream | null> {
-    try {
-      const asked = { ...READER, body: JSON.stringify(question) };
-      const { status, body } = await this.#ask(member, asked, ROUTE_TIMEOUT_MS);
-      return status === 200 ? readReader(body) : null;
-    } catch (error) {
-      this.#onFailure(member, error as Error);
-      return null;
-    }
+  askReader(member: string, question: ReaderQuestion): Promise<Upstream | null> {
+    return this.#wordOf(member, { ...READER, body: JSON.stringify(question) }, readReader);
   }
 
   /** Asks a peer for a piece of its dead server's log. Rejects when it does not come in time. */
@@ -209,7 +202,18 @@ export class PeerChannel {
       });
   }
 
-  #ask(to: string, question: { method: string; path: string; body: string }, timeoutMs: number) {
+  /** What a member's agent says of itself; null when it says nothing, or not in time. */
+  async #wordOf<T>(member: string, question: Question, read: (body: string) => T | null): Promise<T | null> {
+    try {
+      const { status, body } = await this.#ask(member, question, ROUTE_TIMEOUT_MS);
+      return status === 200 ? read(body) : null;
+    } catch (error) {
+      this.#onFailure(member, error as Error);
+      return null;
+    }
+  }
+
+  #ask(to: string, question: Question, timeoutMs: number) {
     const addressed = this.#addressOf(to);
     if (!addressed) return Promise.reject(new Error(`no address of '${to}' is known`));
     return askPeer(addressed, question, { agent: this.#asking, timeoutMs, nowWallMs });

@@ -1,6 +1,7 @@
 /** A replica's agent says to a connector whether its server may be read from, when no coordinator does. */
-import type { ReaderQuestion, Upstream } from "#shared/domain/messages.ts";
+import type { Upstream } from "#shared/domain/messages.ts";
 import { zReaderQuestion, zUpstream } from "#shared/protocol/wire.ts";
+import { readJson } from "../json-text.ts";
 import type { PeerAnswer, PeerDesk, PeerRequest } from "./requests.ts";
 
 export const READER = { method: "POST", path: "/reader" } as const;
@@ -9,7 +10,7 @@ export function answerReader(
   { body }: Pick<PeerRequest, "body">,
   { readable }: Pick<PeerDesk, "readable">,
 ): PeerAnswer {
-  const question = parsed<ReaderQuestion>(body, zReaderQuestion);
+  const question = readJson(body, zReaderQuestion);
   if (!question) return { status: 400 };
   const target = readable(question);
   return target ? { status: 200, body: JSON.stringify(target) } : { status: 404 };
@@ -17,13 +18,5 @@ export function answerReader(
 
 /** The server in an answer; null when it names none. */
 export function readReader(body: string): Upstream | null {
-  return parsed<Upstream>(body, zUpstream);
-}
-
-function parsed<T>(body: string, schema: { safeParse: (value: unknown) => { data?: T | undefined } }): T | null {
-  try {
-    return schema.safeParse(JSON.parse(body)).data ?? null;
-  } catch {
-    return null;
-  }
+  return readJson(body, zUpstream);
 }

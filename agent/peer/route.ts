@@ -1,6 +1,7 @@
 /** The primary's own agent proves to a connector that its reign stands, for as long as it may write for certain. */
 import type { Route } from "#shared/domain/messages.ts";
 import { zRoute } from "#shared/protocol/wire.ts";
+import { readJson } from "../json-text.ts";
 import type { PeerAnswer, PeerDesk } from "./requests.ts";
 
 export const ROUTE = { method: "POST", path: "/route" } as const;
@@ -12,9 +13,5 @@ export function answerRoute({ route }: Pick<PeerDesk, "route">): PeerAnswer {
 
 /** The route in an answer; null when it is none. */
 export function readRoute(body: string): Route | null {
-  try {
-    return zRoute.safeParse(JSON.parse(body)).data ?? null;
-  } catch {
-    return null;
-  }
+  return readJson(body, zRoute);
 }

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import type { LogPoint } from "#shared/domain/messages.ts";
 import type { Lsn } from "#shared/domain/position.ts";
+import { readJson } from "../json-text.ts";
 import type { PeerAnswer, PeerDesk, PeerRequest } from "./requests.ts";
 
 export const TAIL = { method: "POST", path: "/tail" } as const;
@@ -35,16 +36,8 @@ export async function answerTail(
   { body }: Pick<PeerRequest, "body">,
   { giveTail }: Pick<PeerDesk, "giveTail">,
 ): Promise<PeerAnswer> {
-  const wanted = parse(body);
+  const wanted = readJson(body, zTailRequest);
   if (!wanted) return { status: 400 };
   const piece = await giveTail(wanted);
   return piece ? { status: 200, body: piece.toString("base64") } : { status: 409 };
-}
-
-function parse(body: string): TailRequest | null {
-  try {
-    return zTailRequest.safeParse(JSON.parse(body)).data ?? null;
-  } catch {
-    return null;
-  }
 }
