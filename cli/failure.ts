@@ -71,7 +71,7 @@ export const REMEDIES: Record<ErrorCode, string> = {
   "forked-identity": "end one of the two agents, then `set force true` and `datasource MEMBER recover`",
   "wrong-system": "point the agent at the server that was founded",
   "wrong-incarnation": "`set force true`, `datasource MEMBER recover` readmits an agent that has lost its state file",
-  "not-founded": "start the agent of every member: founding waits until each has reported",
+  "not-founded": "start the agent of every member: founding waits until each has reported; `rex ls` says for what",
   "primary-is-healthy": "a primary that serves is moved with `rex switch`; to depose it: `rex datasource PRIMARY fail`",
   "primary-is-live": "move it first with `rex switch`, or add --force if all writing is meant to stop",
   "no-active-primary": "see `rex ls`; a member is made primary with `set force true` and `datasource MEMBER welcome`",

@@ -27,6 +27,7 @@ export type Rest =
 export function restOf(durable: DurableState, hosts: Host[]): Rest {
   const { phase } = durable;
   if (phase.kind === "vacant") return vacancy(durable, hosts, phase.code);
+  if (phase.kind === "founding" && !holdsAll(hosts)) return { kind: "needs-a-person", code: "another-member-is-ahead" };
   if (phase.kind === "collecting" && !hasEligible(durable, hosts))
     return { kind: "needs-a-person", code: "nobody-left" };
   if (phase.kind !== "reigning" || !phase.opened) return { kind: "unsettled", why: `phase ${phase.kind}` };
@@ -45,6 +46,11 @@ export function restOf(durable: DurableState, hosts: Host[]): Rest {
     aside.push(reason.why);
   }
   return { kind: "reigning", aside };
+}
+
+/** The member whose log every other's is part of. */
+export function holdsAll(hosts: Host[]): Host | undefined {
+  return hosts.find(({ server }) => hosts.every((other) => other.server.isPrefixOf(server)));
 }
 
 function vacancy(durable: DurableState, hosts: Host[], code: AbortCode): Rest {

@@ -5,7 +5,7 @@ import { Checkers, type Violation } from "./checkers.ts";
 import { Coordinator } from "./coordinator.ts";
 import { unleash } from "./faults.ts";
 import { Host } from "./host.ts";
-import { restOf, type Rest } from "./liveness.ts";
+import { holdsAll, restOf, type Rest } from "./liveness.ts";
 import { REAL_MACHINES, type Machines } from "./machines.ts";
 import { Network } from "./network.ts";
 import { seededRandom } from "./random.ts";
@@ -186,6 +186,14 @@ function readmitForgetful({ coordinator, hosts }: Stage): void {
   }
 }
 
+/** All have forgotten everything, the coordinator too: an operator names the member that holds what every other holds. */
+function nameFirstPrimary({ coordinator, hosts }: Stage): void {
+  const { phase } = coordinator.stored.durable;
+  if (phase.kind !== "founding") return;
+  const furthest = holdsAll(hosts);
+  if (furthest && furthest.name !== phase.primary) coordinator.command({ kind: "failover", to: furthest.name });
+}
+
 /** Waits for rest; failing that, liveness is broken. */
 function heal(stage: Stage): Rest {
   const { world, checkers, coordinator, hosts } = stage;
@@ -197,6 +205,7 @@ function heal(stage: Stage): Rest {
     readmitForgetful(stage);
     settleForks(stage);
     if (world.nowMs > endMs - HEALING_MS / 2) endReignOfCopy(stage);
+    if (world.nowMs > endMs - HEALING_MS / 2) nameFirstPrimary(stage);
     // One whose agent is refused reports to nobody: after a while its operator goes on without it.
     if (coordinator.stored.durable.restoration?.kind === "reporting" && world.nowMs > endMs - HEALING_MS / 2) {
       coordinator.command({ kind: "coordinator-restored" }, true);

@@ -63,11 +63,13 @@ function upgradedPhase(phase: Phase): Phase {
     case "reigning":
       return { ...WITHOUT_SUSPICION, ...phase };
     case "founding":
+      return { ...WITHOUT_FORCE, ...phase };
     case "deposing":
       return phase;
   }
 }
 
+const WITHOUT_FORCE = { isForced: false } as const;
 const WITHOUT_SUSPICION = { isSuspected: false } as const;
 const WITHOUT_INQUIRY = {
   inquiry: { kind: "clear" },

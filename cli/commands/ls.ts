@@ -17,7 +17,6 @@ export const LS: CommandSpec = {
     if (session.json) return writeJson(session, status);
     // Operators' transcripts have an empty line between what was typed and the screen.
     session.screen.write((session.input === "prompt" ? "\n" : "") + draw(status, session));
-    if (!status.founded)
-      session.screen.note("Not founded yet: waiting until the agent of every member has reported.\n");
+    if (status.founding) session.screen.note(`Not founded yet: ${status.founding.detail}.\n`);
   },
 };

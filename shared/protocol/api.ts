@@ -115,6 +115,23 @@ export const zOperation = z.strictObject({
 export const zStatus = z.strictObject({
   dataservice: zName,
   founded: z.boolean(),
+  /** What keeps it from being founded: whom it waits for, or what stands in the way, in a stable word and in a sentence. */
+  founding: z
+    .strictObject({
+      waitsFor: z.array(zName),
+      obstacle: z
+        .enum([
+          "several-systems",
+          "member-has-an-epoch",
+          "another-member-is-writable",
+          "primary-not-running",
+          "another-member-is-ahead",
+        ])
+        .nullable(),
+      members: z.array(zName),
+      detail: z.string(),
+    })
+    .nullable(),
   policy: z.enum(["automatic", "manual", "maintenance"]),
   epoch: z.int(),
   primary: zName.nullable(),

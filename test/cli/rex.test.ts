@@ -67,9 +67,11 @@ describe("ls", () => {
 
   it("tells that the dataservice is not founded yet, beside the screen", async () => {
     api.status.founded = false;
+    const detail = "waiting for reports of db2";
+    api.status.founding = { waitsFor: ["db2"], obstacle: null, members: [], detail };
     const { out, err } = await run(["ls"]);
     expect(out).toBe(SCREEN);
-    expect(err).toContain("Not founded yet");
+    expect(err).toContain("Not founded yet: waiting for reports of db2.");
   });
 
   it("reads a newer coordinator's status and refuses one that is wrong", async () => {

@@ -30,6 +30,7 @@ export function status(given: Partial<Status> & Pick<Status, "datasources">): St
   return {
     dataservice: "alpha",
     founded: true,
+    founding: null,
     policy: "automatic",
     epoch: 3,
     primary: given.datasources.find(({ role, state }) => role === "primary" && state === "online")?.member ?? null,

@@ -13,7 +13,9 @@ import {
   WRITABLE,
   type Cluster,
   type PollPatch,
+  ask,
 } from "./builders.ts";
+import { statusOf } from "#shared/core/cluster/status.ts";
 import { listen, reasonsOf } from "./listening.ts";
 
 const SERVING = { server: { phase: "observing", report: WRITABLE } } as const;
@@ -55,6 +57,19 @@ describe("a dataservice is not founded", () => {
       { db1: { server: { phase: "observing", report: STOPPED } } },
       { why: "primary-not-running", members: ["db1"] },
     ],
+    [
+      "by promoting one who lacks what another member holds",
+      { db1: { server: { phase: "observing" } }, db3: { server: { position: position("0/3000100") } } },
+      { why: "another-member-is-ahead", members: ["db3"] },
+    ],
+    [
+      "by promoting one of an older line",
+      {
+        db1: { server: { phase: "observing", position: position("0/3000900") } },
+        db2: { server: { position: position("0/3000800", 2, [[1, "0/3000400"]]) } },
+      },
+      { why: "another-member-is-ahead", members: ["db2"] },
+    ],
   ] as [string, Record<string, PollPatch>, object][])("%s", (_, patches, told) => {
     const cluster = createdCluster();
     const heard = listen(cluster);
@@ -78,5 +93,60 @@ describe("a dataservice is not founded", () => {
     expect(phaseOf(cluster).kind).toBe("founding");
     poll(cluster, "db4");
     expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 1 });
+  });
+});
+
+describe("what an operator may ask before it", () => {
+  const AHEAD = { server: { position: position("0/3000100") } };
+  const UNFIT: Record<string, PollPatch> = { db1: { server: { phase: "observing" } }, db3: AHEAD };
+
+  test("is another first primary, which is promoted then", () => {
+    const cluster = reported(UNFIT);
+    expect(statusOf(cluster.state, "test").founding).toMatchObject({
+      obstacle: "another-member-is-ahead",
+      members: ["db3"],
+      detail: expect.stringContaining("failover to MEMBER") as string,
+    });
+    expect(ask(cluster, { kind: "failover", to: "db3" }).answer.kind).toBe("accepted");
+    expect(statusOf(cluster.state, "test").datasources.map(({ member, role }) => `${member} ${role}`)).toEqual([
+      "db1 replica",
+      "db2 replica",
+      "db3 primary",
+      "db4 replica",
+    ]);
+    poll(cluster, "db3", AHEAD);
+    expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", primary: "db3", how: "promote", epoch: 1 });
+    expect(statusOf(cluster.state, "test").founding).toBeNull();
+  });
+
+  test("is the one that lacks something all the same, by force, and that holds for the one that was named only", () => {
+    const cluster = createdCluster();
+    for (const host of ["db1", "db2", "db3"]) poll(cluster, host, UNFIT[host]);
+    ask(cluster, { kind: "failover", to: "db2" }, { force: true });
+    ask(cluster, { kind: "failover", to: "db1" });
+    poll(cluster, "db4");
+    expect(phaseOf(cluster).kind).toBe("founding");
+    ask(cluster, { kind: "failover", to: "db1" }, { force: true });
+    expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", primary: "db1", epoch: 1 });
+  });
+
+  test("is that an agent which has lost its state is taken for the member's, by force only", () => {
+    const cluster = createdCluster();
+    for (const host of ["db2", "db3"]) poll(cluster, host);
+    const forgetful = { incarnation: "another", startCount: 7, server: { systemId: "7299999999999999999" } };
+    expect(poll(cluster, "db3", forgetful).answer).toMatchObject({ refusal: { code: "wrong-incarnation" } });
+    const request = { kind: "datasource-recover", member: "db3" } as const;
+    expect(ask(cluster, request).answer).toMatchObject({ refusal: { code: "not-founded" } });
+    expect(ask(cluster, request, { force: true }).answer.kind).toBe("accepted");
+    expect(statusOf(cluster.state, "test").founding?.waitsFor).toContain("db3");
+    expect(poll(cluster, "db3", forgetful).answer.kind).toBe("reply");
+  });
+
+  test("is nothing else, and the refusal says what the founding waits for", () => {
+    const cluster = createdCluster();
+    poll(cluster, "db2");
+    expect(ask(cluster, { kind: "failover", to: null }).answer).toMatchObject({
+      refusal: { code: "not-founded", detail: expect.stringContaining("db1, db3, db4") as string },
+    });
   });
 });

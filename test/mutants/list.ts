@@ -16,6 +16,7 @@ const COLLECTING = "shared/core/cluster/collecting.ts";
 const DATASOURCES = "shared/core/cluster/datasources.ts";
 const ENDING = "shared/core/cluster/ending.ts";
 const FOUNDING = "shared/core/cluster/founding.ts";
+const FOUNDING_COMMANDS = "shared/core/cluster/founding-commands.ts";
 const GOALS = "shared/core/cluster/goals.ts";
 const LEASE = "shared/core/cluster/lease.ts";
 const MINTING = "shared/core/cluster/minting.ts";
@@ -1697,6 +1698,33 @@ export const FAULTS: readonly Fault[] = [
     search:
       'if (writable.length > 0) return { kind: "blocked", why: "another-member-is-writable", members: writable };',
     replace: "",
+    tests: ["test/core/founding.test.ts"],
+  },
+  {
+    id: "founded-on-less",
+    rule: "FOUND-2",
+    what: "a first primary is promoted although another member holds what it lacks",
+    file: FOUNDING,
+    search: "if (ahead.length > 0 && !isForced)",
+    replace: "if (ahead.length > 0 && isForced)",
+    tests: ["test/core/founding.test.ts"],
+  },
+  {
+    id: "force-outlives-its-word",
+    rule: "FOUND-8",
+    what: "the force with which one first primary was named counts for the next one",
+    file: FOUNDING_COMMANDS,
+    search: "primary, isForced: force }",
+    replace: 'primary, isForced: force || work.durable.phase.kind === "founding" && work.durable.phase.isForced }',
+    tests: ["test/core/founding.test.ts"],
+  },
+  {
+    id: "agent-forgotten-without-force",
+    rule: "FOUND-8",
+    what: "before the founding an agent with other state is taken for the member's without force",
+    file: FOUNDING_COMMANDS,
+    search: "if (how.force) return forgetAgent",
+    replace: "if (!isForked(work, member)) return forgetAgent",
     tests: ["test/core/founding.test.ts"],
   },
   ...AGENT_FAULTS,

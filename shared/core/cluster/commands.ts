@@ -8,7 +8,7 @@ import { datasource } from "./datasource-commands.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { interruptDurability, setDurability } from "./durability.ts";
 import { endReign } from "./ending.ts";
-import { isForked } from "./fork.ts";
+import { beforeFounding } from "./founding-commands.ts";
 import { isEndless } from "./lease.ts";
 import { recoverAll } from "./recover-commands.ts";
 import { coordinatorRestored } from "./restoration.ts";
@@ -28,12 +28,15 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
   const named = "member" in request ? request.member : "to" in request ? request.to : null;
   if (named !== null && !Object.hasOwn(work.durable.members, named)) return unknownMember(work, named);
   // The policy is the operator's word at any time, also in the middle of an operation.
-  const isAlways = request.kind === "set-policy" || request.kind === "coordinator-restored" || settles(work, request);
-  const refusal =
-    refuseRestoring(work, request) ?? (isAlways ? null : (refuseUnfounded(work) ?? refuseBusy(work, request, force)));
-  if (refusal) return refusal;
+  const isAlways = request.kind === "set-policy" || request.kind === "coordinator-restored";
   const asked = { kind: "operator-command", command: request.kind, member: named, by, force } as const;
   const tell = () => because(work, asked);
+  const restoring = refuseRestoring(work, request);
+  if (restoring) return restoring;
+  const { phase } = work.durable;
+  if (phase.kind === "founding" && !isAlways) return beforeFounding(work, phase, request, { force, tell });
+  const busy = isAlways ? null : refuseBusy(work, request, force);
+  if (busy) return busy;
   switch (request.kind) {
     case "failover":
       return failover(work, request.to, { force, tell });
@@ -57,12 +60,6 @@ export function handleRequest(work: Work, request: OperatorRequest, { by, force 
   }
 }
 
-/** Which of two agents is a member's nobody but the operator can say, before the founding too. */
-function settles(work: Work, request: OperatorRequest): boolean {
-  const isUnfounded = work.durable.phase.kind === "founding";
-  return isUnfounded && request.kind === "datasource-recover" && isForked(work, request.member);
-}
-
 /** A coordinator of the past does not know what it would be doing. */
 function refuseRestoring(work: Work, { kind }: OperatorRequest): Answer | null {
   if (!isRestoring(work) || kind === "coordinator-restored") return null;
@@ -70,11 +67,6 @@ function refuseRestoring(work: Work, { kind }: OperatorRequest): Answer | null {
     "coordinator-restoring",
     `the coordinator of '${work.durable.dataservice}' was restored to the past: all members must report first`,
   );
-}
-
-function refuseUnfounded({ durable: { phase, dataservice } }: Work): Answer | null {
-  if (phase.kind !== "founding") return null;
-  return refused("not-founded", `dataservice '${dataservice}' is not founded yet: its agents must all report first`);
 }
 
 /** One operation at a time; only the operator's own assertion that the primary is dead cuts one short. */
@@ -133,6 +125,7 @@ function failover(work: Work, to: MemberName | null, { force, tell }: Told): Ans
       retrySuccession(work, { ...phase, proof }, { ...attempt, mayLose });
       return { kind: "accepted", op };
     }
+    // What may be asked before the founding is answered before this.
     case "founding":
     case "collecting":
       return refused("operation-under-way", "the succession is under way: wait for its end");

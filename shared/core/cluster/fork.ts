@@ -11,6 +11,7 @@ import type { Poll } from "../../domain/messages.ts";
 import type { HostName, MemberName } from "../../domain/names.ts";
 import { isOperatorsWord } from "../../domain/datasource.ts";
 import { hasReached } from "../../domain/position.ts";
+import { type Answer, refused } from "./answers.ts";
 import { isRestoring } from "./restoring.ts";
 import type { ForkEvidence } from "./reason.ts";
 import type { ClusterState, DurableState, LiveHost, LiveState } from "./state.ts";
@@ -135,12 +136,18 @@ export function quarantine(work: Work, poll: Poll, evidence: ForkEvidence): void
     // Whichever is left may be a copy of before the original's last reign.
     assumedEpoch: Math.max(assumedEpoch, poll.ownEpoch, work.live.hosts[host]?.poll.ownEpoch ?? 0),
   });
-  const { [host]: _, ...hosts } = work.live.hosts;
-  const { [host]: __, ...elders } = work.live.elders;
-  work.live = { ...work.live, hosts, elders };
+  forgetWord(work, host);
   const { state, reason } = member(work, host);
   if (state !== "shunned" && !isOperatorsWord(reason)) setState(work, host, "failed", { kind: "identity-forked" });
   depose(work, host);
+}
+
+/** Nobody but an operator can say which of the two is the member's. */
+export function refusedAsForked({ durable: { dataservice } }: Work, name: MemberName): Answer {
+  return refused(
+    "needs-force",
+    `two agents have spoken for '${name}@${dataservice}': end one of them for certain, then \`set force true\` and recover it`,
+  );
 }
 
 /** Whether a reign was vouched for to be over, by its holder itself and not by one of two that speak for it. */
@@ -148,6 +155,13 @@ export function hasReleased({ durable }: Pick<ClusterState, "durable">, { epoch,
   const known = durable.identities[primary];
   if (!known || known.released < epoch) return false;
   return !known.isForked || known.forkedEpoch < epoch;
+}
+
+/** What was said in its name: no position, freeze, promise or acknowledgement of that counts any more. */
+export function forgetWord(work: Work, host: HostName): void {
+  const { [host]: _, ...hosts } = work.live.hosts;
+  const { [host]: __, ...elders } = work.live.elders;
+  work.live = { ...work.live, hosts, elders };
 }
 
 interface Reigned {

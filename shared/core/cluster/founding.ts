@@ -1,10 +1,12 @@
 /**
  * Founding: the first epoch. It needs a report from every named member: one system identifier, no member with an epoch
- * behind it (that would be a restore), and none but the named one writable. Until then agents only observe.
+ * behind it (that would be a restore), none but the named one writable, and none that holds what a first primary lacks that
+ * does not serve yet. Until then agents only observe.
  */
 import type { MemberName } from "../../domain/names.ts";
+import { coversPosition } from "../../domain/position.ts";
 import type { FoundingObstacle } from "./reason.ts";
-import type { ClusterState } from "./state.ts";
+import type { ClusterState, PhaseOf } from "./state.ts";
 
 export type FoundingVerdict =
   | { kind: "waiting"; missing: MemberName[] }
@@ -12,8 +14,8 @@ export type FoundingVerdict =
   /** `adopt` a primary that is serving already; `promote` one that is read-only. */
   | { kind: "ready"; how: "adopt" | "promote" };
 
-/** Whether the dataservice can be founded with `primary`, by what its members have reported. */
-export function judgeFounding(state: ClusterState, primary: MemberName): FoundingVerdict {
+/** Whether the dataservice can be founded with the primary that was named, by what its members have reported. */
+export function judgeFounding(state: ClusterState, { primary, isForced }: PhaseOf<"founding">): FoundingVerdict {
   const names = Object.keys(state.durable.members);
   const servers = names.map((name) => ({
     name,
@@ -34,9 +36,15 @@ export function judgeFounding(state: ClusterState, primary: MemberName): Foundin
     .filter(({ name, server }) => name !== primary && server?.report.state === "running" && server.report.writable)
     .map(({ name }) => name);
   if (writable.length > 0) return { kind: "blocked", why: "another-member-is-writable", members: writable };
-  const first = servers.find(({ name }) => name === primary)?.server?.report;
-  if (first?.state !== "running") return { kind: "blocked", why: "primary-not-running", members: [primary] };
-  return { kind: "ready", how: first.writable ? "adopt" : "promote" };
+  const first = servers.find(({ name }) => name === primary)?.server;
+  if (first?.report.state !== "running") return { kind: "blocked", why: "primary-not-running", members: [primary] };
+  // Whoever serves already has clients: what others hold besides is theirs no more, and its report may be older than others'.
+  if (first.report.writable) return { kind: "ready", how: "adopt" };
+  const ahead = servers
+    .filter(({ server }) => server?.position && first.position && !coversPosition(first.position, server.position))
+    .map(({ name }) => name);
+  if (ahead.length > 0 && !isForced) return { kind: "blocked", why: "another-member-is-ahead", members: ahead };
+  return { kind: "ready", how: "promote" };
 }
 
 /** What was reported long ago says nothing about which server is writable now. */

@@ -202,7 +202,8 @@ export type FoundingObstacle =
   | "several-systems"
   | "member-has-an-epoch"
   | "another-member-is-writable"
-  | "primary-not-running";
+  | "primary-not-running"
+  | "another-member-is-ahead";
 
 /** Why a member is not promoted. */
 export type Ineligible =

@@ -1,9 +1,9 @@
 /** What operators ask to be recovered. */
 import type { MemberName } from "../../domain/names.ts";
-import { type Answer, type Told, refused, setAtOnce } from "./answers.ts";
+import { type Answer, type Told, refused } from "./answers.ts";
 import { isHeard, livingPrimary, streamsFrom } from "./datasources.ts";
 import { strikeOff } from "./electorate.ts";
-import { isForked, settleFork } from "./fork.ts";
+import { isForked, refusedAsForked, settleFork } from "./fork.ts";
 import { beginMember } from "./recover.ts";
 import type { MemberRecord, PhaseOf, RecoverPlan } from "./state.ts";
 import { assertOver, retrySuccession } from "./vacancy.ts";
@@ -55,19 +55,13 @@ export function recoverOne(work: Work, record: MemberRecord, { force, tell }: To
     );
   }
   const isDivided = isForked(work, name);
-  if (isDivided && !force) {
-    return refused(
-      "needs-force",
-      `two agents have spoken for '${name}@${work.durable.dataservice}': end one of them for certain, then \`set force true\` and recover it`,
-    );
-  }
+  if (isDivided && !force) return refusedAsForked(work, name);
   // What is said of one whose agent is not heard may be of long ago.
   if (state === "online" && !isStopped(work, name) && !(force && !isHeard(work, name)))
     return refused("wrong-state", `'${name}@${work.durable.dataservice}' is ONLINE: nothing is to be recovered`);
   tell();
   const { phase } = work.durable;
   if (isDivided) settleFork(work, name);
-  if (phase.kind === "founding") return setAtOnce(work, "datasource-recover", (op) => letBackIn(work, name, op));
   // What is left may be a copy that does not know what the original has promised; the last holder has promised nobody.
   const isLast = phase.kind === "vacant" && phase.deposed === name;
   if (isDivided && !isLast) strikeOff(work, name);

@@ -35,7 +35,8 @@ export type Salvage =
 /** Where the dataservice stands. A phase carries only its own fields. */
 export type Phase =
   /** Waiting for every named member to report; nothing is commanded. */
-  | { kind: "founding"; primary: MemberName }
+  /** `isForced`: an operator has named the first primary although another member holds what it lacks. */
+  | { kind: "founding"; primary: MemberName; isForced: boolean }
   /** `primary` holds the lease of `epoch`, or is being given it; `opened` once it was seen writable. */
   | {
       kind: "reigning";
@@ -511,7 +512,7 @@ export function foundingState(founding: Founding): DurableState {
       ]),
     ),
     identities: Object.fromEntries([...names, ...founding.routers].map((name) => [name, identity])),
-    phase: { kind: "founding", primary: founding.primary },
+    phase: { kind: "founding", primary: founding.primary, isForced: false },
     commands: {},
     operation: null,
     plan: null,

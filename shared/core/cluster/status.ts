@@ -14,6 +14,7 @@ import type { HostName, MemberName } from "../../domain/names.ts";
 import { positionNumber, type Position } from "../../domain/position.ts";
 import { expiryWaitMs } from "../../domain/settings.ts";
 import { livingPrimary } from "./datasources.ts";
+import { type FoundingView, foundingOf } from "./founding-commands.ts";
 import type { ClusterState, MemberRecord } from "./state.ts";
 import { askedFor, syncState } from "./sync.ts";
 
@@ -48,6 +49,8 @@ export interface RouterView {
 export interface DataserviceView {
   dataservice: string;
   founded: boolean;
+  /** What keeps it from being founded; null once it is. */
+  founding: FoundingView | null;
   policy: Policy;
   epoch: number;
   primary: MemberName | null;
@@ -75,6 +78,7 @@ export function statusOf(state: ClusterState, coordinatorName: string): Dataserv
   return {
     dataservice: durable.dataservice,
     founded: phase.kind !== "founding",
+    founding: phase.kind === "founding" ? foundingOf(state, phase) : null,
     policy: durable.policy,
     epoch: durable.epoch,
     primary: livingPrimary(state),

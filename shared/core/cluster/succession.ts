@@ -92,7 +92,7 @@ function advanceOnce(work: Work): void {
 }
 
 function found(work: Work, phase: PhaseOf<"founding">): void {
-  const verdict = judgeFounding(work, phase.primary);
+  const verdict = judgeFounding(work, phase);
   if (verdict.kind === "waiting") return;
   if (verdict.kind === "blocked") {
     becauseOnce(work, { kind: "founding-blocked", why: verdict.why, members: verdict.members });
