@@ -1,5 +1,6 @@
 import { draw, fetchStatus } from "../picture.ts";
 import { withProgress } from "../progress.ts";
+import { renderBeside } from "../render/beside.ts";
 import { writeJson } from "../session.ts";
 import { ORDINARY, type CommandSpec } from "./command.ts";
 import { expectNoOperands } from "./operands.ts";
@@ -9,7 +10,10 @@ export const LS: CommandSpec = {
   ...ORDINARY,
   name: "ls",
   summary: "show the dataservice: routers, datasources and their components",
-  details: ["Roles appear as master and slave, times in UTC. With --json: the status as the coordinator tells it."],
+  details: [
+    "Roles appear as master and slave, times in UTC. With --json: the status as the coordinator tells it.",
+    "What a founding waits for, and a durability other than async, is said beside it, on standard error.",
+  ],
   example: "ls",
   run: async (call, session) => {
     expectNoOperands(call, LS);
@@ -17,6 +21,6 @@ export const LS: CommandSpec = {
     if (session.json) return writeJson(session, status);
     // Operators' transcripts have an empty line between what was typed and the screen.
     session.screen.write((session.input === "prompt" ? "\n" : "") + draw(status, session));
-    if (status.founding) session.screen.note(`Not founded yet: ${status.founding.detail}.\n`);
+    session.screen.note(renderBeside(status));
   },
 };

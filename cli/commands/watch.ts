@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../failure.ts";
 import { draw, fetchStatus } from "../picture.ts";
+import { renderBeside } from "../render/beside.ts";
 import { renderFailure, renderFailureJson } from "../render/failure.ts";
 import type { Session } from "../session.ts";
 import { parseSeconds } from "../settings.ts";
@@ -34,7 +35,7 @@ export const WATCH: CommandSpec = {
   },
 };
 
-/** What was seen, and what stands in the way of seeing more. */
+/** What was seen, and what is to be said beside it: what stands in the way of seeing more, too. */
 interface Frame {
   text: string;
   trouble: string;
@@ -43,7 +44,8 @@ interface Frame {
 async function nextFrame(session: Session, last: Frame): Promise<Frame> {
   try {
     const status = await fetchStatus(session);
-    return { text: session.json ? `${JSON.stringify(status)}\n` : draw(status, session), trouble: "" };
+    if (session.json) return { text: `${JSON.stringify(status)}\n`, trouble: "" };
+    return { text: draw(status, session), trouble: renderBeside(status) };
   } catch (error) {
     if (session.signal.aborted) return last;
     if (!(error instanceof Failure) || !error.parts.retryable) throw error;
