@@ -23,6 +23,7 @@ export function upgraded(stored: StoredState): StoredState {
       ...WITHOUT_POLICY,
       ...WITHOUT_FORKS,
       ...WITHOUT_LOSSES,
+      ...WITHOUT_TIMELINE,
       ...identity,
     })),
     phase: upgradedPhase(stored.phase),
@@ -46,6 +47,8 @@ const WITHOUT_POLICY = { policyVersion: 0, rebuildOp: 0, isStray: false, readmit
 const WITHOUT_FORKS = { place: null, isForked: false, forks: 0, forkedEpoch: 0 };
 /** Nor for a log that is shorter than it was. */
 const WITHOUT_LOSSES = { lost: null, losses: 0, lostEpoch: 0 };
+/** Nor at what timelines members had been heard on. */
+const WITHOUT_TIMELINE = { timeline: 0, isUnproven: false };
 /** Nobody had a kernel door when there was no such word. */
 export function upgradedLease(stored: LeaseRecord): LeaseRecord {
   return { ...WITHOUT_DOOR, ...stored };

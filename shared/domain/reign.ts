@@ -94,8 +94,8 @@ export function unseenEpochs(reigns: readonly Reign[], epoch: Epoch): Epoch[] {
 }
 
 /** The number for the next reign's timeline, if it continues `position`: above every one given out or `seen`. */
-export function nextTimeline(reigns: readonly Reign[], position: Position, seen: readonly number[] = []): number {
-  return Math.max(position.timeline, ...seen, ...reigns.map((reign) => reign.timeline)) + 1;
+export function nextTimeline(reigns: readonly Reign[], position: Position, seen = 0): number {
+  return Math.max(position.timeline, seen, ...reigns.map((reign) => reign.timeline)) + 1;
 }
 
 /** The fork as the history of an open primary states it; `fork` itself where that history is not known. */

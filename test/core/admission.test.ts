@@ -1,7 +1,19 @@
 /** Who may not speak for a host: refused with a code, and the state after it is the very same. */
 import { describe, expect, test } from "vitest";
 import type { Poll } from "#shared/domain/messages.ts";
-import { nextPoll, pass, poll, runningCluster, send, streamingPatch, type Cluster } from "./builders.ts";
+import {
+  REPLICAS,
+  endedPatch,
+  nextPoll,
+  pass,
+  poll,
+  position,
+  releasedPatch,
+  runningCluster,
+  send,
+  streamingPatch,
+  type Cluster,
+} from "./builders.ts";
 
 function refusalOf(cluster: Cluster, sent: Poll): string | null {
   const before = cluster.state;
@@ -9,6 +21,15 @@ function refusalOf(cluster: Cluster, sent: Poll): string | null {
   if (answer.kind !== "refused") return null;
   expect(cluster.state).toBe(before);
   return answer.refusal.code;
+}
+
+/** What is remembered of it is the number of its timeline, and only in memory. */
+function refusalAt(cluster: Cluster, sent: Poll): string | null {
+  const { durable, lease } = cluster.state;
+  const { answer } = send(cluster, { kind: "poll", poll: sent });
+  expect(cluster.state.durable).toBe(durable);
+  expect(cluster.state.lease).toBe(lease);
+  return answer.kind === "refused" ? answer.refusal.code : null;
 }
 
 describe("a poll", () => {
@@ -66,5 +87,21 @@ describe("a poll", () => {
     send(cluster, { kind: "poll", poll: sent });
     const other = send(cluster, { kind: "poll", poll: { ...sent, policyVersion: sent.policyVersion + 1 } });
     expect(other.answer).toMatchObject({ kind: "refused", refusal: { code: "stale-poll" } });
+  });
+
+  test("of a stranger is refused, and the timeline that it tells of is given to nobody", () => {
+    const cluster = runningCluster();
+    const server = { position: position("0/3000500", 7, [[1, "0/3000400"]]) };
+    expect(refusalAt(cluster, nextPoll(cluster, "db4", { incarnation: "another", startCount: 9, server }))).toBe(
+      "wrong-incarnation",
+    );
+    const elsewhere = {
+      systemId: "7399999999999999999",
+      position: { ...position("0/3000500", 11), systemId: "7399999999999999999" },
+    };
+    expect(refusalAt(cluster, nextPoll(cluster, "db4", { server: elsewhere }))).toBe("wrong-system");
+    poll(cluster, "db1", releasedPatch(1));
+    for (const host of REPLICAS) poll(cluster, host, endedPatch("db1"));
+    expect(cluster.state.durable.reigns.at(-1)).toMatchObject({ epoch: 2, timeline: 8 });
   });
 });

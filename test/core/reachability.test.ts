@@ -576,7 +576,7 @@ const courses: Record<Row, Record<MemberPhaseKind, string>> = {
     "fencing-gently": "rests start",
   },
   "recover-rebuilding": {
-    observing: "observes rebuild",
+    observing: "rests rebuild start follow",
     "closed-idle": "rests rebuild start follow",
     "closed-busy": "rests rebuild start follow",
     opening: "rests rebuild start follow",

@@ -11,9 +11,11 @@ import {
   poll,
   runningCluster,
   secondReign,
+  setDurable,
   streamingPatch,
   WAIT_MS,
   type Cluster,
+  type PollPatch,
 } from "./builders.ts";
 import { live, liveUntil, say } from "./living.ts";
 import { refusalOf } from "./listening.ts";
@@ -88,6 +90,55 @@ test("is not the reigning primary's way back while its lease may run", () => {
   });
   passWithout(cluster, WAIT_MS, ["db2"]);
   expect(cluster.state.durable.phase.kind).not.toBe("reigning");
+});
+
+/** What is known of the timelines that a member was heard on, made what it would be had it been silent since. */
+function heardOn(cluster: Cluster, host: string, timeline: number): void {
+  const { identities } = cluster.state.durable;
+  const known = identities[host];
+  if (!known) throw new Error(`no identity of ${host}`);
+  setDurable(cluster, { identities: { ...identities, [host]: { ...known, timeline } } });
+}
+
+/** db4 follows db2's reign, the second, on timeline 2; its agent was last heard on `timeline`, and has forgotten everything. */
+function strangeLog(timeline: number, patch: PollPatch["server"] = {}): Cluster {
+  const cluster = secondReign();
+  heardOn(cluster, "db4", timeline);
+  forget(cluster, "db4");
+  passWithout(cluster, 4_000, ["db4"]);
+  ask(cluster, { kind: "datasource-recover", member: "db4" }, { force: true });
+  poll(cluster, "db4", { server: { phase: "observing", receiver: { state: "none" }, ...patch } });
+  return cluster;
+}
+
+test("on a timeline of another's reign, on which it was never heard, it may be of a reign that nobody remembers", () => {
+  const cluster = strangeLog(1);
+  expect(cluster.state.durable.identities["db4"]).toMatchObject({ isStray: true, isUnproven: false, timeline: 2 });
+  expect(cluster.state.durable.commands["db4"]).toMatchObject({ kind: "rebuild" });
+});
+
+test("on a timeline on which it was heard before it forgot, it follows", () => {
+  const cluster = strangeLog(2);
+  expect(cluster.state.durable.identities["db4"]).toMatchObject({ isStray: false, isUnproven: false, timeline: 2 });
+  expect(cluster.state.durable.commands["db4"]).toMatchObject({ kind: "follow" });
+});
+
+test("is looked at when its server says where its log ends", () => {
+  const cluster = strangeLog(1, { position: null });
+  expect(cluster.state.durable.identities["db4"]).toMatchObject({ isStray: false, isUnproven: true, timeline: 1 });
+  poll(cluster, "db4", { server: { position: cluster.polls["db3"]?.server?.position ?? null } });
+  expect(cluster.state.durable.identities["db4"]).toMatchObject({ isStray: true, isUnproven: false });
+});
+
+test("is taken for one that has forgotten, too, where a fork was settled and the one that is left comes with other state", () => {
+  const cluster = secondReign();
+  const { identities } = cluster.state.durable;
+  const known = identities["db1"];
+  if (!known) throw new Error("no identity of db1");
+  setDurable(cluster, { identities: { ...identities, db1: { ...known, startCount: 0, place: null } } });
+  forget(cluster, "db1");
+  const { reasons } = poll(cluster, "db1", { server: { phase: "observing" } });
+  expect(reasons).toContainEqual({ kind: "agent-readmitted", host: "db1", startCount: 1, assumedEpoch: 1 });
 });
 
 /** db3 may have promised db1 that it is not opened in its place; its agent has forgotten that, and was readmitted. */

@@ -64,7 +64,7 @@ export function refusePoll(state: ClusterState, poll: Poll, voucher: Voucher | n
 }
 
 /** A new data incarnation is what a rebuild that we have asked for leaves behind. */
-function isRebuilding(state: ClusterState, poll: Poll): boolean {
+export function isRebuilding(state: ClusterState, poll: Poll): boolean {
   const rebuildOp = state.durable.identities[poll.host]?.rebuildOp ?? 0;
   return rebuildOp > 0 && poll.opSeen >= rebuildOp && poll.ownEpoch === 0;
 }

@@ -17,8 +17,8 @@ export function mint(work: Work, minting: Minting): void {
   const { op, how, proof, parent } = minting;
   const position = work.live.hosts[minting.member]?.poll.server?.position;
   if (!position) throw new Error(`no position of ${minting.member} to mint an epoch on`);
-  const seen = Object.values(work.live.hosts).flatMap((host) => host.poll.server?.position?.timeline ?? []);
-  const timeline = how === "adopt" ? position.timeline : nextTimeline(work.durable.reigns, position, seen);
+  const timeline =
+    how === "adopt" ? position.timeline : nextTimeline(work.durable.reigns, position, work.live.timelineSeen);
   const reignEntry = {
     epoch,
     member: minting.member,

@@ -153,6 +153,10 @@ export interface Identity {
   rebuildOp: number;
   /** Its log is of a past that was lost, in which an epoch had the number of one of ours: only a new copy is of use. */
   isStray: boolean;
+  /** The highest timeline that its server was heard on; 0 before the first word. */
+  timeline: number;
+  /** Its agent has forgotten what it was, and where its log has been since was not looked at yet (SPEC: ID-15). */
+  isUnproven: boolean;
   /** The recovery by which an operator takes a stranger's state for this host's; 0 when none is expected. */
   readmitOp: number;
   /** The last epoch in which its log may hold writes of its own, where its agent has forgotten: 0 when it knows. */
@@ -355,6 +359,8 @@ export interface LiveState {
   restarts: Record<MemberName, { attempts: number; notBefore: number }>;
   /** Of starts that a later one elsewhere has replaced: when each was heard again first, by its own clocks. */
   elders: Record<HostName, { startCount: number; clocks: Clocks }>;
+  /** The highest timeline that any agent has told of its server, one that was refused too: no number up to it is given out. */
+  timelineSeen: number;
   /** When contact was made again after nobody was heard for a whole lease; null when that never was. */
   awayUntil: number | null;
   /** Obstacles already told, so that each is told once. */
@@ -472,6 +478,8 @@ export function foundingState(founding: Founding): DurableState {
     policyVersion: 0,
     rebuildOp: 0,
     isStray: false,
+    timeline: 0,
+    isUnproven: false,
     readmitOp: 0,
     assumedEpoch: 0,
     isForked: false,
@@ -552,6 +560,7 @@ export function freshLive(generation: number, wallMs: number): LiveState {
     restarts: {},
     awayUntil: null,
     elders: {},
+    timelineSeen: 0,
     told: [],
   };
 }

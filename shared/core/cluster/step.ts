@@ -6,7 +6,7 @@
  */
 import type { Poll } from "../../domain/messages.ts";
 import type { Voucher } from "../../domain/voucher.ts";
-import { isReadmitted, refusalOfForked, refusePoll } from "./admission.ts";
+import { isReadmitted, isRebuilding, refusalOfForked, refusePoll } from "./admission.ts";
 import { handleRequest } from "./commands.ts";
 import { observeDatasources } from "./datasources.ts";
 import { forkEvidence, rivalEvidence, isSameStart, quarantine, returnedAfter } from "./fork.ts";
@@ -28,9 +28,10 @@ import { because, beginWork, identity, setIdentity, type Work } from "./work.ts"
 type PollEvent = Extract<ClusterEvent, { kind: "poll" }>;
 
 /** One step. Throws only when an invariant is broken: the caller then keeps the state it had. */
-export function step(state: ClusterState, event: ClusterEvent): ClusterStep {
-  const again = answerAgain(state, event);
+export function step(before: ClusterState, event: ClusterEvent): ClusterStep {
+  const again = answerAgain(before, event);
   if (again) return again;
+  const state = noteTimeline(before, event);
   const refused = refusal(state, event);
   if (refused) {
     const answer = { kind: "refused", refusal: refused } as const;
@@ -59,6 +60,20 @@ function answerAgain(state: ClusterState, event: ClusterEvent): ClusterStep | nu
   if (JSON.stringify(known.poll) !== JSON.stringify(event.poll)) return null;
   const answer = { kind: "reply", reply: known.reply } as const;
   return { state, effects: [], reasons: [], confirm: false, answer };
+}
+
+/**
+ * A stranger on a timeline that nobody here remembers may be all that is left of a reign that a restored coordinator has
+ * forgotten: what it says is refused, and its timeline's number is not given out again (SPEC: OPEN-9).
+ */
+function noteTimeline(state: ClusterState, event: ClusterEvent): ClusterState {
+  if (event.kind !== "poll") return state;
+  const { host, server } = event.poll;
+  const known = Object.hasOwn(state.durable.identities, host) ? state.durable.identities[host] : undefined;
+  const position = server?.position;
+  if (!known || !position || position.timeline <= state.live.timelineSeen) return state;
+  const isOfThisSystem = known.systemId === null || known.systemId === position.systemId;
+  return isOfThisSystem ? { ...state, live: { ...state.live, timelineSeen: position.timeline } } : state;
 }
 
 function noteReply(result: ClusterStep, { host: name }: Poll): ClusterStep {
@@ -168,7 +183,7 @@ function noteAbsence(work: Work): void {
 
 function enrol(work: Work, poll: Poll): void {
   const before = identity(work, poll.host);
-  if (before.startCount > 0 && isReadmitted(work, poll)) readmit(work, poll);
+  if (isOfOtherState(work, poll)) readmit(work, poll);
   if (poll.startCount > before.startCount) {
     because(work, { kind: "agent-started", host: poll.host, startCount: poll.startCount });
     const { startCount, place } = poll;
@@ -185,13 +200,37 @@ function enrol(work: Work, poll: Poll): void {
       incarnation: poll.incarnation,
       rebuildOp: 0,
       isStray: false,
+      isUnproven: false,
       assumedEpoch: 0,
       lost: null,
     });
   }
+  followTimeline(work, poll);
   if (poll.policyVersion > before.policyVersion) confirmPolicy(work, poll);
   const released = releasedBy(work, poll);
   if (released > before.released) setIdentity(work, poll.host, { released });
+}
+
+/** Whether an operator lets an agent in that comes with other state than the one that was known: by name, or after a fork. */
+function isOfOtherState(work: Work, poll: Poll): boolean {
+  const { startCount, incarnation } = identity(work, poll.host);
+  if (startCount > 0) return isReadmitted(work, poll);
+  return incarnation !== null && incarnation !== poll.incarnation && !isRebuilding(work, poll);
+}
+
+/**
+ * Where a member's log goes on, and whether the log of one who has forgotten everything may be what it looks like: one on the
+ * timeline of another's reign, on which it was never heard, may be of a reign that had the same number and that nobody
+ * remembers. No number could tell the two apart, so only a new copy is of use (SPEC: ID-15).
+ */
+function followTimeline(work: Work, { host, server }: Poll): void {
+  const timeline = server?.position?.timeline ?? 0;
+  const { timeline: known, isUnproven, isStray } = identity(work, host);
+  if (timeline === 0 || (timeline <= known && !isUnproven)) return;
+  const isOfAnother = work.durable.reigns.some((reign) => reign.timeline === timeline && reign.member !== host);
+  const isLookalike = isUnproven && timeline > known && isOfAnother;
+  setIdentity(work, host, { timeline: Math.max(timeline, known), isUnproven: false, isStray: isStray || isLookalike });
+  if (isLookalike) because(work, { kind: "member-strayed", member: host, epoch: work.durable.epoch });
 }
 
 /**
@@ -201,7 +240,15 @@ function enrol(work: Work, poll: Poll): void {
 function readmit(work: Work, { host, startCount, incarnation, place }: Poll): void {
   const own = work.durable.reigns.filter((reign) => reign.member === host).map((reign) => reign.epoch);
   const assumedEpoch = Math.max(0, identity(work, host).assumedEpoch, ...own);
-  setIdentity(work, host, { startCount, incarnation, place, readmitOp: 0, rebuildOp: 0, assumedEpoch });
+  setIdentity(work, host, {
+    startCount,
+    incarnation,
+    place,
+    readmitOp: 0,
+    rebuildOp: 0,
+    assumedEpoch,
+    isUnproven: true,
+  });
   if (host in work.durable.members) strikeOff(work, host);
   because(work, { kind: "agent-readmitted", host, startCount, assumedEpoch });
 }

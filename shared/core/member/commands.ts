@@ -152,8 +152,7 @@ function freeze(work: Work, command: CommandOf<"freeze">): void {
 }
 
 function start(work: Work, command: CommandOf<"start">): void {
-  if (work.phase.kind !== "closed")
-    return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
+  if (!becomeClosed(work, command)) return;
   if (work.durable.isDamaged) return refuse(work, command, "damaged");
   runClosed(work, command, { kind: "start", deadlineMs: command.deadlineMs });
 }
@@ -198,8 +197,7 @@ function fetchTail(work: Work, command: CommandOf<"fetch-tail">): void {
 
 /** From here on the data directory is worth nothing until the rebuild has ended well: that is on disk first. */
 function rebuild(work: Work, command: CommandOf<"rebuild">): void {
-  if (work.phase.kind !== "closed")
-    return refuse(work, command, work.phase.kind === "observing" ? "not-founded" : "wrong-phase");
+  if (!becomeClosed(work, command)) return;
   const { upstream, fork, deadlineMs } = command;
   work.live = { ...work.live, wasDamaged: work.durable.isDamaged };
   setDurable(work, { isDamaged: true });
@@ -261,7 +259,7 @@ function joinFence(work: Work, phase: Extract<Work["phase"], { kind: "fencing" }
   take(work, command);
 }
 
-/** A replica is founded by its first `follow` or `freeze`. False when the phase does not allow it; then it is answered. */
+/** A replica is founded by its first `follow`, `freeze`, `start` or `rebuild`. False when the phase does not allow it; then it is answered. */
 function becomeClosed(work: Work, command: Command): boolean {
   if (work.phase.kind === "closed") return true;
   if (work.phase.kind !== "observing") {
