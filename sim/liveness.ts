@@ -5,7 +5,7 @@
 import { isOperatorsWord } from "#shared/domain/datasource.ts";
 import { ancestry } from "#shared/domain/reign.ts";
 import type { AbortCode } from "#shared/core/cluster/reason.ts";
-import type { DurableState, MemberRecord } from "#shared/core/cluster/state.ts";
+import type { DurableState, MemberRecord, PhaseOf } from "#shared/core/cluster/state.ts";
 import type { Host } from "./host.ts";
 
 /** Failovers that stop here wait for a person, by design. */
@@ -26,7 +26,7 @@ export type Rest =
 /** Where the dataservice stands, by what is stored and what the servers do. */
 export function restOf(durable: DurableState, hosts: Host[]): Rest {
   const { phase } = durable;
-  if (phase.kind === "vacant") return vacancy(durable, hosts, phase.code);
+  if (phase.kind === "vacant") return vacancy(durable, hosts, phase);
   if (phase.kind === "founding" && !holdsAll(hosts)) return { kind: "needs-a-person", code: "another-member-is-ahead" };
   if (phase.kind === "collecting" && !hasEligible(durable, hosts))
     return { kind: "needs-a-person", code: "nobody-left" };
@@ -53,11 +53,12 @@ export function holdsAll(hosts: Host[]): Host | undefined {
   return hosts.find(({ server }) => hosts.every((other) => other.server.isPrefixOf(server)));
 }
 
-function vacancy(durable: DurableState, hosts: Host[], code: AbortCode): Rest {
+function vacancy(durable: DurableState, hosts: Host[], { code, cause }: PhaseOf<"vacant">): Rest {
   if (NEEDS_A_PERSON.has(code)) return { kind: "needs-a-person", code };
   if (!hasEligible(durable, hosts)) return { kind: "needs-a-person", code: "nobody-left" };
   // An operator named somebody who could not: the operator has been told, and decides.
-  if (code === "target-not-eligible" || code === "target-behind") return { kind: "needs-a-person", code };
+  const wasNamed = code === "target-behind" || (code === "target-not-eligible" && cause !== "lease-lost");
+  if (wasNamed) return { kind: "needs-a-person", code };
   return { kind: "unsettled", why: `vacant: ${code}` };
 }
 

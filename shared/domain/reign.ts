@@ -93,9 +93,16 @@ export function unseenEpochs(reigns: readonly Reign[], epoch: Epoch): Epoch[] {
   return line.slice(0, opened === -1 ? line.length : opened).map((reign) => reign.epoch);
 }
 
-/** The number for the next reign's timeline, if it continues `position`: above every one given out or `seen`. */
+/**
+ * How far above every timeline given out a server's own may lie: each number in between costs a promotion a file. More than
+ * that no hand has promoted behind our back; it is a lie, and would make every promotion to come take for ever.
+ */
+export const TIMELINE_LEEWAY = 100;
+
+/** The number for the next reign's timeline, if it continues `position`: above every one given out or, within reason, `seen`. */
 export function nextTimeline(reigns: readonly Reign[], position: Position, seen = 0): number {
-  return Math.max(position.timeline, seen, ...reigns.map((reign) => reign.timeline)) + 1;
+  const given = Math.max(position.timeline, ...reigns.map((reign) => reign.timeline));
+  return Math.max(given, Math.min(seen, given + TIMELINE_LEEWAY)) + 1;
 }
 
 /** The fork as the history of an open primary states it; `fork` itself where that history is not known. */

@@ -11,8 +11,10 @@ import { MOST_FENCE_MS } from "../domain/settings.ts";
 
 export const zName = z.string().regex(NAME_PATTERN, { error: `must be ${NAME_RULE}` });
 const zCount = z.int().min(0);
+/** As PostgreSQL counts them: 32 bits, from 1. */
+const zTimeline = z.int().min(1).max(0xffff_ffff);
 const zLsn = z.string().regex(/^[0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8}$/, { error: "must be an LSN such as 0/3000060" });
-const zLogPoint = z.strictObject({ timeline: z.int().min(1), lsn: zLsn });
+const zLogPoint = z.strictObject({ timeline: zTimeline, lsn: zLsn });
 const zId = z.string().min(1).max(100);
 const zHostAddress = z.string().min(1).max(255);
 const zPort = z.int().min(1).max(65_535);
@@ -22,9 +24,9 @@ export const zClocks = z.strictObject({ monoMs: z.number(), bootMs: z.number(), 
 export const zPosition = z.strictObject({
   engine: z.literal("postgres"),
   systemId: z.string().regex(/^[0-9]{1,20}$/),
-  timeline: z.int().min(1),
+  timeline: zTimeline,
   lsn: zLsn,
-  history: z.array(z.strictObject({ timeline: z.int().min(1), endLsn: zLsn })).max(1_000),
+  history: z.array(z.strictObject({ timeline: zTimeline, endLsn: zLsn })).max(1_000),
 });
 
 /** Who must acknowledge a commit before its client hears of it. */
@@ -191,7 +193,7 @@ export const zCommand = z.discriminatedUnion("kind", [
     kind: z.literal("promote"),
     ...zCommandHead,
     proof: z.enum(["founded", "released", "expired", "revoked", "asserted"]),
-    timeline: z.int().min(1),
+    timeline: zTimeline,
   }),
   /** Stream from `upstream`; thaws a freeze of this or an earlier operation. */
   z.strictObject({ kind: z.literal("follow"), ...zCommandHead, upstream: zUpstream }),

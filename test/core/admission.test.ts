@@ -1,6 +1,7 @@
 /** Who may not speak for a host: refused with a code, and the state after it is the very same. */
 import { describe, expect, test } from "vitest";
 import type { Poll } from "#shared/domain/messages.ts";
+import { TIMELINE_LEEWAY } from "#shared/domain/reign.ts";
 import {
   REPLICAS,
   endedPatch,
@@ -87,6 +88,17 @@ describe("a poll", () => {
     send(cluster, { kind: "poll", poll: sent });
     const other = send(cluster, { kind: "poll", poll: { ...sent, policyVersion: sent.policyVersion + 1 } });
     expect(other.answer).toMatchObject({ kind: "refused", refusal: { code: "stale-poll" } });
+  });
+
+  test("of a timeline that nobody can have come to is refused: every promotion to come would have to pass it", () => {
+    const cluster = runningCluster();
+    const server = (timeline: number) => ({ position: position("0/3000500", timeline, [[1, "0/3000400"]]) });
+    expect(poll(cluster, "db2", { server: server(1 + TIMELINE_LEEWAY) }).answer.kind).toBe("reply");
+    expect(refusalAt(cluster, nextPoll(cluster, "db3", { server: server(2 + TIMELINE_LEEWAY) }))).toBe("wrong-system");
+    poll(cluster, "db1", releasedPatch(1));
+    for (const host of REPLICAS) poll(cluster, host, endedPatch("db1"));
+    // What was refused counts as far as anything does.
+    expect(cluster.state.durable.reigns.at(-1)?.timeline).toBe(2 + TIMELINE_LEEWAY + 1);
   });
 
   test("of a stranger is refused, and the timeline that it tells of is given to nobody", () => {

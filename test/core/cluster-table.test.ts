@@ -139,7 +139,7 @@ const table: Record<PhaseKind, Record<EventKind, Outcome>> = {
     "opening-takes-too-long": to("deposing", ["fence"], "datasource-changed", "primary-fencing", "command-issued"),
     "promotion-refused": to(
       "reigning-opening",
-      ["lease", "promote"],
+      [],
       "reign-ended",
       "datasource-changed",
       "failover-started",
@@ -149,7 +149,6 @@ const table: Record<PhaseKind, Record<EventKind, Outcome>> = {
       "candidate-chosen",
       "epoch-minted",
       "command-result",
-      "command-issued",
     ),
     "replica-streams": to("reigning-opening", []),
     "replica-stream-ended": to("reigning-opening", []),

@@ -4,11 +4,16 @@ import { begin } from "#shared/core/member/step.ts";
 import { pollOf } from "#shared/core/member/poll.ts";
 import type { DoorWish, LeaseDoor, MemberStep } from "#shared/core/member/state.ts";
 import {
+  ask,
   clocksAt,
   IN_RECOVERY,
+  openPatch,
   pass,
   passWithout,
+  phaseOf,
   poll,
+  REPLICAS,
+  ROUTER,
   runningCluster,
   STOPPED,
   WRITABLE,
@@ -247,5 +252,28 @@ describe("a lease that was granted to a holder with a door", () => {
     live(cluster, 9_000, { silent: ["db1"] });
     expect(told.commands.map(({ command }) => command.kind)).not.toContain("ask-upstream");
     expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 2, opened: true });
+  });
+
+  test("whose door had no end in MAINTENANCE is waited for with its fence, until one stands that shuts with the lease", () => {
+    const cluster = runningCluster();
+    ask(cluster, { kind: "set-policy", policy: "maintenance" });
+    poll(cluster, "db1", { ...openPatch(1), policyVersion: 2, hasLeaseDoor: true });
+    expect(cluster.state.lease).toMatchObject({ hasLeaseDoor: true });
+    ask(cluster, { kind: "set-policy", policy: "automatic" });
+    pass(cluster, 100);
+    poll(cluster, "db1", { hasLeaseDoor: true });
+    ask(cluster, { kind: "datasource-fail", member: "db1" });
+    pass(cluster, 20);
+    // It confirms the policy, and the kernel has not obeyed yet; it is cut off before it hears the answer.
+    poll(cluster, "db1", { policyVersion: 3, hasLeaseDoor: false, leaseRemainingMs: 4_980 });
+    const { ttlMs, fenceMs, marginMs } = cluster.state.durable.settings;
+    const heardAt = cluster.atMs;
+    for (const host of [...REPLICAS, ROUTER]) poll(cluster, host);
+    while (phaseOf(cluster).kind === "deposing" && cluster.atMs - heardAt < 60_000) {
+      pass(cluster, 50);
+      for (const host of [...REPLICAS, ROUTER]) poll(cluster, host);
+    }
+    expect(phaseOf(cluster)).toMatchObject({ kind: "collecting", proof: "expired", inquiry: { kind: "asking" } });
+    expect(cluster.atMs - heardAt).toBeGreaterThanOrEqual(ttlMs + fenceMs + marginMs);
   });
 });

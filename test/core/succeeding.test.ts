@@ -189,3 +189,21 @@ test("a member that is crowned by force before its server goes by a set opens wi
     { version: told, k: 1 },
   ]);
 });
+
+test.each(["while it is waited for", "when it was given up"])(
+  "what MANUAL had kept for a holder that is gone is anybody's in AUTOMATIC, set %s",
+  (when) => {
+    const cluster = runningCluster();
+    ask(cluster, { kind: "set-policy", policy: "manual" });
+    for (const host of ["db1", ...REPLICAS])
+      poll(cluster, host, { policyVersion: cluster.state.durable.policyVersion });
+    poll(cluster, "db1", { ...releasedPatch(1), releaseCause: "lease-lost" });
+    expect(phaseOf(cluster)).toMatchObject({ kind: "collecting", target: "db1", byOperator: false });
+    const heard = { silent: ["db1"] };
+    live(cluster, when === "when it was given up" ? DEFAULT_SETTINGS.failoverMs + 1_000 : 1_000, heard);
+    expect(phaseOf(cluster).kind).toBe(when === "when it was given up" ? "vacant" : "collecting");
+    ask(cluster, { kind: "set-policy", policy: "automatic" });
+    live(cluster, 60_000, heard);
+    expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", opened: true });
+  },
+);

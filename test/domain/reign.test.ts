@@ -7,6 +7,7 @@ import {
   lastOpenedEpoch,
   nextTimeline,
   onLineage,
+  TIMELINE_LEEWAY,
   unseenEpochs,
   type Reign,
 } from "#shared/domain/reign.ts";
@@ -150,5 +151,9 @@ describe("the number of the next timeline", () => {
   });
   test("and above the winner's own", () => {
     expect(nextTimeline([], at(7, "0/3000000"))).toBe(8);
+  });
+  test("and above what was told of, as far as that can be", () => {
+    expect(nextTimeline([], at(7, "0/3000000"), 9)).toBe(10);
+    expect(nextTimeline([], at(7, "0/3000000"), 4_000_000_000)).toBe(7 + TIMELINE_LEEWAY + 1);
   });
 });

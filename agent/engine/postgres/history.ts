@@ -38,13 +38,19 @@ export class TimelineHistories {
   }
 }
 
+/** A file each, on the disk before the promotion: what a coordinator asks for beyond that is a fault of its own. */
+const MOST_RESERVED = 10_000;
+
 /**
  * Takes the timeline numbers from the server's own up to `below` out of use, by history files without entries: a
  * promotion draws the first number that has no file. They stay: a standby that comes over asks for each one in between.
+ * Throws when there are more than anybody can have used.
  */
 export function reserveTimelines(dataDirectory: string, { above, below }: { above: number; below: number }): void {
   const directory = join(dataDirectory, "pg_wal");
   const own = Math.max(above, ...knownTimelines(directory).map(({ timeline }) => timeline));
+  if (below - own > MOST_RESERVED)
+    throw new Error(`timeline ${below} is out of reach for a server that knows of ${own}`);
   for (let timeline = own + 1; timeline < below; timeline += 1)
     writeDurably(join(directory, historyFile(timeline)), "");
 }

@@ -5,8 +5,10 @@
 import type { Poll } from "../../domain/messages.ts";
 import type { HostName } from "../../domain/names.ts";
 import type { Voucher } from "../../domain/voucher.ts";
+import { TIMELINE_LEEWAY } from "../../domain/reign.ts";
 import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from "../../domain/version.ts";
-import { isOfLostTime } from "./restoring.ts";
+import { isOfAnotherLife } from "./choose.ts";
+import { isOfLostTime, voucherOf } from "./restoring.ts";
 import { isSameStart } from "./fork.ts";
 import { isTooSoon } from "./place.ts";
 import type { ClusterState, Refusal } from "./state.ts";
@@ -34,6 +36,12 @@ export function refusePoll(state: ClusterState, poll: Poll, voucher: Voucher | n
         detail: `the agent of '${poll.host}' comes with other state than the one that was enrolled: it must be readmitted`,
       };
     }
+    if (isReadmitted(state, poll) && !isOfLostTime(state, voucher) && isOfAnotherLife(state.durable, poll)) {
+      return {
+        code: "wrong-incarnation",
+        detail: `the agent of '${poll.host}' comes with the state of another dataservice (epoch ${poll.epochSeen}, operation ${poll.opSeen}; here they are ${state.durable.epoch} and ${state.durable.op}): start it with an empty state directory`,
+      };
+    }
     // Whoever has forgotten everything has forgotten how often it was started, too.
     if (poll.startCount < identity.startCount && !isReadmitted(state, poll)) {
       return secondAgent(poll, identity.startCount);
@@ -45,6 +53,14 @@ export function refusePoll(state: ClusterState, poll: Poll, voucher: Voucher | n
     return {
       code: "wrong-system",
       detail: `the server of '${poll.host}' has system identifier ${systemId}, enrolled was ${identity.systemId}`,
+    };
+  }
+  const timeline = poll.server?.position?.timeline ?? 0;
+  const highest = Math.max(voucherOf(state.durable).timeline, voucher?.timeline ?? 0);
+  if (highest > 0 && timeline > highest + TIMELINE_LEEWAY) {
+    return {
+      code: "wrong-system",
+      detail: `the server of '${poll.host}' says that it is on timeline ${timeline}, and nobody here was ever beyond ${highest}`,
     };
   }
   const isMember = Object.hasOwn(state.durable.members, poll.host);

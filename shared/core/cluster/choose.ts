@@ -4,6 +4,7 @@
  * would be thrown away, and that is for a person to decide.
  */
 import { isOperatorsWord } from "../../domain/datasource.ts";
+import type { Poll } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
 import { type Position, comparePositions, coversPosition } from "../../domain/position.ts";
 import { lastOpenedEpoch, onLineage, unseenEpochs } from "../../domain/reign.ts";
@@ -12,7 +13,7 @@ import { isElectable } from "./electorate.ts";
 import { isForked } from "./fork.ts";
 import { logTrouble } from "./furthest.ts";
 import { ownEpochOf } from "./restoring.ts";
-import type { ClusterState, EndProof, PhaseOf } from "./state.ts";
+import type { ClusterState, DurableState, EndProof, PhaseOf } from "./state.ts";
 import { isSettled } from "./sync.ts";
 
 type Collecting = PhaseOf<"collecting">;
@@ -23,6 +24,8 @@ export interface Candidate {
   priority: number;
   /** The last holder of a lease that was given up in good order wins every tie. */
   preferred: boolean;
+  /** It was given the last epoch or one before that nobody was seen to open: among equals somebody else is tried first. */
+  hasFailed: boolean;
 }
 
 /**
@@ -53,6 +56,7 @@ export function ineligible(
   if (record.state === "shunned" && !isLastHolder) return "shunned";
   if (isForked(state, name)) return "identity-forked";
   const host = live.hosts[name];
+  if (host && isOfAnotherLife(durable, host.poll)) return "of-another-life";
   const server = host?.poll.server;
   if (!host || !server) return "no-report";
   if (live.at - host.handledAt > durable.settings.silentMs) return "silent";
@@ -72,6 +76,18 @@ export function ineligible(
   // The operator has chosen this one as it is.
   if (isTakenAsItIs) return null;
   return onLineage(durable.reigns, lastOpened, { ownEpoch, position: server.position }) ? null : "not-on-lineage";
+}
+
+/**
+ * Whether a member is bound by numbers that this coordinator has not reached, and has no proof that they were its own: it
+ * would obey nothing. (With the proof everybody would be restored to what it says: SPEC, ID-9.)
+ */
+export function isOfAnotherLife(
+  durable: Pick<DurableState, "epoch" | "op" | "restoration">,
+  poll: Pick<Poll, "epochSeen" | "attempted" | "released" | "opSeen">,
+): boolean {
+  if (durable.restoration?.kind === "reporting") return false;
+  return Math.max(poll.epochSeen, poll.attempted, poll.released) > durable.epoch || poll.opSeen > durable.op;
 }
 
 /** Everybody who may succeed. */
@@ -123,10 +139,13 @@ export function candidatesOf(
   names: readonly MemberName[],
   preferred: MemberName | null,
 ): Candidate[] {
+  const { reigns, epoch: newest } = state.durable;
+  const unseen = unseenEpochs(reigns, newest);
   return names.flatMap((name): Candidate[] => {
     const position = state.live.hosts[name]?.poll.server?.position;
     const priority = state.durable.members[name]?.priority ?? 0;
-    return position ? [{ member: name, position, priority, preferred: name === preferred }] : [];
+    const hasFailed = reigns.some(({ epoch, member }) => member === name && unseen.includes(epoch));
+    return position ? [{ member: name, position, priority, preferred: name === preferred, hasFailed }] : [];
   });
 }
 
@@ -135,7 +154,10 @@ export type Choice =
   | { kind: "diverged"; members: MemberName[] }
   | { kind: "none" };
 
-/** The candidate that covers all others. Ties by preference, then priority, then name: the same picture, the same winner. */
+/**
+ * The candidate that covers all others. Ties by who has not failed to open, then preference, priority and name: the same
+ * picture, the same winner.
+ */
 export function choose(candidates: readonly Candidate[]): Choice {
   if (candidates.length === 0) return { kind: "none" };
   const best = candidates.filter((candidate) =>
@@ -150,7 +172,11 @@ export function choose(candidates: readonly Candidate[]): Choice {
     return { kind: "diverged", members };
   }
   const [winner] = best.toSorted(
-    (a, b) => Number(b.preferred) - Number(a.preferred) || b.priority - a.priority || (a.member < b.member ? -1 : 1),
+    (a, b) =>
+      Number(a.hasFailed) - Number(b.hasFailed) ||
+      Number(b.preferred) - Number(a.preferred) ||
+      b.priority - a.priority ||
+      (a.member < b.member ? -1 : 1),
   );
   return winner ? { kind: "chosen", winner } : { kind: "none" };
 }

@@ -48,7 +48,8 @@ export function tellCandidates(work: Work): void {
   }
 }
 
-export function collect(work: Work, phase: PhaseOf<"collecting">): void {
+export function collect(work: Work, given: PhaseOf<"collecting">): void {
+  const phase = openToAll(work, given);
   if (isStoodDown(work, phase)) return abort(work, phase, "not-automatic", []);
   if (isOverBudget(work, phase)) return abort(work, phase, "failover-budget-spent", []);
   if (isOfTime(phase.proof) && awaitsPromises(work, phase.epoch)) return noteRelease(work, phase);
@@ -76,6 +77,15 @@ export function collect(work: Work, phase: PhaseOf<"collecting">): void {
   if (phase.target === null || ready.length === 0) return abort(work, phase, "no-candidate", []);
   const code = ready.includes(phase.target) ? "target-behind" : "target-not-eligible";
   abort(work, phase, code, [phase.target]);
+}
+
+/** What another policy had kept for the last holder is anybody's in AUTOMATIC; that one still has its moment to come back. */
+function openToAll(work: Work, phase: PhaseOf<"collecting">): PhaseOf<"collecting"> {
+  const { target, byOperator, isForced } = phase;
+  if (target === null || byOperator || isForced || work.durable.policy !== "automatic") return phase;
+  const opened = { ...phase, target: null };
+  work.durable = { ...work.durable, phase: opened };
+  return opened;
 }
 
 /** Whether everything that may have been acknowledged is in what can be read, or an operator goes on without. */

@@ -42,11 +42,16 @@ export function tendElectorate(work: Work): void {
   }
 }
 
+/** Further than this no count has gone on while it was forgotten: a claim beyond it is a lie, and would be the last number. */
+const MOST_FORGOTTEN = 1_000_000;
+
 /** A list that is newer than ours was sent before we were restored: nobody is known to be on it but its primary. */
 function outgrow(work: Work): void {
   const { electorate } = work.durable;
-  const reported = Object.values(work.live.hosts).map(({ poll }) => poll.electorateVersion);
-  const highest = Math.max(electorate.version, ...reported);
+  // Only members are told of lists.
+  const reported = Object.keys(work.durable.members).map((name) => work.live.hosts[name]?.poll.electorateVersion ?? 0);
+  const believed = reported.filter((version) => version <= electorate.version + MOST_FORGOTTEN);
+  const highest = Math.max(electorate.version, ...believed);
   if (highest === electorate.version) return;
   work.durable = {
     ...work.durable,

@@ -68,7 +68,7 @@ function isOutOfTime(known: Poll, poll: Poll): boolean {
 export function rivalEvidence({ durable, live }: ClusterState, poll: Poll): ForkEvidence | null {
   const known = live.hosts[poll.host];
   const enrolled = durable.identities[poll.host];
-  if (!known || poll.server === null || enrolled?.isForked !== false) return null;
+  if (!known || enrolled?.isForked !== false || !Object.hasOwn(durable.members, poll.host)) return null;
   if (!isSameStart(known.poll, poll) || poll.seq > known.poll.seq) return null;
   if (isElsewhere(enrolled.place, poll.place)) return "place";
   return isOutOfTime(known.poll, poll) ? "clock" : null;

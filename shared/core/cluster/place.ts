@@ -33,7 +33,9 @@ export function isTooSoon(state: ClusterState, { host, place, startCount, incarn
 /** Whether a poll that is refused is of a start that a later one has replaced, of the very same state. */
 export function isElder({ durable }: Pick<ClusterState, "durable">, poll: Poll): boolean {
   const known = durable.identities[poll.host];
-  if (!known || known.isForked || poll.server === null || poll.incarnation !== known.incarnation) return false;
+  if (!known || known.isForked || poll.incarnation !== known.incarnation) return false;
+  // Of a router host there may be two: it decides nothing.
+  if (!Object.hasOwn(durable.members, poll.host)) return false;
   return poll.startCount < known.startCount;
 }
 
@@ -62,8 +64,10 @@ function isSentAfter(newest: Poll | undefined, { place, clocks }: Poll): boolean
  * How much of what a poll vouches for is taken for the word of whoever was granted the lease: a copy that starts elsewhere
  * releases what it has copied, and the original may write on.
  */
-export function releasedBy(work: Work, { host, place, released }: Poll): Epoch {
+export function releasedBy(work: Work, { host, place, released: said }: Poll): Epoch {
   const { lease } = work;
+  // Nobody can lay down what nobody was given.
+  const released = Math.min(said, work.durable.epoch);
   if (lease?.member !== host || released < lease.epoch || !isElsewhere(lease.place, place)) return released;
   return mayStillHold(work, lease) ? Math.min(released, lease.epoch - 1) : released;
 }

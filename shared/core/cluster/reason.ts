@@ -212,6 +212,7 @@ export type Ineligible =
   | "offline"
   | "failed-by-operator"
   | "identity-forked"
+  | "of-another-life"
   | "no-report"
   | "silent"
   | "server-down"

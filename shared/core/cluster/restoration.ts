@@ -124,13 +124,23 @@ function raise(work: Work, voucher: Voucher): void {
   };
 }
 
-/** What a member claims without a voucher: only an operator who forces it makes this count. */
+/** What no dataservice goes through between a backup of its coordinator and now; a row of the reign table for each epoch. */
+const MOST_EPOCHS_FORGOTTEN = 10_000;
+const MOST_FORGOTTEN = 2 ** 32;
+
+/** What a member claims without a voucher, within reason: only an operator who forces it makes this count. */
 function believe(work: Work, name: MemberName): void {
   const poll = work.live.hosts[name]?.poll;
   if (!poll || !hasReported(work, name)) return;
   const epoch = Math.max(poll.epochSeen, poll.attempted, poll.ownEpoch, poll.released);
+  const own = voucherOf(work.durable);
+  const isLie =
+    epoch > own.epoch + MOST_EPOCHS_FORGOTTEN ||
+    Math.max(poll.version - own.version, poll.opSeen - own.op) > MOST_FORGOTTEN ||
+    Math.max(poll.policyVersion - own.policyVersion, poll.electorateVersion - own.electorateVersion) > MOST_FORGOTTEN;
+  if (isLie) return;
   const { version, opSeen: op, policyVersion, electorateVersion } = poll;
-  const claim = { ...voucherOf(work.durable), version, op, policyVersion, electorateVersion };
+  const claim = { ...own, version, op, policyVersion, electorateVersion };
   raise(work, { ...claim, epoch, mintedWallMs: 0 });
 }
 

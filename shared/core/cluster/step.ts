@@ -254,10 +254,12 @@ function readmit(work: Work, { host, startCount, incarnation, place }: Poll): vo
 }
 
 /** A lease without an end begins to end when its holder has learnt that it does: no wait of before counts for it. */
-function confirmPolicy(work: Work, { host, policyVersion }: Poll): void {
+function confirmPolicy(work: Work, { host, policyVersion, hasLeaseDoor }: Poll): void {
   const wasEndless = isEndless(work);
   setIdentity(work, host, { policyVersion });
-  if (work.lease && wasEndless && !isEndless(work)) countAnew(work, work.lease);
+  if (!work.lease || !wasEndless || isEndless(work)) return;
+  // The door that stood had no end either: whether one stands that shuts with the lease is said by this poll.
+  countAnew(work, { ...work.lease, hasLeaseDoor: work.lease.hasLeaseDoor && hasLeaseDoor });
 }
 
 function finish(before: ClusterState, work: Work, answer: ClusterStep["answer"]): ClusterStep {

@@ -132,6 +132,8 @@ export function dropNeverBegun(work: Work, reigned: Reigned): void {
   const { epoch, primary } = reigned;
   const host = work.live.hosts[primary];
   if (host === undefined || host.handledAt < work.live.phaseAt || work.lease?.epoch !== epoch) return;
+  // After a restoration the last that is known to have written need not be whom that epoch was given to.
+  if (work.lease.member !== primary) return;
   if (host.poll.attempted < epoch && ownEpochOf(work, primary) < epoch) drop(work, reigned);
 }
 

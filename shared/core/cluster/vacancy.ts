@@ -71,13 +71,15 @@ function needsPerson(work: Work, phase: PhaseOf<"vacant">): boolean {
       return false;
     case "read-quorum-missing":
       return missingQuorums(work, eligibleMembers(work, phase)).length > 0;
+    // Outside AUTOMATIC nobody but the last holder was looked for, and nobody had named it.
+    case "target-not-eligible":
+      return phase.cause !== "lease-lost";
     case "candidates-diverged":
     case "loss-exceeds-limit":
     case "coordinator-restored":
     case "operators-word":
     case "promotion-failed":
     case "target-behind":
-    case "target-not-eligible":
     case "upstream-writable":
       return true;
   }
