@@ -331,9 +331,10 @@ export class AgentLoop {
     do {
       this.#observeAgain = false;
       if (!engine || this.#stopped) break;
+      const after = this.#state.live.nonce;
       const view: ServerView = await engine.observe();
       this.#observedAtMs = performance.now();
-      this.#handle({ kind: "observed", clocks: readClocks(), view });
+      this.#handle({ kind: "observed", clocks: readClocks(), view, after });
     } while (this.#observeAgain);
     this.#observing = null;
   }

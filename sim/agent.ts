@@ -336,10 +336,11 @@ export class Agent {
     const wishes = this.#probeWishes;
     this.#probeWishes = [];
     const view = this.#host.server.view();
+    const after = this.#state?.live.nonce ?? null;
     world.after(random.between(0, 20), () =>
       this.act(() => {
         this.#isProbing = false;
-        this.#handle({ kind: "observed", clocks: this.#host.clock.read(), view });
+        this.#handle({ kind: "observed", clocks: this.#host.clock.read(), view, after });
         for (const wish of wishes) if (this.isAlive) wish();
         if (this.#probeWishes.length > 0 && !this.#isProbing) this.#probe();
       }),

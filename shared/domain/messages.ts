@@ -81,6 +81,9 @@ export interface ConnectorReport {
   targets: { member: MemberName; created: number; active: number }[];
 }
 
+/** How much of a command's result is told, in characters. */
+export const MOST_TOLD = { value: 200, detail: 2_000 } as const;
+
 /** A promise that a member has given and that still runs (SPEC: ALONE-4). */
 export interface PromiseReport {
   holder: MemberName;
@@ -124,6 +127,11 @@ export interface MemberServerReport {
   /** Display only: how old the newest applied change is; 0 when all that was received is applied. */
   latencyMs: number | null;
   receiver: Receiver;
+  /**
+   * The nonce that was the newest when this look at the server began; null before the first, and of an agent of an earlier
+   * version. What was seen is not older than that nonce.
+   */
+  lookedAfter: string | null;
   /**
    * Where the last shutdown checkpoint of a server that was stopped in good order begins: all that its clients wrote lies
    * before it. Null while the server runs, and after a crash.

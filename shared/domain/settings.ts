@@ -120,8 +120,20 @@ export function checkSettings(settings: Settings): SettingProblem[] {
       remedy: `use more than ${Math.max(1_000, Math.ceil(((settings.pollMs + 2 * settings.pollTimeoutMs) * 3) / 2))}: a third of it, one poll, its timeout and one promise round must fit`,
     });
   }
+  const longestMs = expiryWaitMs({ ttlMs: settings.ttlMs, fenceMs: MOST_FENCE_MS }, settings);
+  if (longestMs > MOST_PROMISE_MS) {
+    const most = Math.max(0, settings.ttlMs - (longestMs - MOST_PROMISE_MS));
+    problems.push({
+      key: "ttlMs",
+      value: settings.ttlMs,
+      remedy: `use at most ${most}: with the longest fence and the margin it is how long members are bound by a promise, ${MOST_PROMISE_MS} at most`,
+    });
+  }
   return problems;
 }
+
+/** The longest that a promise may bind, and so the longest wait for the end of a lease. */
+export const MOST_PROMISE_MS = 3_600_000;
 
 /** The longest that an agent may declare its fence to take. */
 export const MOST_FENCE_MS = 60_000;

@@ -5,9 +5,16 @@
  * is ever compared with another host's.
  */
 import { z } from "zod";
-import type { Command, Poll, PromiseRequest, ReaderQuestion, Reply } from "../domain/messages.ts";
+import {
+  MOST_TOLD,
+  type Command,
+  type Poll,
+  type PromiseRequest,
+  type ReaderQuestion,
+  type Reply,
+} from "../domain/messages.ts";
 import { NAME_PATTERN, NAME_RULE } from "../domain/names.ts";
-import { MOST_FENCE_MS } from "../domain/settings.ts";
+import { MOST_FENCE_MS, MOST_PROMISE_MS } from "../domain/settings.ts";
 
 export const zName = z.string().regex(NAME_PATTERN, { error: `must be ${NAME_RULE}` });
 const zCount = z.int().min(0);
@@ -83,9 +90,9 @@ export const zCommandResult = z.strictObject({
   /** A stable word for a failure or refusal; empty otherwise. */
   code: z.string().max(64),
   /** What was found out or counted; empty otherwise. */
-  value: z.string().max(200),
+  value: z.string().max(MOST_TOLD.value),
   /** For people; never decided upon. */
-  detail: z.string().max(2_000),
+  detail: z.string().max(MOST_TOLD.detail),
 });
 
 /** The connector that this agent runs. */
@@ -161,6 +168,8 @@ export const zPoll = z.strictObject({
       /** Display only: how old the newest applied change is; 0 when all that was received is applied. */
       latencyMs: z.number().nullable(),
       receiver: zReceiver,
+      /** The newest nonce when this look at the server began; an agent of an earlier version does not say. */
+      lookedAfter: z.string().max(100).nullable().default(null),
       /** Where the shutdown checkpoint of a server that was stopped in good order begins. */
       shutdownLsn: zLsn.nullable(),
       /** Where the log of a server that died ends; an agent of an earlier version does not say. */
@@ -294,7 +303,7 @@ export const zReply = z.strictObject({
 export const zPromiseRequest = z.strictObject({
   holder: zName,
   epoch: z.int().min(1),
-  bindsMs: z.int().min(1).max(3_600_000),
+  bindsMs: z.int().min(1).max(MOST_PROMISE_MS),
 });
 
 /** What a connector asks of a replica's agent, over the peer channel. */

@@ -64,6 +64,7 @@ export function healthyServer(name: string): MemberServerReport {
     applied: 50_331_648,
     latencyMs: 0,
     receiver: { state: "none" },
+    lookedAfter: null,
     shutdownLsn: null,
     tail: null,
     door: "open",
@@ -225,7 +226,8 @@ export function nextPoll(cluster: Cluster, host: string, patch: PollPatch = {}):
     seq: last.seq + 1,
     clocks: clocksAt(cluster.atMs),
     ...head,
-    server: last.server && { ...last.server, ...server },
+    // A fresh look goes with every poll.
+    server: last.server && { ...last.server, lookedAfter: last.nonce, ...server },
   };
 }
 

@@ -19,7 +19,7 @@ import {
   type Cluster,
 } from "./builders.ts";
 import { refusalOf } from "./listening.ts";
-import { round, setsOf, synchronous, talk } from "./synchronous.ts";
+import { endStreams, round, setsOf, synchronous, talk } from "./synchronous.ts";
 
 const ONE: SyncPolicy = { k: 1, onLoss: "block" };
 const AHEAD = position("0/4000000");
@@ -235,7 +235,7 @@ describe("from synchronous to asynchronous", () => {
   test("a successor needs what was acknowledged also after the next failover", () => {
     const cluster = withdrawn();
     poll(cluster, "db1", releasedPatch(1));
-    for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+    endStreams(cluster);
     expect(cluster.state.durable).toMatchObject({ epoch: 2, phase: { kind: "reigning", primary: "db2" } });
     expect(missingQuorums(cluster.state, ["db3", "db4"])).toMatchObject([{ missing: ["db2"] }]);
     expect(toldOf(cluster)).toEqual([0, 0, 0, 0]);
@@ -256,7 +256,7 @@ describe("from synchronous to asynchronous", () => {
     const syncSets = [asked, place(11, null), place(12, "0/2000000"), place(13, "0/2000100"), place(14, "0/2000200")];
     cluster.state = { ...cluster.state, durable: { ...durable, syncSets } };
     poll(cluster, "db1", releasedPatch(1));
-    for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+    endStreams(cluster);
     expect(cluster.state.durable.syncSets.map(({ epoch, from }) => [epoch, from?.lsn ?? null])).toEqual([
       [1, asked.from?.lsn],
       [1, "0/2000000"],

@@ -9,7 +9,6 @@ import {
   poll,
   position,
   releasedPatch,
-  REPLICAS,
   runningCluster,
   secondReign,
   setDurable,
@@ -17,7 +16,7 @@ import {
 } from "./builders.ts";
 import { listen, reasonsOf, refusalOf, type Told } from "./listening.ts";
 import { further, killServer, live } from "./living.ts";
-import { round, synchronous, talk } from "./synchronous.ts";
+import { endStreams, round, synchronous } from "./synchronous.ts";
 
 const { maxLossBytes, budgetWindowMs } = DEFAULT_SETTINGS;
 const AT = "0/3000000";
@@ -27,7 +26,7 @@ function lacking(bytes: number, cluster = runningCluster()): { cluster: Cluster;
   poll(cluster, "db1", { ...openPatch(1), server: { ...openPatch(1).server, position: position(further(AT, bytes)) } });
   const told = listen(cluster);
   poll(cluster, "db1", releasedPatch(1));
-  for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+  endStreams(cluster);
   return { cluster, told };
 }
 

@@ -169,19 +169,24 @@ export function ordered(member: Member, command: Command): MemberEvent {
 }
 
 export function observed(member: Member, report: ServerReport): MemberEvent {
-  return { kind: "observed", clocks: clocksAt(member.atMs), view: viewOf(report) };
+  return { kind: "observed", clocks: clocksAt(member.atMs), view: viewOf(report), after: member.state.live.nonce };
 }
 
 /** The end of the task that the phase waits for. */
 export function finished(
   member: Member,
   ok: boolean,
-  { offset = 0, value = "", code = "engine-failed" }: { offset?: number; value?: string; code?: string } = {},
+  {
+    offset = 0,
+    value = "",
+    code = "engine-failed",
+    detail = "",
+  }: { offset?: number; value?: string; code?: string; detail?: string } = {},
 ): MemberEvent {
   const { phase } = member.state;
   const running = phase.kind === "observing" ? null : phase.running;
   const taskId = (running?.id ?? 0) + offset;
-  const outcome = ok ? ({ ok: true, value } as const) : ({ ok: false, code, detail: "" } as const);
+  const outcome = ok ? ({ ok: true, value } as const) : ({ ok: false, code, detail } as const);
   return { kind: "finished", clocks: clocksAt(member.atMs), taskId, outcome };
 }
 
@@ -440,7 +445,8 @@ export const memberEvents: Record<MemberEventKind, (member: Member) => MemberSte
   "task-ended-well": (member) => {
     const { clocks } = observed(member, STOPPED);
     const { phase, live } = member.state;
-    if (phase.kind === "fencing") give(member, { kind: "observed", clocks, view: { ...live.view, report: STOPPED } });
+    if (phase.kind === "fencing")
+      give(member, { kind: "observed", clocks, view: { ...live.view, report: STOPPED }, after: null });
     return [give(member, finished(member, true))];
   },
   "task-failed": (member) => [give(member, finished(member, false))],

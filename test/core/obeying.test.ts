@@ -1,10 +1,11 @@
 /** What a member does not do, though it was told to or could: each of these was once looked for by a planted fault. */
 import { describe, expect, test } from "vitest";
-import { receiverOf } from "#shared/core/member/poll.ts";
+import { pollOf, receiverOf } from "#shared/core/member/poll.ts";
 import { begin } from "#shared/core/member/step.ts";
 import type { MemberStep } from "#shared/core/member/state.ts";
 import { isSynced } from "#shared/core/member/sync.ts";
-import type { ServerReport, SyncSet } from "#shared/domain/messages.ts";
+import { MOST_TOLD, type ServerReport, type SyncSet } from "#shared/domain/messages.ts";
+import { zPoll } from "#shared/protocol/wire.ts";
 import { clocksAt, IN_RECOVERY, STOPPED, WRITABLE } from "./builders.ts";
 import {
   commandOf,
@@ -163,4 +164,18 @@ describe("in MAINTENANCE, an agent that is started beside a read-only server whi
     expect(durable).toMatchObject({ attempted: 4, opened: 4 });
     expect(tasksIn(begin(durable, liveOf(IN_RECOVERY), clocksAt(900)))).toMatchObject([{ kind: "settle" }]);
   });
+});
+
+test("what a program says at length is cut to what a poll may carry, beginning and end", () => {
+  const member = memberPhases["closed-idle"]();
+  give(member, ordered(member, commandOf(member, "rebuild")));
+  give(
+    member,
+    finished(member, false, { code: "clone-failed", detail: `clone_command: ${"97% ".repeat(2_000)}the end` }),
+  );
+  const { detail = "" } = lastResult(member) ?? {};
+  expect(detail).toHaveLength(MOST_TOLD.detail);
+  expect(detail).toMatch(/^clone_command: .* \.\.\. .*the end$/);
+  const poll = pollOf(member.state, { seq: 1, clocks: clocksAt(0), connector: null, peer: null });
+  expect(zPoll.safeParse(structuredClone(poll)).error?.issues ?? []).toEqual([]);
 });

@@ -258,7 +258,7 @@ test("a reign on a log that is shorter than it was is ended", () => {
 describe("a member", () => {
   const view = (at: PostgresPosition | null, report = IN_RECOVERY) => ({ ...viewOf(report), position: at });
   const seen = (member: Member, at: PostgresPosition, report = IN_RECOVERY) =>
-    give(member, { kind: "observed", clocks: clocksAt(member.atMs), view: view(at, report) });
+    give(member, { kind: "observed", clocks: clocksAt(member.atMs), view: view(at, report), after: null });
 
   test("keeps how far its log was seen to reach, without a sync of its own, and says it", () => {
     const member = memberPhases["closed-idle"]();
@@ -317,7 +317,12 @@ describe("a member", () => {
   test("whose server was restarted in good order is not disturbed", () => {
     const durable = { ...closedDurable({ epoch: 3, op: 30 }), furthest: FAR };
     const first = begin(durable, { ...liveOf(IN_RECOVERY), view: view(null) }, clocksAt(0));
-    const next = step(first.state, { kind: "observed", clocks: clocksAt(1), view: view(position("0/3000AA0")) });
+    const next = step(first.state, {
+      kind: "observed",
+      clocks: clocksAt(1),
+      view: view(position("0/3000AA0")),
+      after: null,
+    });
     expect(next.state.phase.kind).toBe("closed");
     expect(next.state.durable.furthest).toEqual(position("0/3000AA0"));
     expect([...first.reasons, ...next.reasons].map(({ kind }) => kind)).toEqual(["started"]);

@@ -424,7 +424,7 @@ function eventOf(member: Member, now: Clocks, one: MemberAct): MemberEvent {
   const { durable, phase } = member.state;
   switch (one.kind) {
     case "observed":
-      return { kind: "observed", clocks: now, view: viewOf(one.report) };
+      return { kind: "observed", clocks: now, view: viewOf(one.report), after: null };
     case "told": {
       const head = {
         id: `c${one.id}`,

@@ -253,7 +253,7 @@ function endTask(pair: Pair, task: Task): void {
   const { member } = pair;
   const clocks = clocksAt(member.atMs);
   const view = viewAfter(member.state.live.view, task);
-  perform(pair, give(member, { kind: "observed", clocks, view }).effects);
+  perform(pair, give(member, { kind: "observed", clocks, view, after: pair.member.state.live.nonce }).effects);
   perform(pair, give(member, { kind: "finished", clocks, taskId: task.id, outcome: { ok: true } }).effects);
 }
 
@@ -626,7 +626,12 @@ describe("a primary that serves already", () => {
   test("is adopted", () => {
     const pair = pairOf("founding", "observing");
     const clocks = clocksAt(pair.member.atMs);
-    give(pair.member, { kind: "observed", clocks, view: { ...pair.member.state.live.view, report: WRITABLE } });
+    give(pair.member, {
+      kind: "observed",
+      clocks,
+      view: { ...pair.member.state.live.view, report: WRITABLE },
+      after: null,
+    });
     expect(courseOf(pair)).toBe("reigns adopt");
   });
 });

@@ -11,7 +11,7 @@ function replica(patch: Partial<ServerView> = {}): Member {
   give(member, finished(member, true));
   const configured = { host: "db2.example", port: 5432 };
   const view = { ...viewOf(IN_RECOVERY), latencyMs: 40, receiver: { streaming: true, configured }, ...patch };
-  give(member, { kind: "observed", clocks: clocksAt(member.atMs), view });
+  give(member, { kind: "observed", clocks: clocksAt(member.atMs), view, after: null });
   return member;
 }
 

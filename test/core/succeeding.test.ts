@@ -26,7 +26,7 @@ import {
 } from "./builders.ts";
 import { givenTo, listen } from "./listening.ts";
 import { live, restartCoordinator, say } from "./living.ts";
-import { round, synchronous, talk } from "./synchronous.ts";
+import { endStreams, round, synchronous } from "./synchronous.ts";
 
 describe("where time has ended a reign", () => {
   test("a replica whose stream has ended is frozen like any other: it would come back to its source", () => {
@@ -179,7 +179,7 @@ test("a member that is crowned by force before its server goes by a set opens wi
   ask(cluster, { kind: "datasource-shun", member: "db3" });
   ask(cluster, { kind: "datasource-welcome", member: "db3" }, { force: true });
   ask(cluster, { kind: "set-policy", policy: "automatic" });
-  for (const host of ["db2", "db4"]) talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+  endStreams(cluster, ["db2", "db4"]);
   poll(cluster, "db3");
   expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", epoch: 2, primary: "db3", opened: false });
   const { syncSets, syncTold } = cluster.state.durable;
@@ -203,7 +203,8 @@ test.each(["while it is waited for", "when it was given up"])(
     live(cluster, when === "when it was given up" ? DEFAULT_SETTINGS.failoverMs + 1_000 : 1_000, heard);
     expect(phaseOf(cluster).kind).toBe(when === "when it was given up" ? "vacant" : "collecting");
     ask(cluster, { kind: "set-policy", policy: "automatic" });
-    live(cluster, 60_000, heard);
+    // Whoever is waited for no more is not waited for until the search is given up.
+    live(cluster, DEFAULT_SETTINGS.failoverMs - 5_000, heard);
     expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", opened: true });
   },
 );

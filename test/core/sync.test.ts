@@ -4,8 +4,9 @@
  */
 import { describe, expect, test } from "vitest";
 import { missingQuorums } from "#shared/core/cluster/sync.ts";
-import { ask, frozenPatch, pass, poll, position, releasedPatch, REPLICAS, setDurable } from "./builders.ts";
-import { round, setsOf, synchronous, talk } from "./synchronous.ts";
+import { ask, frozenPatch, MEMBERS, pass, poll, position, releasedPatch, REPLICAS, setDurable } from "./builders.ts";
+import { restartCoordinator } from "./living.ts";
+import { endStreams, round, setsOf, synchronous, talk } from "./synchronous.ts";
 
 const ALL = { k: 1, members: REPLICAS, isTaken: true };
 
@@ -95,12 +96,28 @@ describe("a failover", () => {
     const cluster = synchronous();
     round(cluster);
     poll(cluster, "db1", releasedPatch(1));
-    for (const host of ["db2", "db3"])
-      talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+    endStreams(cluster, ["db2", "db3"]);
     pass(cluster, 5_000);
     for (const host of ["db2", "db3"]) talk(cluster, host);
     expect(cluster.state.durable.phase).toMatchObject({ kind: "collecting" });
-    talk(cluster, "db4", { server: { receiver: { state: "ended", upstream: "db1" } } });
+    endStreams(cluster, ["db4"]);
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 2 });
+  });
+
+  test("does not count what was looked at before the reign was over: the stream may have come back for a moment", () => {
+    const cluster = synchronous();
+    round(cluster);
+    // The agent of db4 looks while its stream is down, stands still, and speaks when the primary is dead.
+    const early = {
+      lookedAfter: cluster.polls["db4"]?.nonce ?? null,
+      receiver: { state: "ended", upstream: "db1" },
+    } as const;
+    poll(cluster, "db1", releasedPatch(1));
+    endStreams(cluster, ["db2", "db3"]);
+    talk(cluster, "db4", { server: early });
+    talk(cluster, "db4", { server: early });
+    expect(cluster.state.durable.phase).toMatchObject({ kind: "collecting" });
+    endStreams(cluster, ["db4"]);
     expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 2 });
   });
 
@@ -108,7 +125,7 @@ describe("a failover", () => {
     const cluster = synchronous();
     round(cluster);
     poll(cluster, "db1", releasedPatch(1));
-    for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
+    endStreams(cluster);
     const { phase, syncSets } = cluster.state.durable;
     expect(phase).toMatchObject({ kind: "reigning", epoch: 2 });
     expect(syncSets.map(({ epoch, k }) => ({ epoch, k }))).toEqual([
@@ -130,6 +147,21 @@ describe("a primary that is silent", () => {
     expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 1 });
     talk(cluster, "db4", frozenPatch(cluster));
     expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", epoch: 2, proof: "revoked" });
+  });
+
+  test("is suspected by no incarnation that is younger than a lease: one that was replaced may still be answering it", () => {
+    const cluster = synchronous();
+    round(cluster);
+    restartCoordinator(cluster);
+    for (const host of MEMBERS) talk(cluster, host);
+    for (const isSuspected of [false, true]) {
+      pass(cluster, 2_000);
+      for (const host of REPLICAS) talk(cluster, host);
+      expect(cluster.state.durable.phase).toMatchObject({ kind: "reigning", isSuspected });
+      // It lives, and its coordinator grows older.
+      talk(cluster, "db1");
+      round(cluster);
+    }
   });
 
   test("is no longer suspected when it is heard, and its replicas follow it again", () => {

@@ -1,5 +1,6 @@
 /** A dataservice in synchronous mode, whose members' servers go by the sets that they are told. */
 import type { SyncPolicy } from "#shared/core/cluster/state.ts";
+import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
 import {
   createdCluster,
   openPatch,
@@ -28,6 +29,11 @@ export function talk(cluster: Cluster, host: string, patch: PollPatch = {}): voi
 /** db1 reigns in epoch 1, its replicas stream; nobody's server goes by a set yet. */
 export function synchronous(syncPolicy: Partial<SyncPolicy> = {}): Cluster {
   const cluster = createdCluster();
+  // Its coordinator has been there for a lease: a younger one suspects nobody.
+  pass(cluster, DEFAULT_SETTINGS.ttlMs);
+  const { members } = cluster.state.durable;
+  const created = Object.entries(members).map(([name, record]) => [name, { ...record, sinceWallMs: cluster.atMs }]);
+  setDurable(cluster, { members: Object.fromEntries(created) as typeof members });
   setDurable(cluster, { durability: "sync", syncPolicy: { k: 1, onLoss: "block", ...syncPolicy } });
   for (const host of REPLICAS) talk(cluster, host, { server: { receiver: { state: "streaming", upstream: null } } });
   talk(cluster, "db1", { server: { phase: "observing", report: WRITABLE } });
@@ -35,6 +41,12 @@ export function synchronous(syncPolicy: Partial<SyncPolicy> = {}): Cluster {
   talk(cluster, "db1", openPatch(1));
   for (const host of REPLICAS) talk(cluster, host, streamingPatch("db1"));
   return cluster;
+}
+
+/** The streams of these replicas have ended, and they say so twice: what counts is what was looked at after the reign's end. */
+export function endStreams(cluster: Cluster, hosts: readonly string[] = REPLICAS): void {
+  for (let turn = 0; turn < 2; turn += 1)
+    for (const host of hosts) talk(cluster, host, { server: { receiver: { state: "ended", upstream: "db1" } } });
 }
 
 /** Everybody who is not named polls once a second, four times. */

@@ -31,6 +31,14 @@ describe("settings", () => {
     expect(problemsOf({ ttlMs: 3_001 })).toEqual([]);
   });
 
+  test("a lease is no longer than members can be bound by a promise, and the remedy is one that can stand", () => {
+    const [problem] = checkSettings({ ...DEFAULT_SETTINGS, ttlMs: 3_600_000 });
+    expect(problem).toMatchObject({ key: "ttlMs", value: 3_600_000 });
+    const most = Number(/at most (\d+):/.exec(problem?.remedy ?? "")?.[1]);
+    expect(problemsOf({ ttlMs: most })).toEqual([]);
+    expect(problemsOf({ ttlMs: most + 1 })).toEqual(["ttlMs"]);
+  });
+
   test("the remedy for a short lease is one that can stand", () => {
     fc.assert(
       fc.property(fc.integer({ min: 50, max: 5_000 }), fc.integer({ min: 50, max: 5_000 }), (pollMs, pollTimeoutMs) => {

@@ -30,8 +30,9 @@ function told(outcomes: Outcome[], text: string): number {
   return outcomes.reduce((sum, { trace }) => sum + trace.filter((line) => line.includes(text)).length, 0);
 }
 
-function lostIn(outcomes: Outcome[]): number {
-  return outcomes.reduce((sum, { lost }) => sum + lost, 0);
+/** In how many runs something was lost: how much depends on who was the last, and how far behind. */
+function losing(outcomes: Outcome[]): number {
+  return outcomes.filter(({ lost }) => lost > 0).length;
 }
 
 describe("primaries that die with a tail", () => {
@@ -49,13 +50,13 @@ describe("primaries that die with a tail", () => {
     expect(violations).toEqual([]);
   });
 
-  test("lose much where it cannot be read, hardly anything where it can, and say so", () => {
+  test("lose something where it cannot be read, hardly ever where it can, and say so", () => {
     expect(told(salvaging, '"kind":"tail-salvaged"')).toBeGreaterThan(20);
-    expect(lostIn(without)).toBeGreaterThan(20);
+    expect(losing(without)).toBeGreaterThan(20);
     const untold = salvaging.filter(
       ({ trace, lost }) => lost > 0 && !trace.some((line) => line.includes("possible-loss")),
     );
     expect(untold.map(({ seed, lost }) => [seed, lost])).toEqual([]);
-    expect(lostIn(salvaging)).toBeLessThan(lostIn(without) / 4);
+    expect(losing(salvaging)).toBeLessThan(losing(without) / 4);
   });
 });

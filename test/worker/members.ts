@@ -38,6 +38,7 @@ export class ScriptedMember {
       applied: 50_331_648,
       latencyMs: 0,
       receiver: { state: "none" },
+      lookedAfter: null,
       shutdownLsn: null,
       tail: null,
       door: "open",
@@ -53,7 +54,8 @@ export class ScriptedMember {
     this.poll = {
       ...this.poll,
       seq: this.poll.seq + 1,
-      server: this.server,
+      // A fresh look goes with every poll.
+      server: { ...this.server, lookedAfter: this.reply?.nonce ?? null },
       clocks: clocks(),
       leaseRemainingMs: this.leaseLeftMs(),
     };

@@ -66,7 +66,7 @@ export function runProgram(program: Program): Promise<ProgramEnd> {
 
 /** How a program ended and its last words, on one line. */
 export function lastWords({ how, output }: ProgramEnd): string {
-  const lines = output.split("\n").flatMap((line) => (line.trim() === "" ? [] : [line.trim()]));
+  const lines = output.split(/[\r\n]+/).flatMap((line) => (line.trim() === "" ? [] : [line.trim()]));
   return [how, ...lines.slice(-TOLD_LINES)].join(" | ");
 }
 

@@ -10,7 +10,7 @@ import { type Position, comparePositions, coversPosition } from "../../domain/po
 import { lastOpenedEpoch, onLineage, unseenEpochs } from "../../domain/reign.ts";
 import type { Ineligible } from "./reason.ts";
 import { isElectable } from "./electorate.ts";
-import { isForked } from "./fork.ts";
+import { counterOf, isForked } from "./fork.ts";
 import { logTrouble } from "./furthest.ts";
 import { ownEpochOf } from "./restoring.ts";
 import type { ClusterState, DurableState, EndProof, PhaseOf } from "./state.ts";
@@ -114,7 +114,22 @@ export function notFinal(state: ClusterState, phase: Collecting, name: MemberNam
   if (freezeMode(phase) === "explicit") {
     return receiver.state === "frozen" && receiver.op === phase.op ? null : "not-frozen";
   }
-  return receiver.state === "streaming" ? "still-receiving" : null;
+  if (receiver.state === "streaming") return "still-receiving";
+  return mustBeRead(state) && !wasSeenSinceTheEnd(state, name) ? "not-seen-since" : null;
+}
+
+/** Whether what a position says of acknowledged writes is counted on. */
+function mustBeRead({ durable }: ClusterState): boolean {
+  return durable.durability === "sync" || durable.syncSets.length > 0;
+}
+
+/**
+ * Whether the server was looked at after the reign had ended. A word from before may be of a moment in which its stream was
+ * down: it came back, and what it then received may have been acknowledged (SPEC: FREEZE-1).
+ */
+function wasSeenSinceTheEnd({ live }: ClusterState, name: MemberName): boolean {
+  const counter = counterOf(live, live.hosts[name]?.poll.server?.lookedAfter ?? null);
+  return counter !== null && counter > live.endNonce;
 }
 
 /**

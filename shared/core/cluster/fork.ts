@@ -95,7 +95,7 @@ function nonceBelow(live: LiveState, nonce: string | null, before: string): bool
 }
 
 /** The place of a nonce among those of this incarnation; null when it is of none of them. */
-function counterOf({ generation, nonceCounter }: LiveState, nonce: string | null): number | null {
+export function counterOf({ generation, nonceCounter }: LiveState, nonce: string | null): number | null {
   if (nonce === null || !nonce.startsWith(`${generation}.`)) return null;
   const counter = Number(nonce.slice(`${generation}.`.length));
   return Number.isSafeInteger(counter) && counter <= nonceCounter ? counter : null;

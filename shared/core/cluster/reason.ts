@@ -227,4 +227,5 @@ export type Ineligible =
   | "still-receiving"
   | "not-frozen"
   /** Its server is not seen yet to go by the sync set that it would open with. */
-  | "sync-unsettled";
+  | "sync-unsettled"
+  | "not-seen-since";

@@ -354,6 +354,8 @@ export interface LiveState {
   planAt: number;
   stepAt: number;
   nonceCounter: number;
+  /** The newest nonce when the last reign ended: what was looked at after a later one was seen after that end. */
+  endNonce: number;
   hosts: Record<HostName, LiveHost>;
   /** Restarts ordered for stopped servers: how many in a row, and when the next may be. */
   restarts: Record<MemberName, { attempts: number; notBefore: number }>;
@@ -555,7 +557,8 @@ export function freshLive(generation: number, wallMs: number): LiveState {
     planAt: 0,
     stepAt: 0,
     // From the wall clock on: a storage that was restored has had this generation before, and its nonces.
-    nonceCounter: wallMs,
+    nonceCounter: Math.floor(wallMs),
+    endNonce: Math.floor(wallMs),
     hosts: {},
     restarts: {},
     awayUntil: null,

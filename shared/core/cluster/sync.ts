@@ -224,12 +224,12 @@ export function suspicionAt({ durable, live }: ClusterState, phase: Reigning): n
 }
 
 /**
- * From when on a primary counts as silent, in `at`. A fresh incarnation may not be the one that the primary still speaks
- * with: one that it has never heard it gives a whole lease more.
+ * From when on a primary counts as silent, in `at`. A fresh incarnation may not be the only one that the primary speaks
+ * with: it waits for a whole lease more, in which one that was replaced fails to extend that lease and ends.
  */
 function silentFrom({ durable, live }: Pick<ClusterState, "durable" | "live">, { primary }: Reigning): number {
   const { suspicionMs, ttlMs } = durable.settings;
-  const heardAt = live.hosts[primary]?.handledAt ?? ttlMs;
+  const heardAt = Math.max(live.hosts[primary]?.handledAt ?? 0, ttlMs);
   return heardAt + suspicionMs;
 }
 

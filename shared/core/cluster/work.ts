@@ -63,8 +63,14 @@ export function becauseOnce(work: Work, reason: Reason, op?: number): void {
 }
 
 export function setPhase(work: Work, phase: Phase): void {
-  work.durable = { ...work.durable, phase };
-  work.live = { ...work.live, phaseAt: work.live.at };
+  const { live, durable } = work;
+  const endNonce = isOver(phase) && !isOver(durable.phase) ? live.nonceCounter : live.endNonce;
+  work.durable = { ...durable, phase };
+  work.live = { ...live, phaseAt: live.at, endNonce };
+}
+
+function isOver({ kind }: Phase): boolean {
+  return kind === "collecting" || kind === "vacant";
 }
 
 export function setIdentity(work: Work, host: HostName, patch: Partial<Identity>): void {

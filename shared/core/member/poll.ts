@@ -42,6 +42,7 @@ export function pollOf(state: MemberState, sending: Sending): Poll {
       applied: live.view.applied,
       latencyMs: live.view.latencyMs,
       receiver: receiverOf(state),
+      lookedAfter: live.lookedAfter,
       shutdownLsn: live.view.shutdownLsn,
       tail: durable.isDamaged ? null : live.view.tail,
       door: phase.kind === "open" && phase.shut !== null ? "shut" : "open",

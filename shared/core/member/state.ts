@@ -203,6 +203,8 @@ export interface MemberLive {
   answeredSeq: number;
   nonce: string | null;
   nonceClocks: Clocks | null;
+  /** The newest nonce when the look began that has brought `view`; null before the first reply. */
+  lookedAfter: string | null;
   nextPollMs: number;
   /** The freeze that was carried out in this process and not thawed; what `durable` asks for, done. */
   frozenOp: number | null;
@@ -235,7 +237,8 @@ export type MemberEvent =
       /** The value is what a task found out or counted; a rebuild's is the name of the new data incarnation. */
       outcome: { ok: true; value?: string; detail?: string } | { ok: false; code: string; detail: string };
     }
-  | { kind: "observed"; clocks: Clocks; view: ServerView }
+  /** `after` is the newest nonce when the look began. */
+  | { kind: "observed"; clocks: Clocks; view: ServerView; after: string | null }
   /** The answer to poll `seq`, which was sent at `sent`. */
   | { kind: "replied"; clocks: Clocks; sent: Clocks; reply: Reply }
   /** A peer wants a promise; the answer to it carries the same `id`. */
@@ -358,6 +361,7 @@ export function freshLive(
     answeredSeq: 0,
     nonce: null,
     nonceClocks: null,
+    lookedAfter: null,
     frozenOp: null,
     sync: NO_SYNC,
     wasDamaged: false,

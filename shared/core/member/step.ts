@@ -56,6 +56,7 @@ export function step(state: MemberState, event: MemberEvent): MemberStep {
       finish(work, event);
       break;
     case "observed":
+      work.live = { ...work.live, lookedAfter: event.after };
       observe(work, event.view);
       break;
     case "replied":
@@ -415,6 +416,8 @@ function mustSync(before: MemberDurable, after: MemberDurable): boolean {
   if (before === after) return false;
   return (Object.keys(after) as (keyof MemberDurable)[]).some((key) => {
     if (before[key] === after[key] || MAY_BE_LOST.has(key)) return false;
+    // Whoever finds an old promise keeps it for once more.
+    if (key === "promise" && after.promise === null) return false;
     return JSON.stringify(before[key]) !== JSON.stringify(after[key]);
   });
 }

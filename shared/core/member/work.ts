@@ -1,6 +1,6 @@
 /** One step of the member's machine in the making; the same manner as the coordinator's. */
 import type { Clocks } from "../../domain/clocks.ts";
-import type { CommandResult, ReleaseCause } from "../../domain/messages.ts";
+import { type CommandResult, MOST_TOLD, type ReleaseCause } from "../../domain/messages.ts";
 import type { Epoch } from "../../domain/reign.ts";
 import type {
   MemberDurable,
@@ -79,11 +79,24 @@ export function beFounded(work: Work): void {
   work.reasons.push({ kind: "founded" });
 }
 
-/** Puts a result where every poll lists it, in place of an earlier one of the same command. */
+/**
+ * Puts a result where every poll lists it, in place of an earlier one of the same command. What a program said at length is
+ * cut: a poll that is too long is refused, and so would be every one after it.
+ */
 export function noteResult(work: Work, result: CommandResult): void {
   const others = work.live.results.filter((entry) => entry.id !== result.id);
-  work.live = { ...work.live, results: [...others, result].slice(-RESULTS_KEPT) };
+  const [value, detail] = [shortened(result.value, MOST_TOLD.value), shortened(result.detail, MOST_TOLD.detail)];
+  work.live = { ...work.live, results: [...others, { ...result, value, detail }].slice(-RESULTS_KEPT) };
 }
+
+/** The beginning says what it was, the end how it ended. */
+function shortened(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const head = Math.floor(most / 4);
+  return `${text.slice(0, head)}${GAP}${text.slice(text.length - (most - head - GAP.length))}`;
+}
+
+const GAP = " ... ";
 
 /** A result that the coordinator should hear at once. */
 export function answer(work: Work, result: CommandResult): void {
