@@ -124,6 +124,7 @@ export const zStatus = z.strictObject({
           "several-systems",
           "member-has-an-epoch",
           "another-member-is-writable",
+          "another-member-is-unclear",
           "primary-not-running",
           "another-member-is-ahead",
         ])

@@ -66,7 +66,7 @@ const table: Record<PhaseKind, Record<EventKind, Outcome>> = {
     "replica-writable": to("founding", []),
     "deposed-member-returns": to("founding", [], "agent-started", "founding-blocked"),
     "operator-failover": to("founding", "not-founded"),
-    "operator-failover-to-replica": to("founding", "accepted", "operator-command", "role-changed"),
+    "operator-failover-to-replica": to("founding", "needs-force"),
     "operator-failover-to-stranger": to("founding", "unknown-member"),
     "operator-fails-primary": to("founding", "not-founded"),
     "operator-fails-replica": to("founding", "not-founded"),

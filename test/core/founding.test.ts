@@ -51,6 +51,11 @@ describe("a dataservice is not founded", () => {
       { db2: { epochSeen: 4, attempted: 4 }, db4: { opSeen: 9 } },
       { why: "member-has-an-epoch", members: ["db2", "db4"] },
     ],
+    [
+      "beside a server that does not answer: it may be writable",
+      { db3: { server: { report: { state: "unresponsive" } } } },
+      { why: "another-member-is-unclear", members: ["db3"] },
+    ],
     ["beside another writable server", { db4: SERVING }, { why: "another-member-is-writable", members: ["db4"] }],
     [
       "while the named primary's server is down",
@@ -140,6 +145,17 @@ describe("what an operator may ask before it", () => {
     expect(ask(cluster, request, { force: true }).answer.kind).toBe("accepted");
     expect(statusOf(cluster.state, "test").founding?.waitsFor).toContain("db3");
     expect(poll(cluster, "db3", forgetful).answer.kind).toBe("reply");
+  });
+
+  test("is not another first primary than one that may come back writable, but by force", () => {
+    for (const report of [STOPPED, { state: "unresponsive" } as const, WRITABLE]) {
+      const cluster = createdCluster();
+      poll(cluster, "db1", { server: { phase: "observing", report } });
+      const request = { kind: "failover", to: "db2" } as const;
+      expect(ask(cluster, request).answer).toMatchObject({ refusal: { code: "needs-force" } });
+      expect(phaseOf(cluster)).toMatchObject({ primary: "db1" });
+      expect(ask(cluster, request, { force: true }).answer.kind).toBe("accepted");
+    }
   });
 
   test("is nothing else, and the refusal says what the founding waits for", () => {

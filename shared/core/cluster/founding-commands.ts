@@ -9,7 +9,7 @@ import { type Work, because, setIdentity, setMember, setPhase, setState } from "
 
 /** What may be asked before the founding: another first primary, and by force an agent that has lost its state. */
 export function beforeFounding(work: Work, phase: PhaseOf<"founding">, request: OperatorRequest, how: Told): Answer {
-  if (request.kind === "failover" && request.to !== null) return nameFirst(work, { primary: request.to }, how);
+  if (request.kind === "failover" && request.to !== null) return nameFirst(work, phase, { primary: request.to, how });
   const { dataservice } = work.durable;
   if (request.kind === "datasource-recover") {
     const { member } = request;
@@ -19,7 +19,23 @@ export function beforeFounding(work: Work, phase: PhaseOf<"founding">, request: 
   return refused("not-founded", `dataservice '${dataservice}' is not founded yet: ${foundingOf(work, phase).detail}`);
 }
 
-function nameFirst(work: Work, { primary }: { primary: MemberName }, { force, tell }: Told): Answer {
+/**
+ * Another first primary. The one that was named until now is its owner's, and as a rule a primary already: a server of
+ * that kind comes back writable, and only force goes past it where it is not seen to be in recovery.
+ */
+function nameFirst(
+  work: Work,
+  { primary: before }: PhaseOf<"founding">,
+  { primary, how: { force, tell } }: { primary: MemberName; how: Told },
+): Answer {
+  const report = work.live.hosts[before]?.poll.server?.report;
+  const isReplica = report?.state === "running" && report.inRecovery;
+  if (primary !== before && !isReplica && !force) {
+    return refused(
+      "needs-force",
+      `the server of '${before}@${work.durable.dataservice}' is not seen to be in recovery: started again it may accept writes. End it for good, then \`set force true\` and \`failover to ${primary}\``,
+    );
+  }
   tell();
   return setAtOnce(work, "failover", (op) => {
     for (const { name, role: from } of Object.values(work.durable.members)) {
@@ -75,6 +91,8 @@ const OBSTACLES: Record<FoundingObstacle, (primary: MemberName, members: string)
   "member-has-an-epoch": (_, members) =>
     `${members} belonged to a dataservice before: if it is this one, whose coordinator has lost its storage, create it as restored`,
   "another-member-is-writable": (primary, members) => `${members} accepts writes, and ${primary} is to be the primary`,
+  "another-member-is-unclear": (_, members) =>
+    `the server of ${members} does not answer, and may be writable: let it answer, or stop it for certain`,
   "primary-not-running": (primary) =>
     `start the server of ${primary}, or name another first primary: \`failover to MEMBER\``,
   "another-member-is-ahead": (primary, members) =>

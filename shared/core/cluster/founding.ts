@@ -36,6 +36,14 @@ export function judgeFounding(state: ClusterState, { primary, isForced }: PhaseO
     .filter(({ name, server }) => name !== primary && server?.report.state === "running" && server.report.writable)
     .map(({ name }) => name);
   if (writable.length > 0) return { kind: "blocked", why: "another-member-is-writable", members: writable };
+  // What does not answer may write all the same, and nobody fences before the founding.
+  const unclear = servers
+    .filter(
+      ({ name, server }) =>
+        name !== primary && server?.report.state !== "running" && server?.report.state !== "stopped",
+    )
+    .map(({ name }) => name);
+  if (unclear.length > 0) return { kind: "blocked", why: "another-member-is-unclear", members: unclear };
   const first = servers.find(({ name }) => name === primary)?.server;
   if (first?.report.state !== "running") return { kind: "blocked", why: "primary-not-running", members: [primary] };
   // Whoever serves already has clients: what others hold besides is theirs no more, and its report may be older than others'.

@@ -202,6 +202,7 @@ export type FoundingObstacle =
   | "several-systems"
   | "member-has-an-epoch"
   | "another-member-is-writable"
+  | "another-member-is-unclear"
   | "primary-not-running"
   | "another-member-is-ahead";
 
