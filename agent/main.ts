@@ -1,6 +1,7 @@
 /** `rex agent`: reads the configuration, takes the lock, counts the start, and lets the loop run until it is told to end. */
 import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { pino, type Logger } from "pino";
 import { begin } from "#shared/core/member/step.ts";
 import {
@@ -39,12 +40,16 @@ const DIAL_TIMEOUT_MS = 1_000;
 const READ_ONLY_NEXT_MS = 1_000;
 /** A start takes a part of a second; without a guardian the agent goes on, and says so. */
 const GUARDIAN_PATIENCE_MS = 2_000;
+/** Closing what is open takes no time as a rule. */
+const CLOSE_PATIENCE_MS = 500;
 
 /** Exit statuses: 0 told to end, 1 cannot start, 70 a broken rule of our own (after fencing). */
 export async function agentMain(argv: { config: string; check: boolean; json: boolean }): Promise<number> {
   try {
     const config = readConfig(argv.config);
-    return argv.check ? await checkAgent(config, { json: argv.json }) : await runAgent(config);
+    if (argv.check) return await checkAgent(config, { json: argv.json });
+    // Whatever is open still must not hold a process that has ended in order.
+    process.exit(await runAgent(config));
   } catch (error) {
     if (!(error instanceof ConfigError) && !(error instanceof StateFileError)) throw error;
     process.stderr.write(`${error.message}\n`);
@@ -169,9 +174,9 @@ async function serve(parts: {
   loop.stop();
   guardian?.stop();
   client.close();
-  await peers?.close();
-  await connector?.close();
-  await engine?.close();
+  // Its lease runs on for the next start: nothing that is open, whoever holds it, is waited for any longer than this.
+  const closing = Promise.all([peers?.close(), connector?.close(), engine?.close()]);
+  await Promise.race([closing, pause(CLOSE_PATIENCE_MS)]);
   log.info({ status }, "agent ended");
   return status;
 }

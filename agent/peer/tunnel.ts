@@ -32,7 +32,7 @@ export class Carrier {
 
   /** Joins the asker's connection to one of our own to the coordinator. */
   carry(asker: Socket, head: Buffer): void {
-    if (this.#carried.size >= MAX_CARRIED) return void asker.end("HTTP/1.1 503 busy\r\n\r\n");
+    if (this.#carried.size >= MAX_CARRIED) return refuseTunnel(asker, "503 busy");
     this.#carried.add(asker);
     const onward = connect(this.#destination);
     const timer = setTimeout(() => end(), LIFE_MS);
@@ -65,4 +65,10 @@ export class Carrier {
   close(): void {
     for (const socket of this.#carried) socket.destroy();
   }
+}
+
+/** What is said to somebody who may have no tunnel; his connection is over with it, whether he ends his side or not. */
+export function refuseTunnel(asker: Socket, status: string): void {
+  asker.write(`HTTP/1.1 ${status}\r\n\r\n`);
+  asker.destroySoon();
 }
