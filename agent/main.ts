@@ -1,6 +1,7 @@
 /** `rex agent`: reads the configuration, takes the lock, counts the start, and lets the loop run until it is told to end. */
 import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
+import type { LookupFunction } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { pino, type Logger } from "pino";
 import { begin } from "#shared/core/member/step.ts";
@@ -26,6 +27,7 @@ import { makeEngine } from "./engine/make.ts";
 import { GuardianLink } from "./guardian/link.ts";
 import { lockDirectory } from "./lock.ts";
 import { AgentLoop } from "./loop.ts";
+import { askSystem, NameService } from "./name-service.ts";
 import type { DoorPort } from "./door/kernel-door.ts";
 import { findDoor } from "./door/find.ts";
 import { AddressBook } from "./peer/address-book.ts";
@@ -128,11 +130,14 @@ async function serve(parts: {
   first: ReturnType<typeof begin>;
 }): Promise<number> {
   const { config, log, file, engine, door, first } = parts;
-  const client = new CoordinatorClient({ ...config, timeoutMs: config.poll_timeout_ms });
+  const names = nameService(log);
+  const { lookup } = names;
+  const client = new CoordinatorClient({ ...config, timeoutMs: config.poll_timeout_ms, lookup });
   let loop: AgentLoop | null = null;
   const pollSoon = () => loop?.pollSoon();
-  const connector = await startConnector(config, log, pollSoon);
+  const connector = await startConnector(config, log, { pollSoon, lookup });
   const peers = await openPeerChannel(config, log, {
+    lookup,
     onNudge: () => loop?.pollForPeer(),
     desk: {
       onPromise: (request) => loop?.promise(request) ?? Promise.reject(new Error("not ready")),
@@ -174,6 +179,7 @@ async function serve(parts: {
   loop.stop();
   guardian?.stop();
   client.close();
+  names.close();
   // Its lease runs on for the next start: nothing that is open, whoever holds it, is waited for any longer than this.
   const closing = Promise.all([peers?.close(), connector?.close(), engine?.close()]);
   await Promise.race([closing, pause(CLOSE_PATIENCE_MS)]);
@@ -181,7 +187,17 @@ async function serve(parts: {
   return status;
 }
 
-async function startConnector(config: AgentConfig, log: Logger, pollSoon: () => void) {
+function nameService(log: Logger): NameService {
+  const onTrouble = (name: string, address: string, why: string) =>
+    log.warn({ name, address, why }, "the name service does not answer: going on with the last address of this name");
+  return new NameService({ ask: askSystem, nowMs: () => performance.now(), onTrouble });
+}
+
+async function startConnector(
+  config: AgentConfig,
+  log: Logger,
+  { pollSoon, lookup }: { pollSoon: () => void; lookup: LookupFunction },
+) {
   if (!config.connector) return null;
   const connector = new Connector({
     dataservice: config.dataservice,
@@ -190,6 +206,7 @@ async function startConnector(config: AgentConfig, log: Logger, pollSoon: () => 
     readOnlyPort: config.connector.read_only_port,
     holdTimeoutMs: config.connector.hold_timeout_ms,
     dialTimeoutMs: DIAL_TIMEOUT_MS,
+    lookup,
     now: bootNowMs,
     onTrouble: pollSoon,
     onHeld: pollSoon,
@@ -229,7 +246,7 @@ async function tailOf(engine: Engine, state: MemberState, wanted: TailRequest): 
 async function openPeerChannel(
   config: AgentConfig,
   log: Logger,
-  heard: Pick<PeerChannelOptions, "onNudge" | "desk">,
+  heard: Pick<PeerChannelOptions, "onNudge" | "desk" | "lookup">,
 ): Promise<PeerChannel | null> {
   const host = config.peer?.host ?? config.server?.host ?? "127.0.0.1";
   const port = config.peer?.port ?? 0;

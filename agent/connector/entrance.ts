@@ -3,7 +3,7 @@
  *
  * What a route means is the business of the rules that it is given; the way a client goes is its connection's.
  */
-import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { createServer, type AddressInfo, type LookupFunction, type Server, type Socket } from "node:net";
 import type { Route } from "#shared/domain/messages.ts";
 import type { MemberName } from "#shared/domain/names.ts";
 import { KEEP_ALIVE_MS } from "./attempt.ts";
@@ -28,6 +28,8 @@ export interface EntranceOptions<State, AnyRoute extends Route> {
   holdTimeoutMs: number;
   /** How long one TCP connection to a server may take. */
   dialTimeoutMs: number;
+  /** Says where a server's name leads; the system's own without it. */
+  lookup?: LookupFunction | undefined;
   /** What a client hears that waited in vain, and what it hears of a connector that is offline. */
   refusals: { unavailable: Refusal; offline: Refusal };
   /** A monotonic clock in ms: the one that the sending times given to `setRoute` were read from. */
@@ -156,10 +158,11 @@ export class Entrance<State, AnyRoute extends Route> {
   }
 
   #makeDoor(): Door {
-    const { now, dialTimeoutMs, holdTimeoutMs, rules, refusals } = this.#options;
+    const { now, dialTimeoutMs, holdTimeoutMs, lookup, rules, refusals } = this.#options;
     return {
       holdTimeoutMs,
       dialTimeoutMs,
+      lookup,
       nextCourse: (tried) => {
         const untried = this.#courses().filter(({ target }) => !tried.has(target.member));
         return this.#spread.take(untried, now());

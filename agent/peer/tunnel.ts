@@ -2,7 +2,7 @@
  * Carrying a peer's poll to the coordinator. Where that is, this agent takes from its own configuration, never from the
  * request; the bytes are handed on as they are, in both directions, for as long as one poll may take.
  */
-import { connect, type Socket } from "node:net";
+import { connect, type LookupFunction, type Socket } from "node:net";
 
 /** Where a coordinator's URL leads. */
 export interface Destination {
@@ -24,17 +24,19 @@ export function destinationOf(coordinator: string): Destination {
 
 export class Carrier {
   readonly #destination: Destination;
+  readonly #lookup: LookupFunction | undefined;
   readonly #carried = new Set<Socket>();
 
-  constructor(destination: Destination) {
+  constructor(destination: Destination, lookup?: LookupFunction) {
     this.#destination = destination;
+    this.#lookup = lookup;
   }
 
   /** Joins the asker's connection to one of our own to the coordinator. */
   carry(asker: Socket, head: Buffer): void {
     if (this.#carried.size >= MAX_CARRIED) return refuseTunnel(asker, "503 busy");
     this.#carried.add(asker);
-    const onward = connect(this.#destination);
+    const onward = connect({ ...this.#destination, lookup: this.#lookup });
     const timer = setTimeout(() => end(), LIFE_MS);
     const end = (): void => {
       clearTimeout(timer);
