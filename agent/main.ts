@@ -26,6 +26,7 @@ import type { Engine } from "./engine/engine.ts";
 import { makeEngine } from "./engine/make.ts";
 import { GuardianLink } from "./guardian/link.ts";
 import { lockDirectory } from "./lock.ts";
+import { LogStream, stderrOut } from "./log-stream.ts";
 import { AgentLoop } from "./loop.ts";
 import { askSystem, NameService } from "./name-service.ts";
 import type { DoorPort } from "./door/kernel-door.ts";
@@ -44,6 +45,7 @@ const READ_ONLY_NEXT_MS = 1_000;
 const GUARDIAN_PATIENCE_MS = 2_000;
 /** Closing what is open takes no time as a rule. */
 const CLOSE_PATIENCE_MS = 500;
+const FLUSH_PATIENCE_MS = 500;
 
 /** Exit statuses: 0 told to end, 1 cannot start, 70 a broken rule of our own (after fencing). */
 export async function agentMain(argv: { config: string; check: boolean; json: boolean }): Promise<number> {
@@ -60,7 +62,14 @@ export async function agentMain(argv: { config: string; check: boolean; json: bo
 }
 
 async function runAgent(config: AgentConfig): Promise<number> {
-  const log = pino({ level: config.log_level, base: { host: config.host } }, pino.destination({ dest: 2, sync: true }));
+  const stream = new LogStream(stderrOut(), (lines) => log.warn({ lines }, "nobody read the log: lines were dropped"));
+  const log: Logger = pino({ level: config.log_level, base: { host: config.host } }, stream);
+  const status = await runLogged(config, log);
+  await stream.flush(FLUSH_PATIENCE_MS);
+  return status;
+}
+
+async function runLogged(config: AgentConfig, log: Logger): Promise<number> {
   mkdirSync(config.state_directory, { recursive: true, mode: 0o700 });
   if (!(await lockDirectory(config.state_directory))) {
     throw new ConfigError([
