@@ -6,7 +6,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import { isIP, type Socket } from "node:net";
+import { isIP, type LookupFunction, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { Poll, Reply } from "#shared/domain/messages.ts";
 import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from "#shared/domain/version.ts";
@@ -41,12 +41,19 @@ export class CoordinatorClient {
   readonly #agent: HttpAgent | HttpsAgent;
   #isDetoured = false;
 
-  constructor(options: { coordinator: string; dataservice: string; token: string; timeoutMs: number }) {
+  constructor(options: {
+    coordinator: string;
+    dataservice: string;
+    token: string;
+    timeoutMs: number;
+    /** Says where the coordinator's name leads; the system's own without it. */
+    lookup?: LookupFunction;
+  }) {
     const base = options.coordinator.endsWith("/") ? options.coordinator : `${options.coordinator}/`;
     this.#url = new URL(`v1/dataservices/${options.dataservice}/poll`, base);
     this.#token = options.token;
     this.#timeoutMs = options.timeoutMs;
-    const keep = { keepAlive: true, maxSockets: 2, noDelay: true };
+    const keep = { keepAlive: true, maxSockets: 2, noDelay: true, lookup: options.lookup };
     this.#agent = this.#url.protocol === "https:" ? new HttpsAgent(keep) : new HttpAgent(keep);
   }
 

@@ -1,6 +1,8 @@
 /** `rex agent`: reads the configuration, takes the lock, counts the start, and lets the loop run until it is told to end. */
 import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
+import type { LookupFunction } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { pino, type Logger } from "pino";
 import { begin } from "#shared/core/member/step.ts";
 import {
@@ -24,7 +26,9 @@ import type { Engine } from "./engine/engine.ts";
 import { makeEngine } from "./engine/make.ts";
 import { GuardianLink } from "./guardian/link.ts";
 import { lockDirectory } from "./lock.ts";
+import { LogStream, stderrOut } from "./log-stream.ts";
 import { AgentLoop } from "./loop.ts";
+import { askSystem, NameService } from "./name-service.ts";
 import type { DoorPort } from "./door/kernel-door.ts";
 import { findDoor } from "./door/find.ts";
 import { AddressBook } from "./peer/address-book.ts";
@@ -39,12 +43,17 @@ const DIAL_TIMEOUT_MS = 1_000;
 const READ_ONLY_NEXT_MS = 1_000;
 /** A start takes a part of a second; without a guardian the agent goes on, and says so. */
 const GUARDIAN_PATIENCE_MS = 2_000;
+/** Closing what is open takes no time as a rule. */
+const CLOSE_PATIENCE_MS = 500;
+const FLUSH_PATIENCE_MS = 500;
 
 /** Exit statuses: 0 told to end, 1 cannot start, 70 a broken rule of our own (after fencing). */
 export async function agentMain(argv: { config: string; check: boolean; json: boolean }): Promise<number> {
   try {
     const config = readConfig(argv.config);
-    return argv.check ? await checkAgent(config, { json: argv.json }) : await runAgent(config);
+    if (argv.check) return await checkAgent(config, { json: argv.json });
+    // Whatever is open still must not hold a process that has ended in order.
+    process.exit(await runAgent(config));
   } catch (error) {
     if (!(error instanceof ConfigError) && !(error instanceof StateFileError)) throw error;
     process.stderr.write(`${error.message}\n`);
@@ -53,7 +62,14 @@ export async function agentMain(argv: { config: string; check: boolean; json: bo
 }
 
 async function runAgent(config: AgentConfig): Promise<number> {
-  const log = pino({ level: config.log_level, base: { host: config.host } }, pino.destination({ dest: 2, sync: true }));
+  const stream = new LogStream(stderrOut(), (lines) => log.warn({ lines }, "nobody read the log: lines were dropped"));
+  const log: Logger = pino({ level: config.log_level, base: { host: config.host } }, stream);
+  const status = await runLogged(config, log);
+  await stream.flush(FLUSH_PATIENCE_MS);
+  return status;
+}
+
+async function runLogged(config: AgentConfig, log: Logger): Promise<number> {
   mkdirSync(config.state_directory, { recursive: true, mode: 0o700 });
   if (!(await lockDirectory(config.state_directory))) {
     throw new ConfigError([
@@ -123,11 +139,14 @@ async function serve(parts: {
   first: ReturnType<typeof begin>;
 }): Promise<number> {
   const { config, log, file, engine, door, first } = parts;
-  const client = new CoordinatorClient({ ...config, timeoutMs: config.poll_timeout_ms });
+  const names = nameService(log);
+  const { lookup } = names;
+  const client = new CoordinatorClient({ ...config, timeoutMs: config.poll_timeout_ms, lookup });
   let loop: AgentLoop | null = null;
   const pollSoon = () => loop?.pollSoon();
-  const connector = await startConnector(config, log, pollSoon);
+  const connector = await startConnector(config, log, { pollSoon, lookup });
   const peers = await openPeerChannel(config, log, {
+    lookup,
     onNudge: () => loop?.pollForPeer(),
     desk: {
       onPromise: (request) => loop?.promise(request) ?? Promise.reject(new Error("not ready")),
@@ -169,14 +188,25 @@ async function serve(parts: {
   loop.stop();
   guardian?.stop();
   client.close();
-  await peers?.close();
-  await connector?.close();
-  await engine?.close();
+  names.close();
+  // Its lease runs on for the next start: nothing that is open, whoever holds it, is waited for any longer than this.
+  const closing = Promise.all([peers?.close(), connector?.close(), engine?.close()]);
+  await Promise.race([closing, pause(CLOSE_PATIENCE_MS)]);
   log.info({ status }, "agent ended");
   return status;
 }
 
-async function startConnector(config: AgentConfig, log: Logger, pollSoon: () => void) {
+function nameService(log: Logger): NameService {
+  const onTrouble = (name: string, address: string, why: string) =>
+    log.warn({ name, address, why }, "the name service does not answer: going on with the last address of this name");
+  return new NameService({ ask: askSystem, nowMs: () => performance.now(), onTrouble });
+}
+
+async function startConnector(
+  config: AgentConfig,
+  log: Logger,
+  { pollSoon, lookup }: { pollSoon: () => void; lookup: LookupFunction },
+) {
   if (!config.connector) return null;
   const connector = new Connector({
     dataservice: config.dataservice,
@@ -185,6 +215,7 @@ async function startConnector(config: AgentConfig, log: Logger, pollSoon: () => 
     readOnlyPort: config.connector.read_only_port,
     holdTimeoutMs: config.connector.hold_timeout_ms,
     dialTimeoutMs: DIAL_TIMEOUT_MS,
+    lookup,
     now: bootNowMs,
     onTrouble: pollSoon,
     onHeld: pollSoon,
@@ -224,7 +255,7 @@ async function tailOf(engine: Engine, state: MemberState, wanted: TailRequest): 
 async function openPeerChannel(
   config: AgentConfig,
   log: Logger,
-  heard: Pick<PeerChannelOptions, "onNudge" | "desk">,
+  heard: Pick<PeerChannelOptions, "onNudge" | "desk" | "lookup">,
 ): Promise<PeerChannel | null> {
   const host = config.peer?.host ?? config.server?.host ?? "127.0.0.1";
   const port = config.peer?.port ?? 0;

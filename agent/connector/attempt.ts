@@ -1,5 +1,5 @@
 /** One dial of one server, up to its first answer. Until then no session exists and another server can take its place. */
-import { connect, type Socket } from "node:net";
+import { connect, type LookupFunction, type Socket } from "node:net";
 import type { Upstream } from "#shared/domain/messages.ts";
 import { readFirstAnswer } from "./first-answer.ts";
 
@@ -9,6 +9,8 @@ export const KEEP_ALIVE_MS = 30_000;
 export interface AttemptOptions {
   target: Upstream;
   dialTimeoutMs: number;
+  /** Says where the server's name leads; the system's own without it. */
+  lookup?: LookupFunction | undefined;
   /** The server's kernel has accepted. */
   onConnected: () => void;
   /** The server has answered; the answer waits for `handOver`. */
@@ -32,6 +34,7 @@ export class Attempt {
     this.#socket = connect({
       host,
       port,
+      lookup: options.lookup,
       allowHalfOpen: true,
       noDelay: true,
       keepAlive: true,

@@ -6,7 +6,7 @@
  * bytes are kept and another server may take the place of the first; after it, the fate of the session is the fate of
  * its course: paused without a proof, cut when it is superseded.
  */
-import type { Socket } from "node:net";
+import type { LookupFunction, Socket } from "node:net";
 import type { MemberName } from "#shared/domain/names.ts";
 import { Attempt, resetServer } from "./attempt.ts";
 import { readFirstPacket, resendableBytes } from "./first-packet.ts";
@@ -18,6 +18,7 @@ import type { Course, RouteChange } from "./route-rules.ts";
 export interface Door {
   holdTimeoutMs: number;
   dialTimeoutMs: number;
+  lookup: LookupFunction | undefined;
   /** Where to dial now, other than at the members `tried`; null when there is nothing to dial. */
   nextCourse: (tried: ReadonlySet<MemberName>) => Course | null;
   /** Whether bytes may pass on this course at this moment. */
@@ -132,6 +133,7 @@ export class Connection {
     const attempt = new Attempt({
       target: course.target,
       dialTimeoutMs: this.#door.dialTimeoutMs,
+      lookup: this.#door.lookup,
       onConnected: () => this.#feed(),
       onAnswer: () => this.#feed(),
       onFailed: (why) => this.#attemptFailed(course.target.member, why),

@@ -6,6 +6,7 @@
  * machine stood still for a while. A client that comes while there is no server for it waits and sees no error, up to a
  * limit.
  */
+import type { LookupFunction } from "node:net";
 import type { ConnectorReport, Route } from "#shared/domain/messages.ts";
 import type { DataserviceName, MemberName } from "#shared/domain/names.ts";
 import { type ConnectorLog, Entrance, type Served } from "./entrance.ts";
@@ -27,6 +28,8 @@ export interface ConnectorOptions {
   holdTimeoutMs?: number;
   /** How long one TCP connection to a server may take. */
   dialTimeoutMs: number;
+  /** Says where a server's name leads; the system's own without it. */
+  lookup?: LookupFunction;
   /** A monotonic clock in ms: the one that the sending times given to `setRoute` were read from. */
   now: () => number;
   /** A dial failed or a server ended a session: a failover may be under way. Called at most once in 50 ms. */
@@ -49,10 +52,10 @@ export class Connector {
   constructor(options: ConnectorOptions) {
     this.#options = options;
     this.#trouble = new SpacedSignal(TROUBLE_SPACING_MS, options.onTrouble);
-    const { listenHost, listenPort, readOnlyPort, dialTimeoutMs, now, log } = options;
+    const { listenHost, listenPort, readOnlyPort, dialTimeoutMs, lookup, now, log } = options;
     const holdTimeoutMs = options.holdTimeoutMs ?? DEFAULT_HOLD_TIMEOUT_MS;
     const onTrouble = (): void => this.#trouble.raise();
-    const common = { listenHost, holdTimeoutMs, dialTimeoutMs, now, onTrouble, log };
+    const common = { listenHost, holdTimeoutMs, dialTimeoutMs, lookup, now, onTrouble, log };
     this.#readWrite = new Entrance({
       ...common,
       service: "read-write",

@@ -3,13 +3,14 @@
  *
  * What a route means is the business of the rules that it is given; the way a client goes is its connection's.
  */
-import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { createServer, type AddressInfo, type LookupFunction, type Server, type Socket } from "node:net";
 import type { Route } from "#shared/domain/messages.ts";
 import type { MemberName } from "#shared/domain/names.ts";
 import { KEEP_ALIVE_MS } from "./attempt.ts";
 import { Connection, type Door } from "./connection.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Course, RouteChange, RouteRules } from "./route-rules.ts";
+import { SpacedSignal } from "./spaced-signal.ts";
 import { Spread } from "./spread.ts";
 
 export interface ConnectorLog {
@@ -28,6 +29,8 @@ export interface EntranceOptions<State, AnyRoute extends Route> {
   holdTimeoutMs: number;
   /** How long one TCP connection to a server may take. */
   dialTimeoutMs: number;
+  /** Says where a server's name leads; the system's own without it. */
+  lookup?: LookupFunction | undefined;
   /** What a client hears that waited in vain, and what it hears of a connector that is offline. */
   refusals: { unavailable: Refusal; offline: Refusal };
   /** A monotonic clock in ms: the one that the sending times given to `setRoute` were read from. */
@@ -48,6 +51,7 @@ export interface Served {
  * answers the first few at once, and the whole crowd only late.
  */
 const LET_IN_AT_A_TIME = 6;
+const REFUSALS_SPACING_MS = 10_000;
 
 export class Entrance<State, AnyRoute extends Route> {
   readonly #options: EntranceOptions<State, AnyRoute>;
@@ -63,6 +67,9 @@ export class Entrance<State, AnyRoute extends Route> {
   #isListening = false;
   #created = 0;
   #lastFailure = "";
+  /** Clients refused since that was told last: whoever reaches the port can have as many refused as he likes. */
+  #refused = 0;
+  readonly #refusals = new SpacedSignal(REFUSALS_SPACING_MS, () => this.#tellRefusals());
   #stayedAwayTimer: NodeJS.Timeout | null = null;
 
   constructor(options: EntranceOptions<State, AnyRoute>) {
@@ -126,6 +133,7 @@ export class Entrance<State, AnyRoute extends Route> {
     if (this.#stayedAwayTimer) clearTimeout(this.#stayedAwayTimer);
     this.#stayedAwayTimer = null;
     this.#isListening = false;
+    this.#refusals.close();
     const isClosed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
@@ -156,10 +164,11 @@ export class Entrance<State, AnyRoute extends Route> {
   }
 
   #makeDoor(): Door {
-    const { now, dialTimeoutMs, holdTimeoutMs, rules, refusals } = this.#options;
+    const { now, dialTimeoutMs, holdTimeoutMs, lookup, rules, refusals } = this.#options;
     return {
       holdTimeoutMs,
       dialTimeoutMs,
+      lookup,
       nextCourse: (tried) => {
         const untried = this.#courses().filter(({ target }) => !tried.has(target.member));
         return this.#spread.take(untried, now());
@@ -173,7 +182,10 @@ export class Entrance<State, AnyRoute extends Route> {
       turnEnded: () => this.#letIn(1),
       sessionBegan: (member) => this.#sessionBegan(member),
       sessionEnded: (member) => this.#sessionEnded(member),
-      refused: () => this.#warn({ state: this.state }, "a client was refused"),
+      refused: () => {
+        this.#refused += 1;
+        this.#refusals.raise();
+      },
       closed: (connection) => {
         this.#connections.delete(connection);
         this.#waiting.delete(connection);
@@ -204,6 +216,11 @@ export class Entrance<State, AnyRoute extends Route> {
     if (failure !== this.#lastFailure) this.#warn({ member, why }, "a server failed a client");
     this.#lastFailure = failure;
     if (this.#isListening) this.#options.onTrouble();
+  }
+
+  #tellRefusals(): void {
+    this.#warn({ state: this.state, clients: this.#refused }, "clients were refused");
+    this.#refused = 0;
   }
 
   #warn(fields: object, message: string): void {

@@ -3,7 +3,7 @@
  * that somebody else has taken over since, or an answer of an earlier question, proves nothing.
  */
 import { type Agent, type ClientRequest, request } from "node:http";
-import type { Socket } from "node:net";
+import type { LookupFunction, Socket } from "node:net";
 import type { Endpoint } from "#shared/domain/messages.ts";
 import { ANSWER_HEADER, isAnswerSigned, readClaim, sign, SIGNATURE_HEADER } from "./signature.ts";
 
@@ -71,12 +71,12 @@ export function settleAtTheEnd(outgoing: ClientRequest, reject: (error: Error) =
 /** A connection to the coordinator by way of a peer: what goes through it the peer hands on and does not read. */
 export function tunnelThrough(
   { from, to, endpoint, key }: Addressed,
-  { signal, nowWallMs }: { signal: AbortSignal; nowWallMs: () => number },
+  { signal, nowWallMs, lookup }: { signal: AbortSignal; nowWallMs: () => number; lookup?: LookupFunction | undefined },
 ): Promise<Socket> {
   const signature = sign(key, { ...TUNNEL, body: "", from, to, atWallMs: nowWallMs() });
   return new Promise((resolve, reject) => {
     const headers = { [SIGNATURE_HEADER]: signature };
-    const outgoing = request({ ...endpoint, ...TUNNEL, agent: false, headers, signal });
+    const outgoing = request({ ...endpoint, ...TUNNEL, agent: false, lookup, headers, signal });
     outgoing.once("connect", (response, socket) => {
       if (response.statusCode === 200) return resolve(socket);
       socket.destroy();

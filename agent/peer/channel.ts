@@ -1,6 +1,6 @@
 /** This agent on the peer channel: what it has learnt of the others, what it hears from them, what it tells them. */
 import { Agent } from "node:http";
-import type { Socket } from "node:net";
+import type { LookupFunction, Socket } from "node:net";
 import type {
   Endpoint,
   Peer,
@@ -45,6 +45,8 @@ export interface PeerChannelOptions {
   coordinator?: Destination;
   /** What was learnt before, and where it is kept; without it a start begins with nobody. */
   book?: AddressBookPort;
+  /** Says where the name of a peer, or of the coordinator, leads; the system's own without it. */
+  lookup?: LookupFunction;
 }
 
 interface Learnt {
@@ -83,7 +85,8 @@ export class PeerChannel {
   readonly #book: AddressBookPort | undefined;
   readonly #self: string;
   readonly #onFailure: PeerChannelOptions["onFailure"];
-  readonly #asking = new Agent({ keepAlive: true, maxSockets: 4 });
+  readonly #lookup: LookupFunction | undefined;
+  readonly #asking: Agent;
 
   private constructor(parts: {
     endpoint: Endpoint;
@@ -94,7 +97,10 @@ export class PeerChannel {
     book: AddressBookPort | undefined;
     self: string;
     onFailure: PeerChannelOptions["onFailure"];
+    lookup: LookupFunction | undefined;
   }) {
+    this.#lookup = parts.lookup;
+    this.#asking = new Agent({ keepAlive: true, maxSockets: 4, lookup: parts.lookup });
     this.#book = parts.book;
     this.#self = parts.self;
     this.#onFailure = parts.onFailure;
@@ -107,7 +113,7 @@ export class PeerChannel {
 
   /** Rejects with the system's error when it cannot listen. */
   static async open(options: PeerChannelOptions): Promise<PeerChannel> {
-    const { self, host, port, onNudge, onFailure, coordinator, book } = options;
+    const { self, host, port, onNudge, onFailure, coordinator, book, lookup } = options;
     const kept = book?.read() ?? null;
     const learnt: Learnt = {
       peers: [],
@@ -117,7 +123,7 @@ export class PeerChannel {
     };
     const nudged = new SpacedSignal(NUDGE_SPACING_MS, onNudge);
     const desk = { ...CLOSED_DESK, ...options.desk, onNudge: () => nudged.raise() };
-    const carrier = coordinator ? new Carrier(coordinator) : null;
+    const carrier = coordinator ? new Carrier(coordinator, lookup) : null;
     const carry = (asker: Socket, head: Buffer): void => (carrier ? carrier.carry(asker, head) : void asker.destroy());
     const listening = { self, key: () => learnt.key, nowWallMs, desk, carry };
     // Where the others look for this agent, as long as no coordinator tells them otherwise.
@@ -125,13 +131,13 @@ export class PeerChannel {
     const server = await (before === null
       ? listenToPeers({ host, port }, listening)
       : listenToPeers({ host, port: before }, listening).catch(() => listenToPeers({ host, port }, listening)));
-    const sender = new PeerSender({ self, nowWallMs, onFailure });
+    const sender = new PeerSender({ self, nowWallMs, onFailure, lookup });
     const close = async (): Promise<void> => {
       carrier?.close();
       await server.close();
     };
     const endpoint = { host, port: server.port };
-    return new PeerChannel({ endpoint, sender, nudged, close, learnt, book, self, onFailure });
+    return new PeerChannel({ endpoint, sender, nudged, close, learnt, book, self, onFailure, lookup });
   }
 
   /** Takes who the others are, and where may be written, from a reply, and keeps it for the next start. */
@@ -198,7 +204,9 @@ export class PeerChannel {
       .slice(0, MAX_TUNNELS)
       .flatMap(({ host }) => {
         const addressed = this.#addressOf(host);
-        return addressed ? [(signal: AbortSignal) => tunnelThrough(addressed, { signal, nowWallMs })] : [];
+        return addressed
+          ? [(signal: AbortSignal) => tunnelThrough(addressed, { signal, nowWallMs, lookup: this.#lookup })]
+          : [];
       });
   }
 

@@ -1,5 +1,6 @@
 /** The asking side of the peer channel: nobody waits for it, and what fails is not told twice. */
 import { Agent, request } from "node:http";
+import type { LookupFunction } from "node:net";
 import type { Endpoint, Peer } from "#shared/domain/messages.ts";
 import { settleAtTheEnd } from "./asking.ts";
 import { NUDGE } from "./nudge.ts";
@@ -12,6 +13,8 @@ export interface PeerSenderOptions {
   nowWallMs: () => number;
   /** What did not reach its peer, for a log at its lowest level. */
   onFailure: (peer: string, error: Error) => void;
+  /** Says where a peer's name leads; the system's own without it. */
+  lookup?: LookupFunction | undefined;
 }
 
 /** Whom a request is for, where he listens, and the key that he holds. */
@@ -23,12 +26,13 @@ interface Addressed {
 
 export class PeerSender {
   readonly #options: PeerSenderOptions;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #agent: Agent;
   /** The peers that a nudge is on its way to, each with the one that is due after it. */
   readonly #underWay = new Map<string, Addressed | null>();
 
   constructor(options: PeerSenderOptions) {
     this.#options = options;
+    this.#agent = new Agent({ keepAlive: true, maxSockets: 1, lookup: options.lookup });
   }
 
   /** Hints to each of them. One on its way to a peer is followed by one more, however many are wanted meanwhile. */

@@ -4,6 +4,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { TUNNEL } from "./asking.ts";
 import { answerPeer, type PeerDesk } from "./requests.ts";
 import { ANSWER_HEADER, isSigned, isTimely, readClaim, signAnswer, SIGNATURE_HEADER, type Claim } from "./signature.ts";
+import { refuseTunnel } from "./tunnel.ts";
 
 const MAX_BODY_BYTES = 65_536;
 const MAX_CONNECTIONS = 256;
@@ -38,17 +39,26 @@ export async function listenToPeers(
     (request, response) => receive(request, response, options),
   );
   server.maxConnections = MAX_CONNECTIONS;
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  server.on("checkExpectation", (request, response) => refuse(request, response, 417));
   server.on("connect", (request, socket, head) => tunnel({ request, socket: socket as Socket, head }, options));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(address.port, address.host, resolve);
   });
-  return { port: (server.address() as AddressInfo).port, close: () => close(server) };
+  return { port: (server.address() as AddressInfo).port, close: () => close(server, sockets) };
 }
 
-function close(server: Server): Promise<void> {
-  server.closeAllConnections();
-  return new Promise((resolve) => server.close(() => resolve()));
+/** The server itself forgets a connection that became a tunnel, and waits for its end all the same. */
+function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    for (const socket of sockets) socket.destroy();
+  });
 }
 
 function receive(request: IncomingMessage, response: ServerResponse, options: PeerServerOptions): void {
@@ -80,7 +90,7 @@ function tunnel(
     held !== null &&
     isTimely(claim, self, nowWallMs()) &&
     isSigned(held, claim, { method: request.method ?? "", path: request.url ?? "", body: "" });
-  if (!isAuthentic || request.url !== TUNNEL.path) return void socket.end("HTTP/1.1 401 refused\r\n\r\n");
+  if (!isAuthentic || request.url !== TUNNEL.path) return refuseTunnel(socket, "401 refused");
   carry(socket, head);
 }
 

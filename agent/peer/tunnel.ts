@@ -2,7 +2,7 @@
  * Carrying a peer's poll to the coordinator. Where that is, this agent takes from its own configuration, never from the
  * request; the bytes are handed on as they are, in both directions, for as long as one poll may take.
  */
-import { connect, type Socket } from "node:net";
+import { connect, type LookupFunction, type Socket } from "node:net";
 
 /** Where a coordinator's URL leads. */
 export interface Destination {
@@ -24,17 +24,19 @@ export function destinationOf(coordinator: string): Destination {
 
 export class Carrier {
   readonly #destination: Destination;
+  readonly #lookup: LookupFunction | undefined;
   readonly #carried = new Set<Socket>();
 
-  constructor(destination: Destination) {
+  constructor(destination: Destination, lookup?: LookupFunction) {
     this.#destination = destination;
+    this.#lookup = lookup;
   }
 
   /** Joins the asker's connection to one of our own to the coordinator. */
   carry(asker: Socket, head: Buffer): void {
-    if (this.#carried.size >= MAX_CARRIED) return void asker.end("HTTP/1.1 503 busy\r\n\r\n");
+    if (this.#carried.size >= MAX_CARRIED) return refuseTunnel(asker, "503 busy");
     this.#carried.add(asker);
-    const onward = connect(this.#destination);
+    const onward = connect({ ...this.#destination, lookup: this.#lookup });
     const timer = setTimeout(() => end(), LIFE_MS);
     const end = (): void => {
       clearTimeout(timer);
@@ -65,4 +67,10 @@ export class Carrier {
   close(): void {
     for (const socket of this.#carried) socket.destroy();
   }
+}
+
+/** What is said to somebody who may have no tunnel; his connection is over with it, whether he ends his side or not. */
+export function refuseTunnel(asker: Socket, status: string): void {
+  asker.write(`HTTP/1.1 ${status}\r\n\r\n`);
+  asker.destroySoon();
 }

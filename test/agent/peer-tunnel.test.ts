@@ -11,6 +11,7 @@ let peer: Carrier;
 let coordinator: { port: number; close: () => void };
 /** Connections as the coordinator sees them. */
 let arrived: Socket[];
+let doorServer: Server;
 let door: { port: number; close: () => void };
 const askers: Socket[] = [];
 
@@ -19,7 +20,8 @@ beforeEach(async () => {
   const server: Server = createServer((socket) => void arrived.push(socket));
   coordinator = await listenOn(server);
   peer = new Carrier({ host: "127.0.0.1", port: coordinator.port });
-  door = await listenOn(createServer((socket) => peer.carry(socket, Buffer.alloc(0))));
+  doorServer = createServer({ allowHalfOpen: true }, (socket) => peer.carry(socket, Buffer.alloc(0)));
+  door = await listenOn(doorServer);
 });
 
 afterEach(() => {
@@ -60,6 +62,16 @@ describe("a peer", () => {
     let { heard } = await ask();
     while (heard === "HTTP/1.1 503 busy") ({ heard } = await ask());
     expect(heard).toBe("HTTP/1.1 200 carried");
+  });
+
+  test("cuts off whom it does not carry, also one that never ends its own side", async () => {
+    await Promise.all(Array.from({ length: MOST }, () => ask()));
+    const asker = connect({ port: door.port, host: "127.0.0.1", allowHalfOpen: true });
+    askers.push(asker);
+    const [refused] = (await once(doorServer, "connection")) as [Socket];
+    asker.on("error", () => {}).resume();
+    await once(refused, "close");
+    expect(asker.writableEnded).toBe(false);
   });
 
   test("ends what carries more than a poll and its answer could be", async () => {

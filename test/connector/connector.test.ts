@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { once } from "node:events";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Client } from "pg";
 import {
   CANCEL_REQUEST,
@@ -20,7 +21,10 @@ let stage: Stage;
 beforeEach(() => {
   stage = new Stage();
 });
-afterEach(() => stage.close());
+afterEach(() => {
+  vi.useRealTimers();
+  return stage.close();
+});
 
 const session = (port: number, server: Counterparty): Promise<{ client: Peer; backend: Peer }> =>
   stage.session(port, server);
@@ -472,6 +476,30 @@ describe("refusing", () => {
     const client = new Client({ ...pgOptions, port, ssl });
     client.on("error", () => {});
     await expect(inTime(client.connect(), "the refusal")).rejects.toMatchObject(error);
+  });
+
+  test("is told at once, and from then on by the number, not client by client", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const lines: object[] = [];
+    const log = { info() {}, warn: (fields: object, message: string) => void lines.push({ ...fields, message }) };
+    const { port } = await stage.connector({ holdTimeoutMs: 0, log });
+    const refuseClients = async (count: number): Promise<void> => {
+      for (let client = 0; client < count; client += 1) {
+        const { socket } = await stage.client(port);
+        const ended = once(socket, "end");
+        vi.advanceTimersByTime(1);
+        socket.write(startup());
+        await ended;
+      }
+    };
+    const word = { service: "read-write", state: "on-hold", message: "clients were refused" };
+    await refuseClients(5);
+    expect(lines).toEqual([{ ...word, clients: 1 }]);
+    vi.advanceTimersByTime(10_000);
+    expect(lines).toEqual([
+      { ...word, clients: 1 },
+      { ...word, clients: 4 },
+    ]);
   });
 
   test("also when a primary is known and refuses", async () => {
