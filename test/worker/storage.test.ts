@@ -204,7 +204,10 @@ describe("migrations", () => {
       storage.sql.exec(
         "INSERT INTO tokens (id, kind, host, sha256, created_wall_ms) VALUES ('a', 'agent', 'db1', 'x', 1)",
       );
+      storage.sql.exec("INSERT INTO meta (id, generation) VALUES (1, 7)");
       migrate(storage.sql, MIGRATIONS, 2);
+      const incarnation = new Store(storage.sql).nextIncarnation();
+      expect(incarnation).toEqual({ generation: 8, creation: expect.stringMatching(/^[0-9A-F]{32}$/) as string });
       const kept = { id: "a", kind: "agent", host: "db1", label: null, sha256: "x", createdWallMs: 1 };
       expect(new Store(storage.sql).tokens()).toEqual([kept]);
     });
