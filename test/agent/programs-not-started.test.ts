@@ -40,13 +40,20 @@ function answersOf(script: string): unknown[] {
 }
 
 describe("the kernel's door", () => {
+  // On a busy host nft may be late, which is another refusal: then it is asked again.
   const DOOR = `
     const { readBootId, readClocks } = await import("${AGENT}clocks.ts");
     const { KernelDoor } = await import("${AGENT}door/kernel-door.ts");
     const door = new KernelDoor({ table: "interrex_test", port: 1 }, readClocks);
-    const lease = { epoch: 1, ttlMs: 60_000, base: readClocks(), bootId: readBootId(), hasLeaseDoor: true };`;
-  const SET = `answers.push(await door.set({ kind: "lease", lease }));`;
-  const TAKE_AWAY = `answers.push(await door.set({ kind: "none" }));`;
+    const lease = { epoch: 1, ttlMs: 600_000, base: readClocks(), bootId: readBootId(), hasLeaseDoor: true };
+    const set = async (wish) => {
+      for (;;) {
+        const outcome = await door.set(wish);
+        if (outcome.code !== "nft-late") return answers.push(outcome);
+      }
+    };`;
+  const SET = `await set({ kind: "lease", lease });`;
+  const TAKE_AWAY = `await set({ kind: "none" });`;
 
   test("that cannot be set without files is refused by a code, and is set when there are some again", () => {
     const answers = answersOf(`${DOOR} ${WITHOUT_FILES} ${SET} ${WITH_FILES} ${SET}`);
