@@ -328,15 +328,18 @@ export class AgentLoop {
 
   async #observeOnce(): Promise<void> {
     const { engine } = this.#ports;
-    do {
-      this.#observeAgain = false;
-      if (!engine || this.#stopped) break;
-      const after = this.#state.live.nonce;
-      const view: ServerView = await engine.observe();
-      this.#observedAtMs = performance.now();
-      this.#handle({ kind: "observed", clocks: readClocks(), view, after });
-    } while (this.#observeAgain);
-    this.#observing = null;
+    try {
+      do {
+        this.#observeAgain = false;
+        if (!engine || this.#stopped) break;
+        const after = this.#state.live.nonce;
+        const view: ServerView = await engine.observe();
+        this.#observedAtMs = performance.now();
+        this.#handle({ kind: "observed", clocks: readClocks(), view, after });
+      } while (this.#observeAgain);
+    } finally {
+      this.#observing = null;
+    }
   }
 
   async #pollOnce(patienceMs: number): Promise<void> {

@@ -3,12 +3,13 @@
  * `lease.json` holds what may be lost with the kernel (the running lease, the bare version), so that renewing a lease
  * costs no fsync and can never damage the other.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import type { MemberDurable } from "#shared/core/member/state.ts";
 import { furthest, type Position } from "#shared/domain/position.ts";
 import { readJson } from "./json-text.ts";
+import { replaceWhole } from "./whole-file.ts";
 import { zClocks, zName, zPosition, zReleaseCause, zUpstream } from "#shared/protocol/wire.ts";
 
 const zCount = z.int().min(0);
@@ -117,10 +118,11 @@ export class StateFile {
   }
 
   #replace(path: string, content: unknown, fsync: boolean): void {
-    const temporary = `${path}.new`;
+    const finish = (file: number) => {
+      if (fsync) fsyncSync(file);
+    };
     try {
-      writeWhole(temporary, `${JSON.stringify(content)}\n`, fsync);
-      renameSync(temporary, path);
+      replaceWhole(path, { temporary: `${path}.new`, content: `${JSON.stringify(content)}\n`, finish });
       if (fsync) syncDirectory(this.#directory);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
@@ -145,17 +147,6 @@ function readIfThere(path: string): string | null {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw new StateFileError(`state file ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
-}
-
-function writeWhole(path: string, text: string, fsync: boolean): void {
-  const file = openSync(path, "w", 0o600);
-  try {
-    const bytes = Buffer.from(text);
-    for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at);
-    if (fsync) fsyncSync(file);
-  } finally {
-    closeSync(file);
   }
 }
 

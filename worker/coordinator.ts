@@ -46,7 +46,7 @@ import { isSetUp, migrate, MIGRATIONS } from "./migrations.ts";
 import { isForced, refuseCommand, requestOf } from "./operator-request.ts";
 import type { Deletion } from "./registry.ts";
 import { mayManage, Rights } from "./rights.ts";
-import { StaleIncarnation, Store, type StoredEvent } from "./store.ts";
+import { StaleIncarnation, Store, type Incarnation, type StoredEvent } from "./store.ts";
 import { createToken, revokeToken, tokenLine } from "./tokens.ts";
 import { createWebhook, deleteWebhook, deliveriesOf, retryDelivery, webhookLine, webhookOutline } from "./webhooks.ts";
 
@@ -55,6 +55,7 @@ const TICK = "tick";
 
 /** A dataservice that exists, as this incarnation holds it. */
 interface Loaded {
+  incarnation: Incarnation;
   state: ClusterState;
   /** When the alarm is armed for, wall time; null when it is not. */
   armedMs: number | null;
@@ -252,10 +253,11 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Makes this incarnation the one that may write. */
   #begin(): Loaded {
-    const generation = this.#store.nextGeneration();
+    const incarnation = this.#store.nextIncarnation();
+    const { generation } = incarnation;
     this.#store.appendEvent({ kind: "coordinator-started", generation }, this.#wallMs);
     const live = { ...freshLive(generation, this.#wallMs), at: this.#at };
-    return { state: { ...this.#store.load(), live }, armedMs: this.#store.timer(TICK) };
+    return { incarnation, state: { ...this.#store.load(), live }, armedMs: this.#store.timer(TICK) };
   }
 
   /** One event: one step, one transaction, then the alarm and the answer. Nothing has changed when this is a refusal. */
@@ -263,7 +265,7 @@ export class Coordinator extends DurableObject<Env> {
     const loaded = this.#loaded;
     if (!loaded) return this.#unknown();
     const before = loaded.state;
-    const done = this.#stepAndSave(before, event);
+    const done = this.#stepAndSave(loaded, event);
     if (!done.ok) return done;
     const { state, answer } = done.value;
     loaded.state = state;
@@ -272,10 +274,10 @@ export class Coordinator extends DurableObject<Env> {
     return answer.kind === "refused" ? refuse(answer.refusal.code, answer.refusal.detail) : done;
   }
 
-  #stepAndSave(state: ClusterState, event: ClusterEvent): Answer<ClusterStep> {
+  #stepAndSave({ incarnation, state }: Loaded, event: ClusterEvent): Answer<ClusterStep> {
     try {
       const value = this.ctx.storage.transactionSync(() => {
-        this.#store.assertGeneration(state.live.generation);
+        this.#store.assertCurrent(incarnation);
         const next = step(state, event);
         this.#store.save(state, next, event.wallMs);
         return next;
@@ -313,7 +315,7 @@ export class Coordinator extends DurableObject<Env> {
     if (!loaded) return this.#unknown();
     try {
       const value = this.ctx.storage.transactionSync(() => {
-        this.#store.assertGeneration(loaded.state.live.generation);
+        this.#store.assertCurrent(loaded.incarnation);
         return work(loaded);
       });
       return { ok: true, value };

@@ -39,6 +39,15 @@ export const MIGRATIONS: readonly Migration[] = [
       "CREATE INDEX deliveries_of_webhook ON deliveries (webhook, state, n)",
     ],
   },
+  {
+    id: 3,
+    name: "each creation has a name of its own",
+    statements: [
+      // Generations begin anew when a dataservice is deleted and created again in the same object.
+      "ALTER TABLE meta ADD COLUMN creation TEXT NOT NULL DEFAULT ''",
+      "UPDATE meta SET creation = hex(randomblob(16))",
+    ],
+  },
 ];
 
 /** Whether this storage has ever been set up. Reads only: asking must not bring an object into being. */

@@ -16,10 +16,20 @@ const EVENTS_BATCH = 100;
 /** The newest operations kept, with their transcripts. */
 export const OPERATIONS_KEPT = 1_000;
 
+/** One start of the object. A dataservice that was deleted and created again is another creation, and counts from 1 again. */
+export interface Incarnation {
+  creation: string;
+  generation: number;
+}
+
 /** This incarnation of the object has a successor: whatever it was about to write must not be written. */
 export class StaleIncarnation extends Error {
-  constructor(own: number, stored: number) {
-    super(`generation ${own} has been replaced by ${stored}`);
+  constructor(own: Incarnation, stored: Incarnation) {
+    super(
+      own.creation === stored.creation
+        ? `generation ${own.generation} has been replaced by ${stored.generation}`
+        : `the dataservice of generation ${own.generation} has been deleted, and another one created`,
+    );
     this.name = "StaleIncarnation";
   }
 }
@@ -53,21 +63,23 @@ export class Store {
 
   /** The first rows of a new dataservice. */
   found(durable: DurableState): void {
-    this.#write("INSERT INTO meta (id, generation) VALUES (1, 0)");
+    this.#write("INSERT INTO meta (id, generation, creation) VALUES (1, 0, hex(randomblob(16)))");
     this.#write("INSERT INTO lease (id, body, confirmations) VALUES (1, NULL, 0)");
     this.#write("INSERT INTO state (id, body) VALUES (1, ?)", stateBody(durable));
   }
 
-  /** Takes the next generation for this incarnation. */
-  nextGeneration(): number {
+  /** The incarnation that may write from now on, with the next generation. */
+  nextIncarnation(): Incarnation {
     this.#write("UPDATE meta SET generation = generation + 1");
-    return this.#generation();
+    return this.#incarnation();
   }
 
   /** Throws `StaleIncarnation` when another incarnation has taken over. */
-  assertGeneration(own: number): void {
-    const stored = this.#generation();
-    if (stored !== own) throw new StaleIncarnation(own, stored);
+  assertCurrent(own: Incarnation): void {
+    const stored = this.#incarnation();
+    if (stored.generation !== own.generation || stored.creation !== own.creation) {
+      throw new StaleIncarnation(own, stored);
+    }
   }
 
   load(): { durable: DurableState; lease: LeaseRecord | null } {
@@ -214,8 +226,8 @@ export class Store {
     );
   }
 
-  #generation(): number {
-    return this.#sql.exec<{ generation: number }>("SELECT generation FROM meta").one().generation;
+  #incarnation(): Incarnation {
+    return this.#sql.exec<{ creation: string; generation: number }>("SELECT creation, generation FROM meta").one();
   }
 
   #write(statement: string, ...bindings: (string | number | null)[]): void {

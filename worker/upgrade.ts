@@ -8,6 +8,7 @@ import {
   type Identity,
   type LeaseRecord,
   type Phase,
+  type Plan,
 } from "#shared/core/cluster/state.ts";
 import type { Command } from "#shared/domain/messages.ts";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
@@ -27,7 +28,7 @@ export function upgraded(stored: StoredState): StoredState {
       ...identity,
     })),
     phase: upgradedPhase(stored.phase),
-    commands: mapped(stored.commands, upgradedCommand),
+    commands: upgradedCommands(stored),
     plan: stored.plan ?? null,
     durabilityChange: stored.durabilityChange ?? null,
     electorate: { ...WITHOUT_CHANGES, ...stored.electorate },
@@ -82,9 +83,27 @@ const WITHOUT_INQUIRY = {
 } as const;
 const WITHOUT_WELCOME = { cause: "retry", welcomed: null } as const;
 
-function upgradedCommand(command: Command): Command {
-  return command.kind === "fence" ? { ...WITHOUT_PATIENCE, ...command } : command;
+/** What no agent could read is not given: a reply with it would be none, and its lease would not arrive. */
+function upgradedCommands({ commands, plan }: StoredState): Record<string, Command> {
+  return Object.fromEntries(
+    Object.entries(commands).flatMap(([member, command]) => {
+      const whole = upgradedCommand(command, plan ?? null);
+      return whole === null ? [] : [[member, whole]];
+    }),
+  );
 }
+
+function upgradedCommand(command: Command, plan: Plan | null): Command | null {
+  if (command.kind === "fence") return { ...WITHOUT_PATIENCE, ...command };
+  return command.kind === "shut" && !("heir" in command) ? shutFor(command, plan) : command;
+}
+
+/** Nobody had to be told whose stream is watched: it is the target's. Without its switch the command has no use. */
+function shutFor(command: Omit<ShutCommand, "heir">, plan: Plan | null): ShutCommand | null {
+  return plan?.kind === "switch" && plan.op === command.op ? { ...command, heir: plan.target } : null;
+}
+
+type ShutCommand = Extract<Command, { kind: "shut" }>;
 
 const WITHOUT_PATIENCE = { patienceMs: 0 };
 

@@ -47,11 +47,18 @@ function doorOf(config: AgentConfig, server: ServerConfig): KernelDoor {
 async function judge(door: KernelDoor, server: ServerConfig): Promise<{ why: string | null; canWork: boolean }> {
   const outcome = await door.probe();
   if (outcome.ok) return { why: whySocketOpen(server) ?? whyElsewhere(server), canWork: true };
-  const why =
-    outcome.code === "nft-missing"
-      ? `the program nft is not there (${outcome.detail}): install nftables`
-      : `the kernel takes no rules from this account (${outcome.detail}): run the agent as root or with CAP_NET_ADMIN`;
-  return { why, canWork: false };
+  return { why: whyRefused(outcome), canWork: false };
+}
+
+function whyRefused({ code, detail }: { code: string; detail: string }): string {
+  switch (code) {
+    case "nft-missing":
+      return `the program nft is not there (${detail}): install nftables`;
+    case "nft-not-started":
+      return `the program nft cannot be started (${detail}): give the agent more of what this host is short of`;
+    default:
+      return `the kernel takes no rules from this account (${detail}): run the agent as root or with CAP_NET_ADMIN`;
+  }
 }
 
 /** Who comes through the Unix socket passes no door. */

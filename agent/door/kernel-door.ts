@@ -33,7 +33,7 @@ const REMOVE_AFTER_MS = 300;
 
 /** What the loop asks of the door. */
 export interface DoorPort {
-  /** Has the kernel do as wished; newer wishes overtake one that waits. */
+  /** Has the kernel do as wished; newer wishes overtake one that waits. Never rejects. */
   set: (wish: DoorWish) => Promise<EngineOutcome>;
 }
 
@@ -70,9 +70,7 @@ export class KernelDoor implements DoorPort {
   }
 
   async #carryOut(wish: DoorWish, isOvertaken: () => boolean): Promise<EngineOutcome> {
-    const outcome = this.#hasClaimed
-      ? await this.#work(wish, isOvertaken)
-      : await this.#claimAndWork(wish, isOvertaken);
+    const outcome = await this.#attempt(wish, isOvertaken);
     if (outcome.ok) this.#stands = wish;
     else if (outcome !== OVERTAKEN) {
       // A transaction whose end nobody has seen may have been carried out.
@@ -80,6 +78,15 @@ export class KernelDoor implements DoorPort {
       await pause(RETRY_MS);
     }
     return outcome;
+  }
+
+  /** Whatever it stumbles over: the wishes after this one are to be heard. */
+  async #attempt(wish: DoorWish, isOvertaken: () => boolean): Promise<EngineOutcome> {
+    try {
+      return await (this.#hasClaimed ? this.#work(wish, isOvertaken) : this.#claimAndWork(wish, isOvertaken));
+    } catch (error) {
+      return { ok: false, code: "door-failed", detail: String(error) };
+    }
   }
 
   /** Before anything else: whatever an agent that is dead has left under way makes no door any more. */

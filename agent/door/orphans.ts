@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 
 const TIME_WAIT = "06";
 
-/** How many sockets of the port are nobody's and still have bytes to send. */
+/** How many sockets of the port are nobody's and still have bytes to send. Throws when that cannot be told. */
 export function orphansOf(port: number): number {
   return ["/proc/self/net/tcp", "/proc/self/net/tcp6"].reduce((sum, file) => sum + countIn(readTable(file), port), 0);
 }
@@ -20,8 +20,9 @@ export function countIn(text: string, port: number): number {
 function readTable(file: string): string {
   try {
     return readFileSync(file, "ascii");
-  } catch {
-    // A kernel without IPv6 has no such table.
+  } catch (error) {
+    // A kernel without IPv6 has no such table; one that cannot be read just now may be full of them.
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     return "";
   }
 }

@@ -20,6 +20,7 @@ import { promisify } from "node:util";
 import { CannotStart } from "./cannot-start.ts";
 import { capnpConfig } from "./config.ts";
 import { secretsOf, type Secrets } from "./secrets.ts";
+import { writeWhole } from "./whole-file.ts";
 import { isLocked, serve, stop, type Serving } from "./workerd.ts";
 
 const START_MS = 15_000;
@@ -71,15 +72,25 @@ async function start(folder: string, { host, port }: CoordinatorOptions, secrets
   const serving = await serveFromScratch(folder, { host, port }, secrets);
   const url = `http://${host.includes(":") ? `[${host}]` : host}:${serving.port}`;
   try {
-    const answer = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(HEALTH_MS) });
-    if (!answer.ok) throw new CannotStart(`${url}/healthz answers ${answer.status}: ${await answer.text()}`);
+    await mustAnswer(`${url}/healthz`);
+    const content = `${JSON.stringify({ pid: serving.child.pid, url })}\n`;
+    writeWhole(join(folder, "coordinator.json"), content, { isNew: false });
   } catch (error) {
     await stop(serving.child);
-    throw error instanceof CannotStart ? error : new CannotStart(`${url}/healthz does not answer: ${String(error)}`);
+    throw error;
   }
-  writeFileSync(join(folder, "coordinator.json"), `${JSON.stringify({ pid: serving.child.pid, url })}\n`);
   process.stdout.write(`Coordinator answers at ${url}; data in ${folder}; admin token in ${secrets.adminTokenIn}\n`);
   return serving;
+}
+
+async function mustAnswer(url: string): Promise<void> {
+  let answer: Response;
+  try {
+    answer = await fetch(url, { signal: AbortSignal.timeout(HEALTH_MS) });
+  } catch (error) {
+    throw new CannotStart(`${url} does not answer: ${String(error)}`);
+  }
+  if (!answer.ok) throw new CannotStart(`${url} answers ${answer.status}: ${await answer.text()}`);
 }
 
 /** workerd reads its configuration and the bundle once, at its start: they need no place in the data folder. */
@@ -117,10 +128,18 @@ async function untilEnd(child: ChildProcess, folder: string, asked: Promise<void
 }
 
 function inUse(folder: string): string {
-  const path = join(folder, "coordinator.json");
-  const holder = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as { pid: number; url: string }) : null;
+  const holder = holderOf(join(folder, "coordinator.json"));
   const who = holder ? ` by process ${holder.pid}, which serves ${holder.url}` : "";
   return `${folder} is in use${who}: use another --data folder, or end that process first`;
+}
+
+/** Null where nobody has said so, or an earlier version was cut off at it. */
+function holderOf(path: string): { pid: number; url: string } | null {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as { pid: number; url: string };
+  } catch {
+    return null;
+  }
 }
 
 async function assertPortFree(host: string, port: number): Promise<void> {

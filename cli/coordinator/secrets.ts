@@ -6,9 +6,10 @@
  * not kept. What is always kept is a fingerprint of the second: another secret would silently void every agent's token.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CannotStart } from "./cannot-start.ts";
+import { writeWhole } from "./whole-file.ts";
 
 const MIN_LENGTH = 16;
 
@@ -68,13 +69,7 @@ function create(path: string, given: Given): Kept {
     ...(given.REX_SECRET === undefined ? { secret } : {}),
     secretFingerprint: fingerprint(secret),
   };
-  try {
-    writeFileSync(path, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600, flag: "wx", flush: true });
-  } catch (error) {
-    throw new CannotStart(
-      `${path} cannot be made (${String(error)}): another coordinator may be starting there just now`,
-    );
-  }
+  writeWhole(path, `${JSON.stringify(kept, null, 2)}\n`, { isNew: true });
   return kept;
 }
 

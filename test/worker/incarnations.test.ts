@@ -1,7 +1,9 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { reset } from "cloudflare:test";
-import type { Created } from "#shared/protocol/api.ts";
+import { env } from "cloudflare:workers";
+import { zCreate, type Created } from "#shared/protocol/api.ts";
+import { Coordinator } from "../../worker/coordinator.ts";
 import {
   ask,
   CREATE,
@@ -130,6 +132,29 @@ it("answers 503 from an incarnation that was replaced, and writes nothing in it"
   expect(response.status).toBe(503);
   expect(await response.json()).toMatchObject({ code: "coordinator-unavailable", retryable: true });
   expect(await stored()).toEqual(before);
+});
+
+it("writes nothing into a dataservice of the same name that was created since", async () => {
+  await foundedService();
+  await runInDurableObject(stub(), async (_, state) => {
+    const storedMembers = () => {
+      const { body } = state.storage.sql.exec<{ body: string }>("SELECT body FROM state").one();
+      return Object.keys((JSON.parse(body) as { members: Record<string, unknown> }).members);
+    };
+    const late = new Coordinator(state, env);
+    const owner = new Coordinator(state, env);
+    expect(await owner.remove({ kind: "admin" }, true)).toMatchObject({ ok: true });
+    const create = zCreate.parse({ name: "alpha", members: [{ name: "db7" }, { name: "db8" }], primary: "db7" });
+    expect(owner.create(create)).toMatchObject({ ok: true });
+    // Every number of a generation that the late one may have comes by.
+    for (let generation = 1; generation <= 4; generation += 1) {
+      const answer = late.command({ kind: "admin" }, { command: "set-policy", policy: "maintenance" });
+      expect(answer).toMatchObject({ ok: false, code: "coordinator-unavailable" });
+      expect(storedMembers()).toEqual(["db7", "db8"]);
+      const next = new Coordinator(state, env).status({ kind: "admin" });
+      expect(next).toMatchObject({ value: { coordinator: { generation: generation + 1 } } });
+    }
+  });
 });
 
 it("answers 500 and keeps the last state when a step breaks an invariant", async () => {

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -177,6 +177,19 @@ describe("a self-hosted coordinator", () => {
     taken.close();
     expect(status).toBe(1);
     expect(words).toContain(`--port ${port} cannot be listened on`);
+    await start();
+  });
+});
+
+describe("a self-hosted coordinator that cannot write into its folder", () => {
+  it("says so, ends its workerd and leaves the folder free", async () => {
+    const path = join(data(), "coordinator.json");
+    mkdirSync(path, { recursive: true });
+    const { status, words } = await refusal();
+    expect(words).toContain(`rex coordinator: ${path} cannot be written (EISDIR): make its folder`);
+    expect(words).not.toContain("    at ");
+    expect({ status, isLocked: isLocked(join(data(), "lock")) }).toEqual({ status: 1, isLocked: false });
+    rmdirSync(path);
     await start();
   });
 });

@@ -8,6 +8,7 @@ import {
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DEFAULT_SETTINGS } from "#shared/domain/settings.ts";
+import { zReply } from "#shared/protocol/wire.ts";
 import { isSetUp, migrate, MIGRATIONS, type Migration } from "../../worker/migrations.ts";
 import { EVENTS_KEPT, OPERATIONS_KEPT, Store } from "../../worker/store.ts";
 import { upgraded } from "../../worker/upgrade.ts";
@@ -203,7 +204,10 @@ describe("migrations", () => {
       storage.sql.exec(
         "INSERT INTO tokens (id, kind, host, sha256, created_wall_ms) VALUES ('a', 'agent', 'db1', 'x', 1)",
       );
+      storage.sql.exec("INSERT INTO meta (id, generation) VALUES (1, 7)");
       migrate(storage.sql, MIGRATIONS, 2);
+      const incarnation = new Store(storage.sql).nextIncarnation();
+      expect(incarnation).toEqual({ generation: 8, creation: expect.stringMatching(/^[0-9A-F]{32}$/) as string });
       const kept = { id: "a", kind: "agent", host: "db1", label: null, sha256: "x", createdWallMs: 1 };
       expect(new Store(storage.sql).tokens()).toEqual([kept]);
     });
@@ -293,6 +297,43 @@ describe("a state that an earlier version stored", () => {
       mayLose: false,
     });
     expect(upgraded(whole)).toEqual(whole);
+  });
+
+  it("says who follows to a primary that is to shut its door, and has no such command without its switch", () => {
+    const shut = { kind: "shut", id: "7-1", op: 7, epoch: 1, drainMs: 5_000, deadlineMs: 9_000 };
+    const plan = { kind: "switch", op: 7, primary: "db1", target: "db2", step: { kind: "draining" } };
+    const old = (patch: object) =>
+      ({ settings: {}, identities: {}, phase: { kind: "deposing" }, commands: { db1: shut }, ...patch }) as never;
+    expect(upgraded(old({ plan })).commands).toEqual({ db1: { ...shut, heir: "db2" } });
+    expect(upgraded(old({ plan: { ...plan, op: 8 } })).commands).toEqual({});
+    expect(upgraded(old({})).commands).toEqual({});
+    const told = { db1: { ...shut, heir: "db3" } };
+    expect(upgraded(old({ plan, commands: told })).commands).toEqual(told);
+  });
+
+  it("goes on in the middle of a switch: no reply is one that its agents cannot read", async () => {
+    const service = await foundedService();
+    const { db1 } = service.members;
+    await ask("/v1/dataservices/alpha/commands", { body: { command: "switch", to: "db2" } });
+    const commandOf = async () => {
+      const [{ body }] = (await stored())["state"] as [{ body: string }];
+      return (JSON.parse(body) as { commands: Record<string, { kind: string }> }).commands["db1"]?.kind;
+    };
+    await roundsUntil(service, async () => (await commandOf()) === "shut");
+    // It has not heard of it: the answer was lost with the Worker of before.
+    db1.poll = { ...db1.poll, results: [] };
+    await runInDurableObject(stub(), (_, { storage }) => {
+      storage.sql.exec("UPDATE state SET body = json_remove(body, '$.commands.db1.heir')");
+    });
+    await abortAllDurableObjects();
+    for (let count = 1; count <= 3; count += 1) {
+      pass(600);
+      const at = Date.now();
+      const clocks = { monoMs: at, bootMs: at, wallMs: at };
+      const poll = { ...db1.poll, seq: db1.poll.seq + count, server: db1.server, clocks };
+      const reply = zReply.safeParse(await (await send(poll, db1.token)).json());
+      expect(reply.error?.issues ?? []).toEqual([]);
+    }
   });
 });
 

@@ -1,32 +1,17 @@
 /** Files of the data directory that are there, whole, after any crash. */
-import {
-  closeSync,
-  existsSync,
-  fchmodSync,
-  fchownSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, existsSync, fchmodSync, fchownSync, fsyncSync, openSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { replaceWhole } from "../../whole-file.ts";
 
 /** Replaces `path` by `content`: temporary file, fsync, rename, fsync of the directory. Throws the system's error. */
 export function writeDurably(path: string, content: string): void {
   const directory = dirname(path);
-  const temporary = `${path}.interrex`;
-  const fd = openSync(temporary, "w", 0o600);
-  try {
-    handToOwner(fd, directory);
-    fchmodSync(fd, 0o600);
-    writeSync(fd, content);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(temporary, path);
+  const finish = (file: number) => {
+    handToOwner(file, directory);
+    fchmodSync(file, 0o600);
+    fsyncSync(file);
+  };
+  replaceWhole(path, { temporary: `${path}.interrex`, content, finish });
   syncDirectory(directory);
 }
 

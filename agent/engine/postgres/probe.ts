@@ -75,8 +75,17 @@ export class Probe {
     this.#deadLog.forget();
   }
 
-  /** Answers within the probe timeout; while an earlier question hangs no second one is asked. */
+  /** Answers within the probe timeout and never rejects; while an earlier question hangs no second one is asked. */
   async observe(): Promise<Observation> {
+    try {
+      return await this.#observe();
+    } catch {
+      // Who cannot look has seen nothing end.
+      return this.#unseen({ state: "unresponsive" });
+    }
+  }
+
+  async #observe(): Promise<Observation> {
     const startMs = performance.now();
     try {
       // What a question that had hung brings is from before this observation: it only shows that the server is back.
@@ -178,7 +187,15 @@ export class Probe {
   }
 
   #stopped(): Partial<Observation> {
-    const file = readControlFile(this.#dataDirectory);
+    try {
+      return this.#asLeft(readControlFile(this.#dataDirectory));
+    } catch {
+      // It has stopped all the same. How far its log reaches nobody can say before that can be read.
+      return { position: null };
+    }
+  }
+
+  #asLeft(file: ControlFile | null): Partial<Observation> {
     switch (file?.state) {
       case "stopped":
         return this.#stoppedInGoodOrder(file);

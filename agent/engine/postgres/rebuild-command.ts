@@ -35,7 +35,12 @@ const INHERITED_VARIABLES = ["PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH"];
 /** Never rejects. Whatever is left of the program's process group when it ends, or at the deadline, is killed. */
 export function runProgram(program: Program): Promise<ProgramEnd> {
   let output = "";
-  const child = start(program);
+  let child: ChildProcess;
+  try {
+    child = start(program);
+  } catch (error) {
+    return Promise.resolve({ ok: false, how: howNotStarted(error), output });
+  }
   const take = (text: string) => {
     output = (output + text).slice(-KEPT_OUTPUT_CHARS);
   };
@@ -47,9 +52,9 @@ export function runProgram(program: Program): Promise<ProgramEnd> {
       isLate = true;
       killGroup(child);
     }, program.deadline.remainingMs);
-    child.once("error", (error: NodeJS.ErrnoException) => {
+    child.once("error", (error) => {
       clearTimeout(timer);
-      resolve({ ok: false, how: `could not be started (${error.code ?? error.message})`, output });
+      resolve({ ok: false, how: howNotStarted(error), output });
     });
     // The program's own end counts. What it has left behind is ended, or no longer listened to where it got away.
     child.once("exit", () => {
@@ -85,6 +90,11 @@ function start({ path, args, account, workingDirectory, environment, stdout }: P
   });
   stepBack(child.pid);
   return child;
+}
+
+function howNotStarted(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return `could not be started (${code ?? message})`;
 }
 
 function killGroup({ pid }: ChildProcess): void {

@@ -27,7 +27,12 @@ export function unfinishedRewind(keepDirectory: string, dataDirectory: string): 
   if (!existsSync(keepDirectory)) return null;
   const identity = identityOf(dataDirectory);
   const kept = readdirSync(keepDirectory).map((name) => join(keepDirectory, name));
-  return kept.find((directory) => readIfThere(join(directory, MARK)) === identity) ?? null;
+  return kept.find((path) => isDirectory(path) && readIfThere(join(path, MARK)) === identity) ?? null;
+}
+
+/** Whoever looks after the kept logs may have left a file of his own beside them, or a link to where he has put one. */
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function identityOf(dataDirectory: string): string {

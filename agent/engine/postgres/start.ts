@@ -68,17 +68,22 @@ async function startOnce(context: StartContext): Promise<{ outcome: EngineOutcom
     const beforeBytes = fstatSync(log).size;
     const child = spawnServer(options, log);
     let hasEnded = false;
+    let notStarted: Error | null = null;
     const ended = () => {
       hasEnded = true;
       context.onExit();
     };
     child.once("exit", ended);
-    child.once("error", ended);
+    child.once("error", (error) => {
+      notStarted = error;
+      ended();
+    });
     const outcome = await untilReady(options, deadline, () => hasEnded);
     if (outcome.ok || !hasEnded) return { outcome, retry: false };
     // A lock or shared memory of the server before is refused only for as long as that one takes to disappear.
     const retry = predecessorOf(options.dataDirectory) !== null || lockHolderLives(options.dataDirectory);
-    return { outcome: { ok: false, code: "exited", detail: lastLines(log, beforeBytes) }, retry };
+    const detail = notStarted === null ? lastLines(log, beforeBytes) : String(notStarted);
+    return { outcome: { ok: false, code: "exited", detail }, retry };
   } finally {
     closeSync(log);
   }

@@ -5,11 +5,12 @@
  * A standby whose stream has ended looks there by itself, and at once when it is told to read its settings again. Whatever
  * ends this in the middle leaves what a broken stream leaves: a log with the beginning of a record at its end.
  */
-import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { LogPoint } from "#shared/domain/messages.ts";
 import { lsnBytes, lsnOf, type Lsn, type Position } from "#shared/domain/position.ts";
+import { writeAll } from "../../whole-file.ts";
 import type { TailRange } from "../engine.ts";
 import { handToOwner, syncDirectory } from "./durable-file.ts";
 import { LogPages, segmentFile } from "./log-pages.ts";
@@ -136,7 +137,7 @@ function writePart(
       handToOwner(fd, join(path, ".."));
       ftruncateSync(fd, segmentBytes);
     }
-    for (let at = 0; at < part.length;) at += writeSync(fd, part, at, part.length - at, offset + at);
+    writeAll(fd, part, offset);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
