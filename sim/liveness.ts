@@ -3,7 +3,7 @@
  * person. What it may rest in besides a whole reign is named, and counted.
  */
 import { isOperatorsWord } from "#shared/domain/datasource.ts";
-import { ancestry } from "#shared/domain/reign.ts";
+import { ancestry, lastOpenedEpoch } from "#shared/domain/reign.ts";
 import type { AbortCode } from "#shared/core/cluster/reason.ts";
 import type { DurableState, MemberRecord, PhaseOf } from "#shared/core/cluster/state.ts";
 import type { Host } from "./host.ts";
@@ -68,7 +68,9 @@ function hasEligible(durable: DurableState, hosts: Host[]): boolean {
     // Whoever the last primary went on without is elected by nobody but a person.
     if (!durable.electorate.members.includes(host.name)) return false;
     const { reason } = durable.members[host.name] as MemberRecord;
-    const isOut = isOperatorsWord(reason) || reason.kind === "failed-over-to" || host.disk.written.isDamaged;
+    const isShunned =
+      reason.kind === "failed-over-to" || (reason.kind === "failover-aborted" && !isLastHolder(durable, host));
+    const isOut = isOperatorsWord(reason) || isShunned || host.disk.written.isDamaged;
     const hasLost = (durable.identities[host.name]?.lost ?? null) !== null;
     if (isOut || hasLost || hasForgotten(durable, host) || !isOfThisLine(durable, host)) return false;
     // Everybody's memory was lost, the coordinator's too: of a line that nobody knows only a person can say what it is.
@@ -81,6 +83,12 @@ function hasEligible(durable: DurableState, hosts: Host[]): boolean {
     );
     return !last || host === last || host.server.isPrefixOf(last.server);
   });
+}
+
+/** Whether it was given the newest epoch, or the newest that was seen open: whoever could not be opened before waits for a person. */
+function isLastHolder({ reigns, epoch }: DurableState, { name }: Host): boolean {
+  const lastOpened = lastOpenedEpoch(reigns, epoch);
+  return reigns.some((reign) => reign.member === name && (reign.epoch === epoch || reign.epoch === lastOpened));
 }
 
 /** Whether its agent has lost its state, and nobody has readmitted it. */
