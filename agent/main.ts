@@ -25,7 +25,7 @@ import { CoordinatorClient } from "./coordinator-client.ts";
 import type { Engine } from "./engine/engine.ts";
 import { makeEngine } from "./engine/make.ts";
 import { GuardianLink } from "./guardian/link.ts";
-import { lockDirectory } from "./lock.ts";
+import { LockError, lockData, lockState } from "./lock.ts";
 import { LogStream, stderrOut } from "./log-stream.ts";
 import { AgentLoop } from "./loop.ts";
 import { askSystem, NameService } from "./name-service.ts";
@@ -71,17 +71,7 @@ async function runAgent(config: AgentConfig): Promise<number> {
 
 async function runLogged(config: AgentConfig, log: Logger): Promise<number> {
   mkdirSync(config.state_directory, { recursive: true, mode: 0o700 });
-  if (!(await lockDirectory(config.state_directory))) {
-    throw new ConfigError([
-      `state_directory = "${config.state_directory}": another agent uses it: end that one, or give this one its own`,
-    ]);
-  }
-  // Agents of two dataservices, each with a state of its own, must not both believe that a server is theirs.
-  if (config.server && !(await lockDirectory(config.server.data_directory))) {
-    throw new ConfigError([
-      `server.data_directory = "${config.server.data_directory}": another agent uses it: end that one, or name this one's own`,
-    ]);
-  }
+  lockDirectories(config);
   const file = new StateFile(config.state_directory);
   if (!goAhead()) log.info("this account may not put the agent before other processes: CAP_SYS_NICE would let it");
   const durable = countStart(file, config);
@@ -93,6 +83,22 @@ async function runLogged(config: AgentConfig, log: Logger): Promise<number> {
   const first = begin(durable, live, readClocks());
   if (first.state.durable !== durable) file.write(first.state.durable, first.fsync);
   return serve({ config, log, file, engine, door: door?.port ?? null, first });
+}
+
+/** Throws a ConfigError where another agent holds them, or they cannot be locked. */
+function lockDirectories({ state_directory, server }: AgentConfig): void {
+  const lock = (key: string, directory: string, take: () => boolean, remedy: string): void => {
+    try {
+      if (take()) return;
+    } catch (error) {
+      throw error instanceof LockError ? new ConfigError([`${key} = "${directory}": ${error.message}`]) : error;
+    }
+    throw new ConfigError([`${key} = "${directory}": another agent uses it: end that one, or ${remedy}`]);
+  };
+  lock("state_directory", state_directory, () => lockState(state_directory, "agent"), "give this one its own");
+  // Agents of two dataservices, each with a state of its own, must not both believe that a server is theirs.
+  const data = server?.data_directory;
+  if (data !== undefined) lock("server.data_directory", data, () => lockData(data), "name this one's own");
 }
 
 /**

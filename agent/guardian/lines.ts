@@ -7,7 +7,7 @@ import type { Clocks } from "#shared/domain/clocks.ts";
 import type { Held } from "./held.ts";
 
 /** Grows with every change of what the guardian does or says: a running one of a lower version is succeeded. */
-export const GUARDIAN_VERSION = 1;
+export const GUARDIAN_VERSION = 2;
 
 const MAX_LINE_BYTES = 65_536;
 

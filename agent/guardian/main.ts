@@ -5,11 +5,11 @@
 import { writeFileSync, writeSync } from "node:fs";
 import { flushCompileCache } from "node:module";
 import { join } from "node:path";
-import { lockDirectory } from "../lock.ts";
+import { lockState } from "../lock.ts";
 import { Guardian } from "./guardian.ts";
 import { hurry } from "../priority.ts";
 import { GUARDIAN_VERSION, type Told } from "./lines.ts";
-import { succeed } from "./succession.ts";
+import { askToYield, succeed } from "./succession.ts";
 
 /** A host that runs out of memory should end others first. */
 const OOM_SCORE = "-900";
@@ -17,7 +17,10 @@ const STDOUT = 1;
 const STDERR = 2;
 
 const [stateDirectory = "", dataDirectory = "", fenceMs = ""] = process.argv.slice(2);
-const told = (await lockDirectory(stateDirectory, "guardian")) ? nothingTold() : await succeed(stateDirectory);
+// One of a build that locked otherwise may stand there all the same.
+const told = lockState(stateDirectory, "guardian")
+  ? ((await askToYield(stateDirectory)) ?? nothingTold())
+  : await succeed(stateDirectory);
 if (told === null) writeSync(STDOUT, "taken\n");
 else await guard(told);
 

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { performance } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
-import { lockDirectory } from "../lock.ts";
+import { lockState } from "../lock.ts";
 import { GUARDIAN_VERSION, LineReader, lineOf, type Told } from "./lines.ts";
 import { connectGuardian } from "./socket.ts";
 
@@ -15,14 +15,15 @@ export async function succeed(stateDirectory: string): Promise<Told | null> {
   const endMs = performance.now() + DEADLINE_MS;
   const known = await askToYield(stateDirectory);
   if (known === null) return null;
-  while (!(await lockDirectory(stateDirectory, "guardian"))) {
+  while (!lockState(stateDirectory, "guardian")) {
     if (performance.now() > endMs) return null;
     await pause(LOCK_RETRY_MS);
   }
   return known;
 }
 
-async function askToYield(stateDirectory: string): Promise<Told | null> {
+/** What the guardian that listens in the directory knew, if it is older and goes; null otherwise. */
+export async function askToYield(stateDirectory: string): Promise<Told | null> {
   const socket = connectGuardian(stateDirectory);
   const reader = new LineReader();
   let known: Told | null = null;

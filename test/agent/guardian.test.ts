@@ -241,10 +241,10 @@ function olderGuardian(known: string): string {
   const module = (name: string) => JSON.stringify(new URL(`../../agent/${name}`, import.meta.url).href);
   return `
     import { createServer } from "node:net";
-    import { lockDirectory } from ${module("lock.ts")};
+    import { lockState } from ${module("lock.ts")};
     import { listenAsGuardian } from ${module("guardian/socket.ts")};
     const state = ${JSON.stringify(stateDirectory)};
-    if (!(await lockDirectory(state, "guardian"))) throw new Error("locked");
+    if (!lockState(state, "guardian")) throw new Error("locked");
     const server = createServer((socket) => {
       socket.write('{"kind":"hello","version":0,"pid":1}\\n');
       socket.on("error", () => {});

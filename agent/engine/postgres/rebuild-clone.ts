@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, statSync }
 import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Endpoint } from "#shared/domain/messages.ts";
+import { lockData } from "../../lock.ts";
 import { codeOf } from "./connection.ts";
 import { readControlFile } from "./control-file.ts";
 import { syncDirectory } from "./durable-file.ts";
@@ -140,6 +141,8 @@ async function prepare({ options, deadline }: Clone, { fresh, data }: Places, ke
 
 /** A crash between the two renames leaves both directories under their telling names, and none in the place. */
 async function exchange({ parent, data, fresh, old }: Places): Promise<void> {
+  // Another agent must find the new one taken as it found the old one.
+  if (!lockData(fresh)) throw new Refusal(FAILED, `another agent uses ${fresh}: end that one`);
   await rename(data, old);
   try {
     await rename(fresh, data);
