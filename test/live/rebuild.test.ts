@@ -14,6 +14,7 @@ import type { EngineOutcome } from "../../agent/engine/engine.ts";
 import { fenceServer, killServer } from "../../agent/engine/postgres/fence.ts";
 import type { RebuildOptions } from "../../agent/engine/postgres/options.ts";
 import { PostgresEngine } from "../../agent/engine/postgres/postgres-engine.ts";
+import { lockData } from "../../agent/lock.ts";
 import { serverProcesses } from "../../agent/engine/postgres/processes.ts";
 import { rewindersOf } from "../../agent/engine/postgres/rebuild-rewind.ts";
 import {
@@ -383,6 +384,8 @@ describe.skipIf(programs === null)("with pg_rewind and pg_basebackup (skipped wh
     expect(readdirSync(home).filter((name) => name.includes(".clone-"))).toEqual([]);
     expectTransactionsIn(expectKept());
     await expectJoined(engine);
+    // Whoever comes to it now finds it taken, as the old one was.
+    expect(lockData(scene.old.dataDirectory)).toBe(false);
   });
 
   test.each(["rewind", "clone"] as const)("a %s succeeds while the primary is written to", async (kind) => {
