@@ -17,6 +17,7 @@ import {
   type ServerView,
 } from "#shared/core/member/state.ts";
 import { mayGiveTail } from "#shared/core/member/tail.ts";
+import { breakDown } from "./break-down.ts";
 import { checkAgent } from "./check.ts";
 import { bootNowMs, readBootId, readClocks, readPlace } from "./clocks.ts";
 import { ConfigError, readConfig, type AgentConfig } from "./config.ts";
@@ -181,7 +182,10 @@ async function serve(parts: {
       onReason: (reason) => logReason(log, reason),
       onPollOutcome: tellOutcomes(log),
       onKeepFailure: tellOfChange((message) => log.error(message)),
-      onBroken: (error) => void breakDown({ error, engine, config, log }).then(() => end(70)),
+      onBroken: (error) => {
+        const { founded: isFounded } = (loop?.state ?? first.state).durable;
+        void breakDown({ error, engine, isFounded, fenceMs: config.fence_ms, log }).then(() => end(70));
+      },
     },
     first,
   );
@@ -293,16 +297,4 @@ function tellOfChange(tell: (message: string) => void): (error: Error) => void {
     if (message !== told) tell(message);
     told = message;
   };
-}
-
-/** A rule of our own is broken: nothing we believe can be trusted, so the server is made unable to write. */
-async function breakDown(parts: {
-  error: unknown;
-  engine: Engine | null;
-  config: AgentConfig;
-  log: Logger;
-}): Promise<void> {
-  parts.log.fatal({ error: String(parts.error) }, "broken rule: fencing and ending");
-  const deadlineMs = parts.config.fence_ms;
-  await parts.engine?.fence({ fastMs: deadlineMs / 3, killMs: (deadlineMs * 2) / 3, deadlineMs });
 }
