@@ -16,6 +16,13 @@ const PATIENCE_MS = 5_000;
 /** Where a program finds the first file that it is lent. */
 const LENT = 3;
 
+const REMEDY = "make it accessible to the agent, and to nobody else";
+const REMEDIES: Record<string, string> = {
+  ENOENT: "name the directory that is there",
+  ENOTDIR: "name the directory that is there",
+  ENOSPC: "free some space on its disk",
+};
+
 /** It cannot be said whether the lock is held; the message says why, and what to do. */
 export class LockError extends Error {}
 
@@ -50,10 +57,6 @@ function open(path: string, flags: number): number {
     return openSync(path, flags, 0o600);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const remedy =
-      code === "ENOENT" || code === "ENOTDIR"
-        ? "name the directory that is there"
-        : "make it accessible to the agent, and to nobody else";
-    throw new LockError(`${path} cannot be locked (${code}): ${remedy}`);
+    throw new LockError(`${path} cannot be locked (${code}): ${REMEDIES[code ?? ""] ?? REMEDY}`);
   }
 }
