@@ -9,6 +9,7 @@ import { listenOn } from "./asking.ts";
 const FIRST: Address[] = [{ address: "127.0.0.1", family: 4 }];
 const SECOND: Address[] = [{ address: "127.0.0.2", family: 4 }];
 const FRESH_MS = 1_000;
+const DEADLINE_MS = 20_000;
 const NAME = "db2.internal";
 
 /** A name service in our hands: `questions` are those that wait for an answer. */
@@ -125,7 +126,10 @@ describe("the system", () => {
         "/mnt",
         process.execPath,
       ];
-      const { stdout } = await promisify(execFile)("unshare", [...inside, program]);
+      const { stdout } = await promisify(execFile)("unshare", [...inside, program], {
+        timeout: DEADLINE_MS,
+        killSignal: "SIGKILL",
+      });
       expect(stdout.trim()).toBe(`${NAME} promises, and 8 polls were not answered: timeout`);
     },
   );
