@@ -8,10 +8,13 @@ import type { Lease, PromiseRequest } from "#shared/domain/messages.ts";
 import type { ProofKind } from "#shared/domain/reign.ts";
 import {
   clocksAt,
+  endedPatch,
   IN_RECOVERY,
+  pass,
   passWithout,
   poll,
   releasedPatch,
+  REPLICAS,
   runningCluster,
   secondReign,
   silencedCluster,
@@ -19,6 +22,7 @@ import {
   WRITABLE,
   type Cluster,
 } from "./builders.ts";
+import { listen, reasonsOf } from "./listening.ts";
 import {
   askedToPromise,
   commandOf,
@@ -232,6 +236,19 @@ describe("a promise", () => {
     },
   );
 
+  test.each(["released", "asserted"] as const)(
+    "stands against %s, too, where it was given for an epoch that is not before the one to be opened",
+    (proof) => {
+      const member = memberPhases["closed-idle"]();
+      give(member, askedToPromise(member, 4));
+      const command = { ...commandOf(member, "promote"), proof } as ReturnType<typeof commandOf>;
+      expect(command.epoch).toBe(4);
+      const { state } = give(member, replyWith(member, { commands: [command], lease: leaseOf(4) }));
+      expect(state.phase.kind).toBe("closed");
+      expect(state.live.results.at(-1)).toMatchObject({ outcome: "refused", code: "promised" });
+    },
+  );
+
   test("is over when the slowest clock says so", () => {
     const member = memberPhases["closed-idle"]();
     give(member, askedToPromise(member, 3));
@@ -340,4 +357,19 @@ test("a promise outlasts a wall clock that was set back by no more than its own 
   // A machine that slept has promised for the whole of its waking time.
   const slept = { ...clocksAt(10 * BINDS_MS), monoMs: clocksAt(1).monoMs };
   expect(promiseLeftMs(given, "boot", slept)).toBe(BINDS_MS - 1);
+});
+
+test("to somebody who never reigned here crowns nobody while it runs: a reign has been forgotten", () => {
+  const cluster = runningCluster();
+  const told = listen(cluster);
+  const promises = [{ holder: "db4", epoch: 2, remainingMs: 4_000 }];
+  poll(cluster, "db1", releasedPatch(1));
+  for (const host of REPLICAS) poll(cluster, host, { ...endedPatch("db1"), ...(host === "db3" ? { promises } : {}) });
+  expect(cluster.state.durable).toMatchObject({ epoch: 1, phase: { kind: "collecting", proof: "released" } });
+  expect(reasonsOf(told, "promises-outstanding")).toMatchObject([{ members: ["db3"] }]);
+  for (let turn = 0; turn < 5; turn += 1) {
+    pass(cluster, 1_000);
+    for (const host of REPLICAS) poll(cluster, host, { ...endedPatch("db1"), promises: [] });
+  }
+  expect(cluster.state.durable).toMatchObject({ epoch: 2, phase: { kind: "reigning" } });
 });

@@ -20,6 +20,7 @@ import {
   runningCluster,
   secondReign,
   send,
+  setDurable,
   STOPPED,
   WAIT_MS,
   type Cluster,
@@ -208,3 +209,14 @@ test.each(["while it is waited for", "when it was given up"])(
     expect(phaseOf(cluster)).toMatchObject({ kind: "reigning", opened: true });
   },
 );
+
+test("what MAINTENANCE had kept for the last holder, and AUTOMATIC opened to all, crowns nobody in MAINTENANCE again", () => {
+  const cluster = runningCluster();
+  poll(cluster, "db1", releasedPatch(1));
+  const phase = phaseOf(cluster);
+  if (phase.kind !== "collecting") throw new Error("nobody is looked for");
+  // Begun in MAINTENANCE for db1 alone, opened to all since, and MAINTENANCE again.
+  setDurable(cluster, { policy: "maintenance", phase: { ...phase, cause: "operator-restart", target: null } });
+  for (const host of REPLICAS) poll(cluster, host, endedPatch("db1"));
+  expect(cluster.state.durable).toMatchObject({ epoch: 1, phase: { kind: "vacant", code: "not-automatic" } });
+});

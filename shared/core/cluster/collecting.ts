@@ -33,7 +33,7 @@ import { beginSalvage, isFetching, tellTail } from "./salvage.ts";
 import { ownEpochOf } from "./restoring.ts";
 import type { ClusterState, PhaseOf } from "./state.ts";
 import { isOver, judgeHandover, resultOf } from "./switch.ts";
-import { awaitsPromises, isOfTime, provenBy } from "./promises.ts";
+import { awaitsForgotten, awaitsPromises, isOfTime, provenBy } from "./promises.ts";
 import { isProtected, type Missing, missingQuorums } from "./sync.ts";
 import { type Work, because, becauseOnce, member, setPhase, setStep } from "./work.ts";
 
@@ -53,6 +53,7 @@ export function collect(work: Work, given: PhaseOf<"collecting">): void {
   if (isStoodDown(work, phase)) return abort(work, phase, "not-automatic", []);
   if (isOverBudget(work, phase)) return abort(work, phase, "failover-budget-spent", []);
   if (isOfTime(phase.proof) && awaitsPromises(work, phase.epoch)) return noteRelease(work, phase);
+  if (phase.proof !== "asserted" && awaitsForgotten(work, phase.epoch)) return;
   if (phase.inquiry.kind === "asking") return inquire(work, phase);
   if (phase.cause === "switch") return handOver(work, phase);
   if (isFetching(work, phase)) return;
@@ -115,7 +116,9 @@ function noteRelease(work: Work, phase: PhaseOf<"collecting">): void {
 /** The operator has taken the decision away from the coordinator while it was still looking. */
 function isStoodDown(work: Work, { cause, target, deposed, byOperator, isForced }: PhaseOf<"collecting">): boolean {
   if (byOperator || isForced || work.durable.policy === "automatic") return false;
-  return whyNobodySucceeds(work, cause) !== null || (cause === "lease-lost" && target !== deposed);
+  // What was for the last holder alone, and was opened to all, is nobody's any more.
+  const wasForHolder = cause === "lease-lost" || cause === "operator-restart";
+  return whyNobodySucceeds(work, cause) !== null || (wasForHolder && target !== deposed);
 }
 
 /** A named target that is not the most advanced first fetches the rest from the one that is (Slony-I's rule). */

@@ -25,6 +25,28 @@ export function awaitsPromises(work: Work, epoch: Epoch): boolean {
   return true;
 }
 
+/**
+ * Whether a member says that it keeps a promise to somebody who never reigned here in that epoch: a coordinator that was
+ * restored to the past has forgotten a reign, and its holder lives on such promises. Nobody is crowned meanwhile; that
+ * holder's own word, when it is heard, is the proof. Says so once.
+ */
+export function awaitsForgotten(work: Work, epoch: Epoch): boolean {
+  const members = Object.keys(work.durable.members).filter((name) => keepsForgotten(work, name));
+  if (members.length === 0) return false;
+  becauseOnce(work, { kind: "promises-outstanding", epoch, members });
+  return true;
+}
+
+function keepsForgotten(work: Work, name: string): boolean {
+  const { reigns } = work.durable;
+  const promises = work.live.hosts[name]?.poll.promises ?? [];
+  const isForgotten = promises.some(
+    ({ holder, epoch }) =>
+      !reigns.some((reign) => reign.epoch === epoch && (reign.member === holder || reign.member === "")),
+  );
+  return isForgotten && promised(work, name);
+}
+
 function promised(work: Work, name: string): boolean {
   return promisedBy(work, name) > work.live.at;
 }

@@ -74,7 +74,7 @@ function promote(work: Work, command: CommandOf<"promote">, lease: HeldLease | n
   if (work.durable.isDamaged) return refuseOpening(work, command, "damaged");
   if (report.state !== "running") return refuseOpening(work, command, "server-down");
   if (!report.inRecovery) return refuseOpening(work, command, "server-writable");
-  if (isBound(work, command.proof)) return refuseOpening(work, command, "promised");
+  if (isBound(work, command)) return refuseOpening(work, command, "promised");
   openUnder(work, command, lease);
 }
 

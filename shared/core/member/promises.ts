@@ -12,7 +12,7 @@
 import { largestElapsedMs, smallestElapsedMs, type Clocks } from "../../domain/clocks.ts";
 import type { PromiseRequest, Route } from "../../domain/messages.ts";
 import type { MemberName } from "../../domain/names.ts";
-import type { ProofKind } from "../../domain/reign.ts";
+import type { Epoch, ProofKind } from "../../domain/reign.ts";
 import { covers, remainingMs } from "./lease.ts";
 import type { GivenPromise, HeldLease, MemberEvent, MemberState, PromiseRefusal } from "./state.ts";
 import { setDurable, type Work } from "./work.ts";
@@ -160,10 +160,16 @@ export function promiseLeftMs({ bindsMs, base, bootId }: GivenPromise, boot: str
   return bindsMs - Math.max(smallestElapsedMs(base, clocks), unsetMs - bindsMs);
 }
 
-/** Whether a promise given stands against an opening by this proof. That the old holder has released or is dead ends it. */
-export function isBound({ durable, live, clocks }: Work, proof: ProofKind): boolean {
-  if (proof !== "expired" && proof !== "revoked") return false;
-  return durable.promise !== null && promiseLeftMs(durable.promise, live.bootId, clocks) > 0;
+/**
+ * Whether a promise given stands against an opening by this proof. That the old holder has released or is dead ends it; but
+ * of an epoch that is not before this one no proof of this opening can speak: its coordinator has forgotten a reign.
+ */
+export function isBound(
+  { durable: { promise }, live, clocks }: Work,
+  { proof, epoch }: { proof: ProofKind; epoch: Epoch },
+): boolean {
+  if (promise === null || promiseLeftMs(promise, live.bootId, clocks) <= 0) return false;
+  return proof === "expired" || proof === "revoked" || promise.epoch >= epoch;
 }
 
 /** A promise that is over is forgotten. */
