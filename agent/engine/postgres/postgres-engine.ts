@@ -341,19 +341,23 @@ export class PostgresEngine implements Engine {
     if (!this.#isAwaitingEnd) void this.#awaitEnd();
   }
 
+  /** Never rejects: it only brings the next look forward, and who may not look at processes is told so by that one. */
   async #awaitEnd(): Promise<void> {
-    const postmaster = livingPostmaster(this.#options.dataDirectory);
-    if (!postmaster) return;
+    const { dataDirectory, log } = this.#options;
     this.#isAwaitingEnd = true;
-    const deadline = new Deadline(END_PATIENCE_MS);
-    while (!deadline.isOver && !this.#isClosed && !this.#probe.isConnected) {
-      if (!isServerOf(postmaster.pid, this.#options.dataDirectory)) {
-        this.#hint("server-lost");
-        break;
+    try {
+      const postmaster = livingPostmaster(dataDirectory);
+      if (!postmaster) return;
+      const deadline = new Deadline(END_PATIENCE_MS);
+      while (!deadline.isOver && !this.#isClosed && !this.#probe.isConnected) {
+        if (!isServerOf(postmaster.pid, dataDirectory)) return this.#hint("server-lost");
+        await pause(END_LOOK_MS);
       }
-      await pause(END_LOOK_MS);
+    } catch (error) {
+      log.warn({ code: codeOf(error) }, "the end of the server's process cannot be awaited");
+    } finally {
+      this.#isAwaitingEnd = false;
     }
-    this.#isAwaitingEnd = false;
   }
 
   async #hasReceiverEnded(): Promise<boolean> {
