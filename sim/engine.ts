@@ -32,6 +32,8 @@ interface RunningTask {
   task: Task;
   /** What is still to be done to the server. */
   deeds: Appointment[];
+  /** How many of them are still to come. */
+  pending: number;
   end: Appointment | null;
 }
 
@@ -59,12 +61,17 @@ export class Engine {
   run(task: Task, finished: (outcome: Outcome) => void): void {
     // A fence stops whatever else is being done to the server.
     if (task.kind === "fence") this.#cancelDeeds(() => true);
-    const running: RunningTask = { task, deeds: [], end: null };
+    const running: RunningTask = { task, deeds: [], pending: 0, end: null };
     this.#running.push(running);
     const { takesMs, outcome, withinMs = task.deadlineMs } = this.#begin(task, running);
     const isTimely = takesMs <= withinMs;
     const late: Outcome = { ok: false, code: "timeout", detail: "" };
-    running.end = this.#ports.world.after(Math.min(takesMs, withinMs), () => finished(isTimely ? outcome() : late));
+    // A machine that slept has still to do what its task is to be the end of.
+    const end = (): void => {
+      if (isTimely && running.pending > 0) running.end = this.#ports.world.after(10, end);
+      else finished(isTimely ? outcome() : late);
+    };
+    running.end = this.#ports.world.after(Math.min(takesMs, withinMs), end);
   }
 
   /** The agent's process is gone: nobody hears of the ends, but what was asked of the server may still happen. */
@@ -81,9 +88,10 @@ export class Engine {
   }
 
   #cancelDeeds(isCancelled: (kind: Task["kind"]) => boolean): void {
-    for (const { task, deeds } of this.#running) {
-      if (!isCancelled(task.kind)) continue;
-      for (const deed of deeds) this.#ports.world.cancel(deed);
+    for (const running of this.#running) {
+      if (!isCancelled(running.task.kind)) continue;
+      for (const deed of running.deeds) this.#ports.world.cancel(deed);
+      running.pending = 0;
     }
     this.#running = this.#running.filter(({ deeds, end }) => [...deeds, end].some((pending) => pending?.act));
   }
@@ -92,9 +100,11 @@ export class Engine {
   #later(running: RunningTask, afterMs: number, deed: () => void): void {
     const { world, server } = this.#ports;
     const attempt = (): void => {
-      if (!server.isAsleep) return deed();
-      running.deeds.push(world.after(50, attempt));
+      if (server.isAsleep) return void running.deeds.push(world.after(50, attempt));
+      running.pending -= 1;
+      deed();
     };
+    running.pending += 1;
     running.deeds.push(world.after(afterMs, attempt));
   }
 
@@ -171,7 +181,10 @@ export class Engine {
 
   #supersede(newer: RunningTask): void {
     const older = this.#running.filter((running) => running !== newer && running.task.kind === newer.task.kind);
-    for (const { deeds } of older) for (const deed of deeds) this.#ports.world.cancel(deed);
+    for (const running of older) {
+      for (const deed of running.deeds) this.#ports.world.cancel(deed);
+      running.pending = 0;
+    }
   }
 
   /** A server that somebody has started again is left alone while it is read-only. */
