@@ -1,13 +1,11 @@
-/** What is said beside the status screen, whose bytes scripts know: one line each, and none where all is as usual. */
+/** What is said beside the status screen, whose bytes scripts know: one line, and none where all is as usual. */
 import type { Status } from "#shared/protocol/api.ts";
 
 /** What the founding waits for, and what is promised of acknowledged commits where that is more than nothing. */
 export function renderBeside({ founding, durability }: Status): string {
-  const lines = [
-    ...(founding === null ? [] : [`Not founded yet: ${founding.detail}.`]),
-    ...(isPlain(durability) ? [] : [`Durability: ${promiseOf(durability)}.`]),
-  ];
-  return lines.map((line) => `${line}\n`).join("");
+  // Before the founding nobody has written anything that could be promised.
+  if (founding !== null) return `Not founded yet: ${founding.detail}.\n`;
+  return isPlain(durability) ? "" : `Durability: ${promiseOf(durability)}.\n`;
 }
 
 function isPlain({ mode, goal, settled }: Status["durability"]): boolean {

@@ -16,9 +16,8 @@ it("is nothing of a founded dataservice that promises nothing of its commits", (
 
 it("is what the founding waits for", () => {
   const founding = { waitsFor: [], obstacle: "primary-not-running", members: ["db1"], detail: "start db1" } as const;
-  expect(renderBeside({ ...RECOVERED, founding: { ...founding, waitsFor: [], members: ["db1"] } })).toBe(
-    "Not founded yet: start db1.\n",
-  );
+  const unfounded = { ...RECOVERED, founding: { ...founding, waitsFor: [], members: ["db1"] }, durability: SYNC };
+  expect(renderBeside(unfounded)).toBe("Not founded yet: start db1.\n");
 });
 
 it("is who acknowledges, and whether anybody does", () => {
