@@ -3,13 +3,13 @@
  * `lease.json` holds what may be lost with the kernel (the running lease, the bare version), so that renewing a lease
  * costs no fsync and can never damage the other.
  */
-import { closeSync, fsyncSync, openSync, readFileSync } from "node:fs";
+import { fsyncSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import type { MemberDurable } from "#shared/core/member/state.ts";
 import { furthest, type Position } from "#shared/domain/position.ts";
 import { readJson } from "./json-text.ts";
-import { replaceWhole } from "./whole-file.ts";
+import { replaceWhole, syncDirectory } from "./whole-file.ts";
 import { zClocks, zName, zPosition, zReleaseCause, zUpstream } from "#shared/protocol/wire.ts";
 
 const zCount = z.int().min(0);
@@ -147,14 +147,5 @@ function readIfThere(path: string): string | null {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw new StateFileError(`state file ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
-}
-
-function syncDirectory(path: string): void {
-  const directory = openSync(path, "r");
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
   }
 }

@@ -1,5 +1,5 @@
 /** Files that are there whole or not at all, whatever is left of the disk. */
-import { closeSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 
 interface Replacement {
   /** The content until it takes the place of `path`, in the same directory. */
@@ -34,5 +34,15 @@ export function replaceWhole(path: string, { temporary, content, finish }: Repla
 export function writeAll(file: number, bytes: Uint8Array, position: number | null = null): void {
   for (let done = 0; done < bytes.length;) {
     done += writeSync(file, bytes, done, bytes.length - done, position === null ? null : position + done);
+  }
+}
+
+/** Makes the entries of a directory survive a crash. */
+export function syncDirectory(path: string): void {
+  const directory = openSync(path, "r");
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
   }
 }

@@ -1,7 +1,7 @@
 /** Files of the data directory that are there, whole, after any crash. */
-import { closeSync, existsSync, fchmodSync, fchownSync, fsyncSync, openSync, readFileSync, statSync } from "node:fs";
+import { existsSync, fchmodSync, fchownSync, fsyncSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { replaceWhole } from "../../whole-file.ts";
+import { replaceWhole, syncDirectory } from "../../whole-file.ts";
 
 /** Replaces `path` by `content`: temporary file, fsync, rename, fsync of the directory. Throws the system's error. */
 export function writeDurably(path: string, content: string): void {
@@ -33,16 +33,6 @@ export function ensureStandbySignal(dataDirectory: string): void {
 
 export function hasStandbySignal(dataDirectory: string): boolean {
   return existsSync(join(dataDirectory, "standby.signal"));
-}
-
-/** Makes the entries of a directory survive a crash. */
-export function syncDirectory(directory: string): void {
-  const fd = openSync(directory, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** An agent that runs as root must leave files that the server's account can read and replace. */

@@ -2,7 +2,8 @@
 import { readdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { TimelineEnd } from "#shared/domain/position.ts";
-import { readIfThere, syncDirectory, writeDurably } from "./durable-file.ts";
+import { readIfThere, writeDurably } from "./durable-file.ts";
+import { syncDirectory } from "../../whole-file.ts";
 
 /** The entries of a history file, oldest first. */
 export function parseHistory(text: string): TimelineEnd[] {

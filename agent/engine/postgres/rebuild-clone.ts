@@ -9,12 +9,12 @@ import type { Endpoint } from "#shared/domain/messages.ts";
 import { lockData } from "../../lock.ts";
 import { codeOf } from "./connection.ts";
 import { readControlFile } from "./control-file.ts";
-import { syncDirectory } from "./durable-file.ts";
 import { lastWords, runProgram } from "./rebuild-command.ts";
 import { copyConfiguration, likeDirectory } from "./rebuild-files.ts";
 import { configurationOf } from "./rebuild-log.ts";
 import { beforeTrial, stopServer, tryOut } from "./rebuild-trial.ts";
 import { Refusal, type Control } from "./steering.ts";
+import { syncDirectory } from "../../whole-file.ts";
 
 const FAILED = "clone-failed";
 const STUCK = "clone-stuck";

@@ -7,7 +7,8 @@
  */
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { readIfThere, syncDirectory, writeDurably } from "./durable-file.ts";
+import { readIfThere, writeDurably } from "./durable-file.ts";
+import { syncDirectory } from "../../whole-file.ts";
 
 const MARK = "rewind-begun";
 

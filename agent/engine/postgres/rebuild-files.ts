@@ -2,7 +2,7 @@
 import { chmodSync, chownSync, lstatSync, readdirSync, readlinkSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { copyFile, constants, mkdir, open, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { syncDirectory } from "./durable-file.ts";
+import { syncDirectory } from "../../whole-file.ts";
 
 /** What in a data directory belongs to this host and not to the cluster: who listens where, and who may come in. */
 const CONFIGURATION = /\.(conf|crt|key|pem|crl)$/;

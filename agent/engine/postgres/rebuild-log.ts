@@ -9,7 +9,7 @@ import { mkdir, open, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { LogPoint } from "#shared/domain/messages.ts";
 import { Deadline } from "./deadline.ts";
-import { syncDirectory, writeDurably } from "./durable-file.ts";
+import { writeDurably } from "./durable-file.ts";
 import { runProgram } from "./rebuild-command.ts";
 import { copyConfiguration, copyDurably, makePrivate } from "./rebuild-files.ts";
 import {
@@ -23,6 +23,7 @@ import {
   type SegmentHead,
 } from "./rebuild-segments.ts";
 import { Refusal } from "./steering.ts";
+import { syncDirectory } from "../../whole-file.ts";
 
 const LISTING_TIMEOUT_MS = 60_000;
 /** Some hundred bytes each: enough to see what was lost, not so much as to fill the disk. */

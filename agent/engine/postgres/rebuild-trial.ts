@@ -9,11 +9,12 @@ import { writeConfiguration } from "./configuration.ts";
 import { codeOf } from "./connection.ts";
 import { primaryConninfo } from "./conninfo.ts";
 import { Deadline } from "./deadline.ts";
-import { ensureStandbySignal, syncDirectory } from "./durable-file.ts";
+import { ensureStandbySignal } from "./durable-file.ts";
 import { fenceServer } from "./fence.ts";
 import type { PostgresOptions } from "./options.ts";
 import { startServer } from "./start.ts";
 import { Refusal, untilAnswering, type Control } from "./steering.ts";
+import { syncDirectory } from "../../whole-file.ts";
 
 const STOP_MS = 60_000;
 const LONGEST_TRIAL_MS = 60_000;

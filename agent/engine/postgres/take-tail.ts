@@ -10,9 +10,9 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { LogPoint } from "#shared/domain/messages.ts";
 import { lsnBytes, lsnOf, type Lsn, type Position } from "#shared/domain/position.ts";
-import { writeAll } from "../../whole-file.ts";
+import { writeAll, syncDirectory } from "../../whole-file.ts";
 import type { TailRange } from "../engine.ts";
-import { handToOwner, syncDirectory } from "./durable-file.ts";
+import { handToOwner } from "./durable-file.ts";
 import { LogPages, segmentFile } from "./log-pages.ts";
 import { Refusal, type Control } from "./steering.ts";
 
