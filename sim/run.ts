@@ -204,10 +204,12 @@ function heal(stage: Stage): Rest {
     world.runUntil(world.nowMs + LOOK_EVERY_MS, () => checkers.violation !== null);
     readmitForgetful(stage);
     settleForks(stage);
-    if (world.nowMs > endMs - HEALING_MS / 2) endReignOfCopy(stage);
-    if (world.nowMs > endMs - HEALING_MS / 2) nameFirstPrimary(stage);
+    // An operator looks for a while whether it heals by itself.
+    const isLate = world.nowMs > endMs - HEALING_MS / 2;
+    if (isLate) endReignOfCopy(stage);
+    if (isLate) nameFirstPrimary(stage);
     // One whose agent is refused reports to nobody: after a while its operator goes on without it.
-    if (coordinator.stored.durable.restoration?.kind === "reporting" && world.nowMs > endMs - HEALING_MS / 2) {
+    if (coordinator.stored.durable.restoration?.kind === "reporting" && isLate) {
       coordinator.command({ kind: "coordinator-restored" }, true);
     }
     // An operator looks at what a restored coordinator has found, and takes the dataservice back.

@@ -22,35 +22,28 @@ export function judgeFounding(state: ClusterState, { primary, isForced }: PhaseO
     server: state.live.hosts[name]?.poll.server,
     poll: state.live.hosts[name]?.poll,
   }));
-  const missing = servers
-    .filter(({ name, server }) => !server?.systemId || !server.position || !isFresh(state, name))
-    .map(({ name }) => name);
+  const namesOf = (isIt: (member: (typeof servers)[number]) => boolean) => servers.filter(isIt).map(({ name }) => name);
+  const missing = namesOf(({ name, server }) => !server?.systemId || !server.position || !isFresh(state, name));
   if (missing.length > 0) return { kind: "waiting", missing };
   const systems = new Set(servers.map(({ server }) => server?.systemId));
   if (systems.size > 1) return { kind: "blocked", why: "several-systems", members: names };
-  const reigned = servers
-    .filter(({ poll }) => poll && (poll.epochSeen > 0 || poll.attempted > 0 || poll.opSeen > 0))
-    .map(({ name }) => name);
+  const reigned = namesOf(({ poll }) => !!poll && (poll.epochSeen > 0 || poll.attempted > 0 || poll.opSeen > 0));
   if (reigned.length > 0) return { kind: "blocked", why: "member-has-an-epoch", members: reigned };
-  const writable = servers
-    .filter(({ name, server }) => name !== primary && server?.report.state === "running" && server.report.writable)
-    .map(({ name }) => name);
+  const writable = namesOf(
+    ({ name, server }) => name !== primary && server?.report.state === "running" && server.report.writable,
+  );
   if (writable.length > 0) return { kind: "blocked", why: "another-member-is-writable", members: writable };
   // What does not answer may write all the same, and nobody fences before the founding.
-  const unclear = servers
-    .filter(
-      ({ name, server }) =>
-        name !== primary && server?.report.state !== "running" && server?.report.state !== "stopped",
-    )
-    .map(({ name }) => name);
+  const unclear = namesOf(
+    ({ name, server }) => name !== primary && server?.report.state !== "running" && server?.report.state !== "stopped",
+  );
   if (unclear.length > 0) return { kind: "blocked", why: "another-member-is-unclear", members: unclear };
   const first = servers.find(({ name }) => name === primary)?.server;
   if (first?.report.state !== "running") return { kind: "blocked", why: "primary-not-running", members: [primary] };
   // Whoever serves already has clients: what others hold besides is theirs no more, and its report may be older than others'.
   if (first.report.writable) return { kind: "ready", how: "adopt" };
-  const ahead = servers
-    .filter(({ server }) => server?.position && first.position && !coversPosition(first.position, server.position))
-    .map(({ name }) => name);
+  const own = first.position;
+  const ahead = namesOf(({ server }) => !!own && !!server?.position && !coversPosition(own, server.position));
   if (ahead.length > 0 && !isForced) return { kind: "blocked", why: "another-member-is-ahead", members: ahead };
   return { kind: "ready", how: "promote" };
 }

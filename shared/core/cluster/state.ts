@@ -34,8 +34,10 @@ export type Salvage =
 
 /** Where the dataservice stands. A phase carries only its own fields. */
 export type Phase =
-  /** Waiting for every named member to report; nothing is commanded. */
-  /** `isForced`: an operator has named the first primary although another member holds what it lacks. */
+  /**
+   * Waiting for every named member to report; nothing is commanded. `isForced`: an operator has named the first primary
+   * although another member holds what it lacks.
+   */
   | { kind: "founding"; primary: MemberName; isForced: boolean }
   /** `primary` holds the lease of `epoch`, or is being given it; `opened` once it was seen writable. */
   | {
