@@ -4,8 +4,9 @@
 import { spawn } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setPriority, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const node = join(root, "node_modules", "node", "bin", "node");
@@ -94,13 +95,13 @@ async function runSome(args) {
   return { status: await run(some.args), reports: [some.report] };
 }
 
-/** How many passed, failed and were skipped; a suite that left no report has failed. */
+/** How many passed, failed and were skipped, and which failed; a suite that left no report has failed. */
 function countsOf(report) {
   let counts;
   try {
     counts = JSON.parse(readFileSync(report, "utf8"));
   } catch {
-    return { passed: 0, failed: 1, skipped: 0 };
+    return { passed: 0, failed: 1, skipped: 0, failures: [`${basename(report, ".json")}: ended without a report`] };
   }
   // A suite that broke before its first test has no failed test of its own: it counts as one.
   const broken = counts.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0);
@@ -108,12 +109,26 @@ function countsOf(report) {
     passed: counts.numPassedTests,
     failed: counts.numFailedTests + broken.length,
     skipped: counts.numPendingTests + counts.numTodoTests,
+    failures: counts.testResults.flatMap(failuresOf),
   };
+}
+
+/** A line for each test that failed and for a file that did without one: where it stands, and what it said first. */
+function failuresOf({ name, status, message, assertionResults }) {
+  if (status !== "failed") return [];
+  const failed = assertionResults.filter((test) => test.status === "failed");
+  const file = relative(root, name);
+  if (failed.length === 0) return [`${file}: ${firstLine(message)}`];
+  return failed.map(({ fullName, failureMessages }) => `${file} > ${fullName}: ${firstLine(failureMessages.join("\n"))}`);
+}
+
+function firstLine(text) {
+  return stripVTControlCharacters(text ?? "").trim().split("\n", 1)[0] || "no message";
 }
 
 const asked = process.argv.slice(2);
 let status = await run(["worker/build.mjs"]);
-let all = [{ passed: 0, failed: 1, skipped: 0 }];
+let all = [{ passed: 0, failed: 1, skipped: 0, failures: ["the Worker cannot be built"] }];
 if (status === 0) {
   const done = await (asked.length === 0 ? runEverything() : runSome(asked));
   status = done.status;
@@ -126,6 +141,8 @@ if (process.env.CI === "true" && skipped > 0) {
   console.log("with CI=true nothing may be skipped");
   status = 1;
 }
+// Of a long output often only the end is kept: what failed stands there, by name.
+for (const line of all.flatMap(({ failures }) => failures)) console.log(`failed: ${line}`);
 if (failed > 0 || all.some((counts) => counts.passed === 0)) status = 1;
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
 process.exit(status);
