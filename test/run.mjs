@@ -119,11 +119,17 @@ function failuresOf({ name, status, message, assertionResults }) {
   const failed = assertionResults.filter((test) => test.status === "failed");
   const file = relative(root, name);
   if (failed.length === 0) return [`${file}: ${firstLine(message)}`];
-  return failed.map(({ fullName, failureMessages }) => `${file} > ${fullName}: ${firstLine(failureMessages.join("\n"))}`);
+  return failed.map(
+    ({ fullName, failureMessages }) => `${file} > ${fullName}: ${firstLine(failureMessages.join("\n"))}`,
+  );
 }
 
 function firstLine(text) {
-  return stripVTControlCharacters(text ?? "").trim().split("\n", 1)[0] || "no message";
+  return (
+    stripVTControlCharacters(text ?? "")
+      .trim()
+      .split("\n", 1)[0] || "no message"
+  );
 }
 
 const asked = process.argv.slice(2);

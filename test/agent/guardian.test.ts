@@ -16,10 +16,15 @@ import { connectGuardian } from "../../agent/guardian/socket.ts";
 import { StateFile } from "../../agent/state-file.ts";
 
 const FENCE_MS = 1_000;
-const TTL_MS = 600;
-/** Two cores under other tests: what is on time by its own clock is seen later. */
-const LATENESS_MS = 250;
-const DEADLINE_MS = 10_000;
+/** A fence bound whose share is far beyond all lateness. */
+const LONG_FENCE_MS = 40_000;
+const TTL_MS = 1_500;
+/**
+ * On a busy machine what is on time by its own clock is seen much later: that the end comes, and not before its time, is
+ * tested here; how many milliseconds an agent is given, by `judge` alone; how late a kill is, by the benchmark.
+ */
+const LATENESS_MS = 10_000;
+const DEADLINE_MS = 20_000;
 
 let directory: string;
 let stateDirectory: string;
@@ -71,10 +76,10 @@ function guardianPid(): number | null {
   }
 }
 
-async function meet(): Promise<GuardianLink> {
+async function meet({ fenceMs = FENCE_MS } = {}): Promise<GuardianLink> {
   const onLook = () => (looks += 1);
   const log = pino({ level: "silent" });
-  const link = new GuardianLink({ stateDirectory, dataDirectory, fenceMs: FENCE_MS, onLook, log });
+  const link = new GuardianLink({ stateDirectory, dataDirectory, fenceMs, onLook, log });
   links.push(link);
   expect(await link.met(DEADLINE_MS)).toBe(true);
   return link;
@@ -102,6 +107,15 @@ async function deathAfter({ lease }: MemberDurable): Promise<number> {
   if (!lease) throw new Error("no lease");
   await once(server, "exit", { signal: AbortSignal.timeout(DEADLINE_MS) });
   return readClocks().monoMs - lease.base.monoMs - lease.ttlMs;
+}
+
+/** A guardian that has killed looks on until it has seen twice that nothing is left, and says so. */
+async function untilDone(): Promise<void> {
+  const endMs = performance.now() + DEADLINE_MS;
+  while (!readFileSync(join(stateDirectory, "guardian.log"), "utf8").includes('"event":"killed"')) {
+    expect(performance.now()).toBeLessThan(endMs);
+    await pause(5);
+  }
 }
 
 /** Named in a failure beside the value that was not. */
@@ -149,7 +163,7 @@ test("an agent that is fencing has a part of its fence bound", async () => {
 });
 
 test("an agent that ended while it was fencing is waited for no longer", async () => {
-  const link = await meet();
+  const link = await meet({ fenceMs: LONG_FENCE_MS });
   const durable = opened();
   link.tell({ durable, phase: FENCING });
   await pause(20);
@@ -195,8 +209,7 @@ test("an agent that has lost its state does not end a reign; one that begins to 
   const observing: MemberPhase = { kind: "observing" };
   link.tell({ durable: opened({ attempted: 0, lease: null }), phase: observing });
   expect(await deathAfter(durable)).toSatisfy(between(SILENCE_MS - 10, SILENCE_MS + LATENESS_MS));
-  // The guardian looks twice more before it is done.
-  await pause(LATENESS_MS);
+  await untilDone();
   await startServer();
   const next = opened();
   link.tell({ durable: next, phase: OPEN });
@@ -208,7 +221,7 @@ test("an epoch that no lease covers is ended at once, also right after another",
   const first = opened();
   link.tell({ durable: first, phase: OPEN });
   await deathAfter(first);
-  await pause(LATENESS_MS);
+  await untilDone();
   await startServer();
   link.tell({ durable: opened({ epochSeen: 2, attempted: 2, lease: null }), phase: { ...OPEN, epoch: 2 } });
   await once(server, "exit", { signal: AbortSignal.timeout(DEADLINE_MS) });

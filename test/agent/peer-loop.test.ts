@@ -147,14 +147,19 @@ describe("the peers are told", () => {
 describe("a coordinator that does not answer is asked again", () => {
   test("soon while clients are let through on a proof, and slowly when it has run out", async () => {
     const target = { member: "db1", host: "127.0.0.1", port: 5_432 };
-    const routes: Reply["routes"] = [{ service: "read-write", epoch: 1, target, hold: false, validMs: 700 }];
+    const validMs = 2_000;
+    const routes: Reply["routes"] = [{ service: "read-write", epoch: 1, target, hold: false, validMs }];
     const { sent, polls } = run((poll) => (poll.seq === 1 ? reply(poll, { routes, nextPollMs: 100 }) : UNREACHABLE));
     await sent(5);
-    await pause(1_500);
-    const gapsMs = polls.slice(1).map(({ atMs }, index) => atMs - (polls[index]?.atMs ?? 0));
-    expect(Math.max(...gapsMs.slice(0, 4))).toBeLessThan(400);
-    expect(polls.length).toBeLessThan(12);
-    expect(Math.max(...gapsMs)).toBeGreaterThan(900);
+    await pause(validMs + 2_500);
+    const gaps = polls.slice(1).map(({ atMs }, index) => ({ atMs, ms: atMs - (polls[index]?.atMs ?? 0) }));
+    const endMs = (polls[0]?.atMs ?? 0) + validMs;
+    const soon = gaps.filter(({ atMs }) => atMs < endMs).map(({ ms }) => ms);
+    const slow = gaps.filter(({ atMs, ms }) => atMs - ms >= endMs).map(({ ms }) => ms);
+    // The median: a busy machine is late now and then.
+    expect(soon.toSorted((a, b) => a - b)[soon.length >> 1]).toBeLessThan(500);
+    expect(slow.length).toBeGreaterThan(0);
+    expect(Math.min(...slow)).toBeGreaterThan(900);
   });
 
   test("slowly without one", async () => {
