@@ -31,7 +31,9 @@ import { server } from "./servers.ts";
 
 const STEP_MS = 10_000;
 const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 1_500 };
-const DRAIN = { drainMs: 2_000, heir: "nobody", deadlineMs: 4_000 };
+/** Much longer than anything that does not wait for it takes on a busy machine. */
+const DRAIN = { drainMs: 30_000, heir: "nobody", deadlineMs: 40_000 };
+const BEFORE_DRAIN_MS = 10_000;
 
 interface Node {
   member: DemoMember;
@@ -202,7 +204,7 @@ describe("the switch door", () => {
   test("of a server without clients is shut at once, and opens again", async () => {
     expect(await primary.engine.prepareStop(STEP_MS)).toEqual({ ok: true });
     expect(await timed("shut, idle", () => primary.engine.shut(DRAIN))).toEqual({ ok: true, value: "0" });
-    expect(figures["shut, idle"]).toBeLessThan(500);
+    expect(figures["shut, idle"]).toBeLessThan(BEFORE_DRAIN_MS);
     expect(await primary.engine.reopen(STEP_MS)).toEqual({ ok: true });
     const client = await connect(primary);
     await pause(50);
@@ -243,7 +245,7 @@ describe("the switch door", () => {
     const beganMs = performance.now();
     expect(await shut).toEqual({ ok: true, value: "1" });
     figures["shut after the last commit"] = performance.now() - beganMs;
-    expect(figures["shut after the last commit"]).toBeLessThan(1_000);
+    expect(figures["shut after the last commit"]).toBeLessThan(BEFORE_DRAIN_MS);
     expect(await isOpenTo(client)).toBe(false);
     await primary.engine.reopen(STEP_MS);
     const other = await connect(primary);
@@ -260,13 +262,11 @@ describe("the switch door", () => {
       () => "cut off",
     );
     const beganMs = performance.now();
-    expect(await primary.engine.shut({ drainMs: 300, heir: "nobody", deadlineMs: 4_000 })).toEqual({
+    expect(await primary.engine.shut({ drainMs: 300, heir: "nobody", deadlineMs: STEP_MS })).toEqual({
       ok: true,
       value: "2",
     });
-    const tookMs = performance.now() - beganMs;
-    expect(tookMs).toBeGreaterThan(290);
-    expect(tookMs).toBeLessThan(1_500);
+    expect(performance.now() - beganMs).toBeGreaterThan(290);
     expect(await sleeping).toBe("cut off");
     await primary.engine.reopen(STEP_MS);
     const other = await connect(primary);
@@ -293,7 +293,9 @@ describe("the switch door", () => {
       const { rowCount } = await admin.query("SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
       return rowCount === 1;
     });
-    expect(await primary.engine.shut({ drainMs: 200, heir: "nobody", deadlineMs: 4_000 })).toMatchObject({ ok: true });
+    expect(await primary.engine.shut({ drainMs: 200, heir: "nobody", deadlineMs: STEP_MS })).toMatchObject({
+      ok: true,
+    });
     expect(await waiting).toBe("cut off");
     await primary.engine.reopen(STEP_MS);
     const other = await connect(primary);
@@ -316,7 +318,7 @@ describe("the switch door", () => {
     });
     await eventually("all are in", () => came >= 4);
     const outcome = await timed("shut under a storm", () =>
-      primary.engine.shut({ drainMs: 500, heir: "nobody", deadlineMs: 4_000 }),
+      primary.engine.shut({ drainMs: 500, heir: "nobody", deadlineMs: STEP_MS }),
     );
     calm.abort();
     await Promise.all(storm);
@@ -325,12 +327,16 @@ describe("the switch door", () => {
   });
 
   test("opens by itself at its deadline", async () => {
-    expect(await primary.engine.shut({ drainMs: 100, heir: "nobody", deadlineMs: 400 })).toMatchObject({ ok: true });
-    await pause(450);
-    const client = await connect(primary);
-    await pause(50);
-    expect(await isOpenTo(client)).toBe(true);
-    await client.end();
+    const beganMs = performance.now();
+    expect(await primary.engine.shut({ drainMs: 100, heir: "nobody", deadlineMs: 2_000 })).toMatchObject({ ok: true });
+    await eventually("somebody may stay", async () => {
+      const client = await connect(primary).catch(() => null);
+      await pause(50);
+      const mayStay = client !== null && (await isOpenTo(client));
+      await client?.end().catch(() => {});
+      return mayStay;
+    });
+    expect(performance.now() - beganMs).toBeGreaterThan(1_900);
   });
 
   test("that cannot be shut in time is open again", async () => {
@@ -426,7 +432,7 @@ describe("an upstream is asked", () => {
         ok: true,
         value: "no-answer",
       });
-      expect(performance.now() - beganMs).toBeLessThan(1_000);
+      expect(performance.now() - beganMs).toBeLessThan(STEP_MS);
     } finally {
       for (const pid of pids) process.kill(pid, "SIGCONT");
     }
@@ -587,7 +593,7 @@ describe("the gentle end", () => {
     try {
       const beganMs = performance.now();
       expect(await engine.settle(300)).toMatchObject({ ok: false, code: "not-in-time" });
-      expect(performance.now() - beganMs).toBeLessThan(1_500);
+      expect(performance.now() - beganMs).toBeLessThan(STEP_MS);
     } finally {
       for (const pid of pids) process.kill(pid, "SIGCONT");
     }
