@@ -16,7 +16,7 @@ export const PACKAGED_MAJOR = 18;
 
 /** What the demo and the tests start by themselves. */
 const NEEDED = ["initdb", "postgres"];
-const VERSION_TIMEOUT_MS = 5_000;
+const VERSION_TIMEOUT_MS = 20_000;
 
 /** The environment names a PostgreSQL that cannot be used; the message says which variable, its value and the remedy. */
 export class BinariesError extends Error {}

@@ -12,9 +12,9 @@ import { until } from "./until.ts";
 import { guardianIn, joinSharedMemory, killProcess } from "./workshop.ts";
 
 const END_GRACE_MS = 3_000;
-const KILL_DEADLINE_MS = 5_000;
+const KILL_DEADLINE_MS = 20_000;
 const KILL_LOOK_MS = 2;
-const SERVER_START_MS = 15_000;
+const SERVER_START_MS = 30_000;
 const SERVER_LOOK_MS = 20;
 
 export class DemoHost {

@@ -28,7 +28,7 @@ import { BIN_VARIABLE, BinariesError, isPackage, isTraversable, namedBinaries, p
 const run = promisify(execFile);
 const COPY_TIMEOUT_MS = 30_000;
 const INITDB_TIMEOUT_MS = 60_000;
-const COMMAND_TIMEOUT_MS = 5_000;
+const COMMAND_TIMEOUT_MS = 20_000;
 
 /** Who the servers run as; null for the account that asks. */
 export type Account = { uid: number; gid: number } | null;

@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { zTokenCreated, type zTokenSpec } from "#shared/protocol/api.ts";
 
-const ANSWER_MS = 5_000;
+const ANSWER_MS = 20_000;
 
 export type TokenSpec = z.infer<typeof zTokenSpec>;
 export type CreatedToken = z.infer<typeof zTokenCreated>;

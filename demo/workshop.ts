@@ -22,7 +22,7 @@ import { removeLeftovers, sharedMemoryOf, type SharedMemory } from "./postgres.t
 import { until } from "./until.ts";
 
 const NAME = /^interrex-demo-(\d+)-(\d+)-[A-Za-z0-9]+$/;
-const KILL_DEADLINE_MS = 5_000;
+const KILL_DEADLINE_MS = 20_000;
 const LOOK_EVERY_MS = 10;
 
 /** Makes the directory of this process: every account may pass through it, none but its own may list it. */

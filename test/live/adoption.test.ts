@@ -37,7 +37,7 @@ afterAll(async () => {
 test("the session goes on through the founding: the same backend, no failed write, no promotion", async () => {
   const { epoch, primary } = await cluster.untilOnline();
   const writes = session.writes;
-  await until("writes after the founding", { deadlineMs: 5_000, everyMs: 10 }, () =>
+  await until("writes after the founding", { deadlineMs: 30_000, everyMs: 10 }, () =>
     session.writes > writes + 20 || session.failure !== null
       ? { found: true }
       : { missing: `${session.writes - writes} of 20` },
@@ -61,7 +61,7 @@ test("when it is killed, a replica takes over what it had", async () => {
   expect(["db2", "db3"]).toContain(primary);
   expect(epoch).toBe(2);
 
-  await until("the end of the kept session", { deadlineMs: 5_000, everyMs: 10 }, () =>
+  await until("the end of the kept session", { deadlineMs: 30_000, everyMs: 10 }, () =>
     session.failure === null ? { missing: "it goes on" } : { found: true },
   );
   const rows = await withSession({ port: cluster.connectorPort, deadlineMs: ANSWER_MS }, async (client) => {

@@ -13,7 +13,7 @@ import { startReadOnly } from "../../demo/server.ts";
 import { Stage } from "../../demo/stage.ts";
 import { until } from "../../demo/until.ts";
 
-const REFUSAL_MS = 5_000;
+const REFUSAL_MS = 30_000;
 const LOOK_EVERY_MS = 20;
 
 let stage: Stage;

@@ -11,7 +11,7 @@ import { nft } from "../../agent/door/nft.ts";
 import { orphansOf } from "../../agent/door/orphans.ts";
 import { claimScript, doorTable, makeScript, refreshScript } from "../../agent/door/ruleset.ts";
 
-const DEADLINE_MS = 2_000;
+const DEADLINE_MS = 10_000;
 const LEASE_MS = 3_000;
 /** The wall clock's bound is a whole second. */
 const SECOND_MS = 1_000;

@@ -36,7 +36,7 @@ async function set(cluster: DemoCluster, ...words: string[]): Promise<string> {
 /** Whom each server waits for, by its own word. */
 async function standbyNames(cluster: DemoCluster): Promise<string[]> {
   const names = cluster.servers.map(({ port }) =>
-    withSession({ port, deadlineMs: 5_000 }, async (client) => {
+    withSession({ port, deadlineMs: 20_000 }, async (client) => {
       const { rows } = await client.query<{ value: string }>(
         "select current_setting('synchronous_standby_names') as value",
       );
@@ -71,7 +71,7 @@ test("what is acknowledged from then on outlives a killed primary, and back agai
   // Nothing is asked about any more when all hold what was acknowledged.
   const { durability } = await cluster.untilSettled();
   expect(durability).toEqual({ mode: "async", goal: "async", k: 0, members: [], settled: true });
-  await until("servers that wait for nobody", { deadlineMs: 10_000, everyMs: 50 }, async () => {
+  await until("servers that wait for nobody", { deadlineMs: 30_000, everyMs: 50 }, async () => {
     const names = await standbyNames(cluster);
     return names.every((value) => value === "") ? { found: true } : { missing: names.join(" | ") };
   });

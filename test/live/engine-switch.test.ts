@@ -29,7 +29,7 @@ import {
 } from "../../demo/postgres.ts";
 import { server } from "./servers.ts";
 
-const STEP_MS = 10_000;
+const STEP_MS = 30_000;
 const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 1_500 };
 /** Much longer than anything that does not wait for it takes on a busy machine. */
 const DRAIN = { drainMs: 30_000, heir: "nobody", deadlineMs: 40_000 };

@@ -27,10 +27,10 @@ import { engineOf } from "../../demo/server.ts";
 import { server } from "./servers.ts";
 
 const PROBE_TIMEOUT_MS = 500;
-const STEP_MS = 10_000;
+const STEP_MS = 30_000;
 /** Numbers are left out on purpose: those who follow must get over the gap, and a restart too. */
 const FIRST_TIMELINE = 5;
-const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 1_500 };
+const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 20_000 };
 
 interface Node {
   member: DemoMember;

@@ -22,7 +22,7 @@ import { until } from "../../demo/until.ts";
 
 const STEP_MS = 30_000;
 const LOOK = { deadlineMs: STEP_MS, everyMs: 5 };
-const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 3_000 };
+const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 20_000 };
 const ROWS = 1_000;
 
 interface Node {

@@ -20,8 +20,8 @@ import {
 import { engineOf } from "../../demo/server.ts";
 import { server } from "./servers.ts";
 
-const STEP_MS = 10_000;
-const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 1_500 };
+const STEP_MS = 30_000;
+const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 20_000 };
 /** Whether the server changes the setting while it runs. */
 const canReload = server.major >= 14;
 const COMMAND = "/bin/false %f %p";

@@ -10,7 +10,7 @@ import { withSession } from "../../demo/session.ts";
 import { Stage } from "../../demo/stage.ts";
 import { until } from "../../demo/until.ts";
 
-const ANSWER_MS = 5_000;
+const ANSWER_MS = 20_000;
 const LOOK = { deadlineMs: 30_000, everyMs: 5 };
 /** Writes before the streams stand still, and while they do. */
 const BEFORE = 200;

@@ -10,7 +10,7 @@ import { until } from "../../demo/until.ts";
 const EVERY_MS = 5;
 const READY_MS = 30_000;
 const LOOK_EVERY_MS = 20;
-const ANSWER_MS = 5_000;
+const ANSWER_MS = 20_000;
 
 /** Starts the first member writable, and the others as its replicas; waits until they stream. */
 export async function startServing(members: readonly DemoMember[], pristine: Pristine): Promise<void> {

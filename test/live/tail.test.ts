@@ -28,7 +28,7 @@ import { servers } from "./servers.ts";
 const STEP_MS = 30_000;
 const TAKE_MS = 2_000;
 const LOOK = { deadlineMs: STEP_MS, everyMs: 5 };
-const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 3_000 };
+const FENCE = { fastMs: 500, killMs: 1_000, deadlineMs: 20_000 };
 
 interface Pair {
   primary: { member: DemoMember; engine: PostgresEngine };
