@@ -5,7 +5,7 @@ import type { LeaseDoor } from "#shared/core/member/state.ts";
 import { readClocks } from "../clocks.ts";
 import { ConfigError, type AgentConfig, type ServerConfig } from "../config.ts";
 import type { EngineCheck } from "../engine/engine.ts";
-import { livingPostmaster } from "../engine/postgres/processes.ts";
+import { postmasterSeen } from "../engine/postgres/processes.ts";
 import { KernelDoor, type DoorPort } from "./kernel-door.ts";
 import { doorTable } from "./ruleset.ts";
 
@@ -74,7 +74,7 @@ function whySocketOpen({ socket_directory: directory, data_directory }: ServerCo
 
 /** A door in another network namespace than the server's is none. */
 function whyElsewhere({ data_directory: directory }: ServerConfig): string | null {
-  const postmaster = livingPostmaster(directory);
+  const postmaster = postmasterSeen(directory);
   if (postmaster === null) return null;
   try {
     const [own, its] = ["self", postmaster.pid].map((pid) => readlinkSync(`/proc/${pid}/ns/net`));

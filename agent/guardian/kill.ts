@@ -1,6 +1,6 @@
 /** How the guardian ends a server: SIGKILL to all of it, at once. */
 import { setImmediate as turn, setTimeout as pause } from "node:timers/promises";
-import { livingPostmaster, serverProcesses, signal } from "../engine/postgres/processes.ts";
+import { postmasterSeen, serverProcesses, signal } from "../engine/postgres/processes.ts";
 import { hurry } from "../priority.ts";
 
 const LOOK_EVERY_MS = 2;
@@ -15,7 +15,7 @@ export async function killAll(dataDirectory: string, mayGoOn: () => boolean): Pr
   // One scan of the process table is no snapshot: a child may be born behind it while its parent dies before it.
   for (let emptyScans = 0; emptyScans < 2;) {
     const pids = serverProcesses(dataDirectory);
-    const postmaster = livingPostmaster(dataDirectory)?.pid ?? null;
+    const postmaster = postmasterSeen(dataDirectory)?.pid ?? null;
     // What is on the socket is read within a turn of the event loop; the first may have been under way.
     await turn();
     await turn();

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import type { EngineCheck } from "../engine.ts";
 import { codeOf, ServerConnection, type ConnectionTarget, type Row } from "./connection.ts";
 import type { PostgresOptions } from "./options.ts";
-import { livingPostmaster } from "./processes.ts";
+import { postmasterSeen } from "./processes.ts";
 import { isKnown, majorOfCluster, NEWEST_MAJOR, OLDEST_MAJOR } from "./version.ts";
 
 const COMMAND_TIMEOUT_MS = 2_000;
@@ -124,7 +124,7 @@ function checkOtherManager(dataDirectory: string): EngineCheck {
 
 async function checkServiceUnit(dataDirectory: string): Promise<EngineCheck> {
   const name = "no restarting unit";
-  const unit = unitOf(livingPostmaster(dataDirectory)?.pid ?? null);
+  const unit = unitOf(postmasterSeen(dataDirectory)?.pid ?? null);
   if (unit === null) return line(name, true, "the server is not run by a service unit, or is down");
   try {
     const { stdout } = await run("systemctl", ["show", "--property=Restart", "--value", unit], {

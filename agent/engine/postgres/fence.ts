@@ -3,14 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { EngineOutcome } from "../engine.ts";
 import { readControlFile } from "./control-file.ts";
 import { Deadline } from "./deadline.ts";
-import {
-  CannotSeeProcesses,
-  isServerOf,
-  livingPostmaster,
-  processState,
-  serverProcesses,
-  signal,
-} from "./processes.ts";
+import { CannotSeeProcesses, isServerOf, postmasterSeen, processState, serverProcesses, signal } from "./processes.ts";
 
 const LOOK_EVERY_MS = 3;
 const LOOK_AT_ALL_EVERY_MS = 30;
@@ -64,7 +57,7 @@ export async function fenceServer(dataDirectory: string, limits: FenceLimits): P
 }
 
 async function untilPostmasterEnds(dataDirectory: string, patienceMs: number): Promise<void> {
-  const pid = livingPostmaster(dataDirectory)?.pid ?? null;
+  const pid = postmasterSeen(dataDirectory)?.pid ?? null;
   if (pid === null) return;
   const deadline = new Deadline(patienceMs);
   while (isServerOf(pid, dataDirectory) && !deadline.isOver) await pause(LOOK_EVERY_MS);
@@ -77,14 +70,14 @@ function hasWrittenItsLast(dataDirectory: string): boolean {
 
 /** Ends what the lock file names, and vouches for nothing: whether more of the server is left cannot be seen. */
 function stopUnseen(dataDirectory: string, { message }: CannotSeeProcesses): EngineOutcome {
-  const postmaster = livingPostmaster(dataDirectory);
+  const postmaster = postmasterSeen(dataDirectory);
   if (postmaster) signal(postmaster.pid, "SIGQUIT");
   return { ok: false, code: "cannot-see-processes", detail: message };
 }
 
 /** Kills every process of a server and its postmaster, in an order in which no new one can be born. */
 export function killServer(dataDirectory: string): void {
-  killAll(serverProcesses(dataDirectory), livingPostmaster(dataDirectory)?.pid ?? null);
+  killAll(serverProcesses(dataDirectory), postmasterSeen(dataDirectory)?.pid ?? null);
 }
 
 function stageAt(elapsedMs: number, { fastMs, killMs }: FenceLimits): Stage {
@@ -94,7 +87,7 @@ function stageAt(elapsedMs: number, { fastMs, killMs }: FenceLimits): Stage {
 
 /** Does what the stage asks, once; returns what the server has been told. */
 function press(dataDirectory: string, at: { pids: number[]; stage: Stage; told: Stage | null }): Stage | null {
-  const postmaster = livingPostmaster(dataDirectory)?.pid ?? null;
+  const postmaster = postmasterSeen(dataDirectory)?.pid ?? null;
   // Orphans hear nobody, and a stopped postmaster passes nothing on: there is nothing to wait for.
   const isDeaf = postmaster === null || processState(postmaster) === "T";
   if (isDeaf || at.stage === "kill") {

@@ -10,7 +10,7 @@ import { DeadLog } from "./dead-log.ts";
 import { OutOfTime, within } from "./deadline.ts";
 import { endOfLog, hasReadItsLog, isLogWhole, waitsAtTheEnd, type LogFacts, type LogPoint } from "./end-of-log.ts";
 import { TimelineHistories } from "./history.ts";
-import { livingPostmaster } from "./processes.ts";
+import { livingPostmaster, type LockFile } from "./processes.ts";
 
 /** Every column works on servers 13 to 18, primary or standby, also while a promotion ends between two of them. */
 const PROBE_SQL = `
@@ -99,7 +99,7 @@ export class Probe {
     } catch (error) {
       if (!(error instanceof OutOfTime)) throw error;
       // A stopped server's socket can be silent for a while, too: the process table knows.
-      return this.#unseen({ state: livingPostmaster(this.#dataDirectory) ? "unresponsive" : "stopped" });
+      return this.#unseen({ state: lockOf(this.#dataDirectory) === null ? "stopped" : "unresponsive" });
     }
   }
 
@@ -240,12 +240,20 @@ export function configuredUpstream(dataDirectory: string): Endpoint | null {
 
 /** What a failed question says about the server. Leftovers of a dead postmaster are not a server: it is stopped. */
 function reportOf(error: unknown, dataDirectory: string): ServerReport {
-  const postmaster = livingPostmaster(dataDirectory);
-  if (!postmaster) return { state: "stopped" };
+  const lock = lockOf(dataDirectory);
+  if (lock === null) return { state: "stopped" };
   const isOpening = codeOf(error) === "57P03" || !isServerRefusal(error);
-  return {
-    state: isOpening && (postmaster.status === "starting" || postmaster.status === "") ? "starting" : "unresponsive",
-  };
+  const isStarting = lock !== "unclear" && (lock.status === "starting" || lock.status === "");
+  return { state: isOpening && isStarting ? "starting" : "unresponsive" };
+}
+
+/** The lock file of the postmaster that lives; null when none does. A look that fails is no sign that none does. */
+function lockOf(dataDirectory: string): LockFile | "unclear" | null {
+  try {
+    return livingPostmaster(dataDirectory);
+  } catch {
+    return "unclear";
+  }
 }
 
 function factsOf(row: Row, identified: LogPoint | null): LogFacts {

@@ -23,7 +23,7 @@ export function processState(pid: number): ProcessState | null {
 /** Whether an error of /proc says that the process does not exist; every other says only that it may not be seen. */
 function isGone(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOENT" || code === "ESRCH";
+  return code === "ENOENT" || code === "ESRCH" || code === "ENOTDIR";
 }
 
 /** The parent of a process; null when there is no such process. Throws when it cannot be told. */
@@ -95,8 +95,12 @@ function identify(directory: string): DirectoryIdentity {
   try {
     const { dev, ino, uid } = statSync(directory);
     return { path: realpathSync(directory), node: `${dev}:${ino}`, owner: uid };
-  } catch {
-    return { path: directory, node: null, owner: null };
+  } catch (error) {
+    if (isGone(error)) return { path: directory, node: null, owner: null };
+    const { code } = error as NodeJS.ErrnoException;
+    throw new CannotSeeProcesses(
+      `data directory ${directory} cannot be looked at (${code}), nor whose the processes are`,
+    );
   }
 }
 
@@ -105,11 +109,18 @@ function identify(directory: string): DirectoryIdentity {
  * vouch for nothing. (An agent that runs as root in a container without CAP_SYS_PTRACE is in this case.)
  */
 export class CannotSeeProcesses extends Error {
-  constructor(pid: number) {
-    super(
-      `process ${pid} may be of this server and cannot be looked at: run the agent as the server's account, or give it CAP_SYS_PTRACE`,
-    );
+  /** The process that cannot be looked at; null when it is the data directory. */
+  readonly pid: number | null;
+
+  constructor(message: string, pid: number | null = null) {
+    super(message);
+    this.pid = pid;
   }
+}
+
+function cannotSee(pid: number): CannotSeeProcesses {
+  const remedy = "run the agent as the server's account, or give it CAP_SYS_PTRACE";
+  return new CannotSeeProcesses(`process ${pid} may be of this server and cannot be looked at: ${remedy}`, pid);
 }
 
 function isServerProcess(pid: number, directory: DirectoryIdentity): boolean {
@@ -126,7 +137,7 @@ function worksIn(pid: number, directory: DirectoryIdentity): boolean {
     }
     return readlinkSync(link) === `${directory.path} (deleted)`;
   } catch (error) {
-    if (!isGone(error) && looksLikeServer(pid, directory)) throw new CannotSeeProcesses(pid);
+    if (!isGone(error) && looksLikeServer(pid, directory)) throw cannotSee(pid);
     return false;
   }
 }
@@ -157,18 +168,22 @@ export interface LockFile {
   status: string;
 }
 
-/** Reads `postmaster.pid`; null when there is none. It is never deleted here: the server alone may. */
+/**
+ * Reads `postmaster.pid`; null when there is none, or the server has not written itself into it yet. Throws when it cannot
+ * be read: that is no sign that no server lives. It is never deleted here: the server alone may.
+ */
 export function readLockFile(dataDirectory: string): LockFile | null {
   try {
     const lines = readFileSync(join(dataDirectory, "postmaster.pid"), "utf8").split("\n");
     const pid = Math.abs(Number(lines[0]));
     return Number.isInteger(pid) && pid > 0 ? { pid, status: (lines[7] ?? "").trim() } : null;
-  } catch {
-    return null;
+  } catch (error) {
+    if (isGone(error)) return null;
+    throw error;
   }
 }
 
-/** The postmaster that lives in `dataDirectory`; null when none does, whatever its lock file says. */
+/** The postmaster that lives in `dataDirectory`; null when none does, whatever its lock file says. Throws when it cannot be told. */
 export function livingPostmaster(dataDirectory: string): LockFile | null {
   const lock = readLockFile(dataDirectory);
   if (!lock) return null;
@@ -176,7 +191,16 @@ export function livingPostmaster(dataDirectory: string): LockFile | null {
     return isServerOf(lock.pid, dataDirectory) ? lock : null;
   } catch (error) {
     // The server's own file names it, and it runs the server's program: it lives, though it may not be looked at.
-    if (error instanceof CannotSeeProcesses) return lock;
+    if (error instanceof CannotSeeProcesses && error.pid === lock.pid) return lock;
     throw error;
+  }
+}
+
+/** The same, for whoever goes on without it: null also when it cannot be told. */
+export function postmasterSeen(dataDirectory: string): LockFile | null {
+  try {
+    return livingPostmaster(dataDirectory);
+  } catch {
+    return null;
   }
 }
