@@ -67,7 +67,8 @@ describe.each(SAMPLES)("the control file of PostgreSQL $versions", ({ systemId, 
   for (const [at, hex] of pieces) bytes.write(hex, at, "hex");
 
   test("says whose it is, and where the log of a server that was stopped in good order ends", () => {
-    expect(parseControlFile(bytes)).toEqual({ systemId, state: "stopped", checkpoint: { timeline: 1, lsn } });
+    const checkpoint = { timeline: 1, lsn };
+    expect(parseControlFile(bytes)).toEqual({ systemId, state: "stopped", checkpoint, minRecovery: null });
   });
 
   test("says nothing when one byte is another", () => {

@@ -13,6 +13,8 @@ export interface ControlFile {
   state: "stopped" | "stopped-in-recovery" | "other";
   /** The newest checkpoint: the last record of the log of a server that is `stopped`. */
   checkpoint: LogPoint;
+  /** How far a standby must replay before it is consistent: its log has reached that. Null for a primary's. */
+  minRecovery: LogPoint | null;
 }
 
 /** Where the checksum lies, by the format's number: 1300 for servers 13 to 16, 1700 for 17, 1800 for 18. */
@@ -40,6 +42,8 @@ export function parseControlFile(bytes: Buffer): ControlFile | null {
     systemId: String(bytes.readBigUInt64LE(0)),
     state: stateOf(bytes.readInt32LE(16)),
     checkpoint: { timeline: bytes.readUInt32LE(48), lsn: lsnOf(bytes, 32) },
+    minRecovery:
+      bytes.readBigUInt64LE(136) === 0n ? null : { timeline: bytes.readUInt32LE(144), lsn: lsnOf(bytes, 136) },
   };
 }
 

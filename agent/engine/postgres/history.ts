@@ -84,6 +84,7 @@ function knownTimelines(directory: string): { timeline: number; isReal: boolean 
     }));
 }
 
-function historyFile(timeline: number): string {
+/** The name of the file that tells what a timeline came from. */
+export function historyFile(timeline: number): string {
   return `${timeline.toString(16).toUpperCase().padStart(8, "0")}.history`;
 }

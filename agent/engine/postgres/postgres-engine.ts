@@ -125,10 +125,12 @@ export class PostgresEngine implements Engine {
     });
   }
 
-  promote(timeline: number, deadlineMs: number, mayOpen: MayOpen = always): Promise<EngineOutcome> {
+  async promote(timeline: number, deadlineMs: number, mayOpen: MayOpen = always): Promise<EngineOutcome> {
+    // As of the last look, where there was one: while clients wait, each question costs.
+    const known = this.#probe.reached ?? (await this.observe()).position;
     return this.#exclusively(deadlineMs, async (control) => {
       mustBeKnown(control.options.dataDirectory);
-      await promote(control, timeline, mayOpen);
+      await promote(control, { timeline, known, mayOpen });
       this.#watchUpstream(null);
       this.#checkpointSoon();
     });

@@ -64,6 +64,11 @@ export class Probe {
     return this.#withReplication.isUp || this.#plain.isUp;
   }
 
+  /** How far the log was seen to reach, when it was looked at last. */
+  get reached(): LogPoint | null {
+    return this.#last?.position ?? null;
+  }
+
   get connections(): ServerConnection[] {
     return [this.#withReplication, this.#plain];
   }

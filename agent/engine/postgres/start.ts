@@ -8,6 +8,7 @@ import type { EngineOutcome } from "../engine.ts";
 import { writeConfiguration } from "./configuration.ts";
 import type { Deadline } from "./deadline.ts";
 import { ensureStandbySignal } from "./durable-file.ts";
+import { mendForksAtRest } from "./fork.ts";
 import { deleteReservedTimelines } from "./history.ts";
 import type { PostgresOptions } from "./options.ts";
 import { livingPostmaster, processState, readLockFile, serverProcesses } from "./processes.ts";
@@ -92,6 +93,7 @@ async function startOnce(context: StartContext): Promise<{ outcome: EngineOutcom
 function prepare(dataDirectory: string): void {
   writeConfiguration(dataDirectory, { kind: "unchanged" });
   deleteReservedTimelines(dataDirectory);
+  mendForksAtRest(dataDirectory);
   ensureStandbySignal(dataDirectory);
 }
 

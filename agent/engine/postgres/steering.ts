@@ -1,12 +1,13 @@
 /** Promote, adopt, follow and freeze: what is asked of a server that runs. */
 import { setTimeout as pause } from "node:timers/promises";
-import type { Endpoint } from "#shared/domain/messages.ts";
+import type { Endpoint, LogPoint } from "#shared/domain/messages.ts";
 import { writeConfiguration, type Feed } from "./configuration.ts";
 import { codeOf, type Row, type ServerConnection } from "./connection.ts";
 import { primaryConninfo } from "./conninfo.ts";
 import type { MayOpen } from "../engine.ts";
 import type { Deadline } from "./deadline.ts";
 import { ensureStandbySignal, hasStandbySignal } from "./durable-file.ts";
+import { mendFork } from "./fork.ts";
 import { reserveTimelines } from "./history.ts";
 import type { PostgresOptions } from "./options.ts";
 import { isAlive, livingPostmaster } from "./processes.ts";
@@ -43,10 +44,13 @@ const PROMOTABLE_SQL = `
              (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS timeline`;
 
 /**
- * Opens a standby. Fails with `not-in-recovery`, `not-a-standby`, `replay-paused`, `promotion-not-triggered`,
- * `not-in-time`, and what `mayOpen` refuses.
+ * Opens a standby whose log has reached `known`. Fails with `not-in-recovery`, `not-a-standby`, `replay-paused`,
+ * `fork-not-reached`, `promotion-not-triggered`, `not-in-time`, and what `mayOpen` refuses.
  */
-export async function promote(control: Control, timeline: number, mayOpen: MayOpen): Promise<void> {
+export async function promote(
+  control: Control,
+  { timeline, known, mayOpen }: { timeline: number; known: LogPoint | null; mayOpen: MayOpen },
+): Promise<void> {
   const { dataDirectory } = control.options;
   const standby = await askOne(control, PROMOTABLE_SQL);
   if (standby["in_recovery"] !== true) throw new Refusal("not-in-recovery", "the server is a primary already");
@@ -58,6 +62,11 @@ export async function promote(control: Control, timeline: number, mayOpen: MayOp
   }
   if (standby["paused"] === true)
     throw new Refusal("replay-paused", "run pg_wal_replay_resume() first: the log is not applied");
+  const missed = known && mendFork(dataDirectory, known);
+  if (missed) {
+    const detail = `its log ends before the fork of timeline ${missed.unreached}, which it knows of: its next start forgets it`;
+    throw new Refusal("fork-not-reached", detail);
+  }
   const changed = writeConfiguration(dataDirectory, { kind: "none" });
   // The server takes the first number that has no history file: those that another epoch may have used get one.
   reserveTimelines(dataDirectory, { above: Number(standby["timeline"]), below: timeline });
