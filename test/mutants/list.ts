@@ -31,6 +31,8 @@ const PLACE = "shared/core/cluster/place.ts";
 const SALVAGE = "shared/core/cluster/salvage.ts";
 const MEMBER_TAIL = "shared/core/member/tail.ts";
 const TAKE_TAIL = "agent/engine/postgres/take-tail.ts";
+const TIMELINE_FORK = "agent/engine/postgres/timeline-fork.ts";
+const START = "agent/engine/postgres/start.ts";
 const VACANCY = "shared/core/cluster/vacancy.ts";
 const RESTORATION = "shared/core/cluster/restoration.ts";
 const PROMISES = "shared/core/cluster/promises.ts";
@@ -1617,6 +1619,35 @@ export const FAULTS: readonly Fault[] = [
     search: 'if (row["streams"] === true)',
     replace: 'if (row["streams"] === 1)',
     tests: ["test/live/tail.test.ts"],
+  },
+
+  // A standby that was cut off near a fork.
+  {
+    id: "fork-not-mended",
+    rule: "OPEN-10",
+    what: "what a standby has before a fork is not copied into the new timeline's segment",
+    file: TIMELINE_FORK,
+    search: "if (end === fork.at) for",
+    replace: "if (end > fork.at) for",
+    tests: ["test/live/timeline-fork.test.ts"],
+  },
+  {
+    id: "fork-beyond-the-log",
+    rule: "OPEN-10",
+    what: "a standby is promoted before it has reached a fork that it knows of",
+    file: TIMELINE_FORK,
+    search: "if (end < fork.at) return { unreached: fork.timeline };",
+    replace: "",
+    tests: ["test/live/timeline-fork.test.ts"],
+  },
+  {
+    id: "fork-not-mended-at-rest",
+    rule: "OPEN-10",
+    what: "a start takes the log as it lies there",
+    file: START,
+    search: "mendForksAtRest(dataDirectory);",
+    replace: "",
+    tests: ["test/live/timeline-fork.test.ts"],
   },
 
   // Two agents with one identity.

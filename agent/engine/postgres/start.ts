@@ -8,7 +8,7 @@ import type { EngineOutcome } from "../engine.ts";
 import { writeConfiguration } from "./configuration.ts";
 import type { Deadline } from "./deadline.ts";
 import { ensureStandbySignal } from "./durable-file.ts";
-import { mendForksAtRest } from "./fork.ts";
+import { mendForksAtRest } from "./timeline-fork.ts";
 import { deleteReservedTimelines } from "./history.ts";
 import type { PostgresOptions } from "./options.ts";
 import { livingPostmaster, processState, readLockFile, serverProcesses } from "./processes.ts";

@@ -7,7 +7,7 @@ import { primaryConninfo } from "./conninfo.ts";
 import type { MayOpen } from "../engine.ts";
 import type { Deadline } from "./deadline.ts";
 import { ensureStandbySignal, hasStandbySignal } from "./durable-file.ts";
-import { mendFork } from "./fork.ts";
+import { mendFork } from "./timeline-fork.ts";
 import { reserveTimelines } from "./history.ts";
 import type { PostgresOptions } from "./options.ts";
 import { isAlive, livingPostmaster } from "./processes.ts";
