@@ -32,6 +32,7 @@ const FILES = [
   "restore-command",
   "dead-log",
   "tail",
+  "timeline-fork",
   "rebuild",
   "sync",
   "door-failover",

@@ -12,6 +12,12 @@ const SOON_MS = 30_000;
 const LOOK_EVERY_MS = 50;
 const SQL_MS = 20_000;
 
+/** Where a primary's log ends, and whether a checkpoint lies in its newest timeline. */
+const OWN_LOG_SQL = `
+  select pg_current_wal_lsn()::text as lsn,
+    to_hex(timeline_id) = ltrim(lower(left(pg_walfile_name(pg_current_wal_lsn()), 8)), '0') as checkpointed
+  from pg_control_checkpoint()`;
+
 export class Story {
   readonly cluster: DemoCluster;
   readonly #stage: Stage;
@@ -63,10 +69,24 @@ export class Story {
       if (exit !== 0) throw new Error(screen);
     }
     const { primary } = await this.cluster.untilOnline();
-    if (primary === FIRST_PRIMARY) return;
-    const { screen, status: exit } = await this.type(`switch to ${FIRST_PRIMARY}`);
-    if (exit !== 0) throw new Error(screen);
-    await this.cluster.untilOnline();
+    if (primary !== FIRST_PRIMARY) {
+      const { screen, status: exit } = await this.type(`switch to ${FIRST_PRIMARY}`);
+      if (exit !== 0) throw new Error(screen);
+      await this.cluster.untilOnline();
+    }
+    await this.#untilLevel();
+  }
+
+  /** The replicas have all that the primary has written for itself since it was opened, its first checkpoint included. */
+  async #untilLevel(): Promise<void> {
+    await until("level replicas", { deadlineMs: SOON_MS, everyMs: LOOK_EVERY_MS }, async () => {
+      const [own] = await this.sqlOn(FIRST_PRIMARY, OWN_LOG_SQL);
+      if (own?.["checkpointed"] !== true) return { missing: "the first checkpoint" };
+      const others = this.cluster.servers.filter(({ member }) => member !== FIRST_PRIMARY);
+      const has = `select pg_last_wal_replay_lsn() >= '${String(own["lsn"])}' as has`;
+      const rows = await Promise.all(others.map(({ member }) => this.sqlOn(member, has)));
+      return rows.every(([row]) => row?.["has"] === true) ? { found: true } : { missing: "a replica is behind" };
+    });
   }
 
   /** Types what the page types; what comes back must be the page. Answers the exit status. */
