@@ -71,8 +71,10 @@ function hasEligible(durable: DurableState, hosts: Host[]): boolean {
     const isShunned =
       reason.kind === "failed-over-to" || (reason.kind === "failover-aborted" && !isLastHolder(durable, host));
     const isOut = isOperatorsWord(reason) || isShunned || host.disk.written.isDamaged;
-    const hasLost = (durable.identities[host.name]?.lost ?? null) !== null;
-    if (isOut || hasLost || hasForgotten(durable, host) || !isOfThisLine(durable, host)) return false;
+    const { lost = null, isStray = false } = durable.identities[host.name] ?? {};
+    if (isOut || lost !== null || hasForgotten(durable, host) || !isOfThisLine(durable, host)) return false;
+    // What a coordinator that was restored to the past knows nothing of is promoted by nobody but a person.
+    if (isStray) return false;
     // Everybody's memory was lost, the coordinator's too: of a line that nobody knows only a person can say what it is.
     if (!durable.reigns.some(({ timeline }) => timeline >= host.server.timeline)) return false;
     // By the logs themselves: who holds what the last holder lacks is of no use without a person.
