@@ -3,7 +3,7 @@
  * the new timeline's segment lacks a part of it. And one that knows of a timeline whose fork it has not reached. On
  * PostgreSQL from npm and on Debian's version 15.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -12,7 +12,9 @@ import { readControlFile } from "../../agent/engine/postgres/control-file.ts";
 import { killServer } from "../../agent/engine/postgres/fence.ts";
 import { historyFile, newestTimeline, parseHistory } from "../../agent/engine/postgres/history.ts";
 import type { PostgresEngine } from "../../agent/engine/postgres/postgres-engine.ts";
+import type { TailRange } from "../../agent/engine/engine.ts";
 import { serverProcesses } from "../../agent/engine/postgres/processes.ts";
+import { mendFork } from "../../agent/engine/postgres/timeline-fork.ts";
 import {
   createCluster,
   demoAccount,
@@ -223,6 +225,47 @@ describe.each(servers)("a standby of version $major that is cut off near a fork"
     const names = readdirSync(join(second.member.dataDirectory, "pg_wal"));
     expect(names).toContain(`${historyFile(3)}.unreached`);
     expect(historyOf(second, 7)).not.toMatch(/^3\t/m);
+  });
+
+  test("knows a fork behind which its own log has the beginning of a record", async () => {
+    const { member } = first;
+    const senders =
+      "SELECT max(pid) AS count FROM pg_stat_activity WHERE backend_type = 'walsender' AND application_name = 'db2'";
+    process.kill(await sql(first, senders), "SIGSTOP");
+    await sql(first, "SELECT pg_logical_emit_message(true, 'long', repeat('x', 100000))");
+    await kill(first);
+    await until("the end of the stream", LOOK, async () =>
+      (await second.engine.observe()).receiver.streaming ? { missing: "it streams" } : { found: true },
+    );
+    const { tail } = await first.engine.observe();
+    if (!tail) throw new Error(`no tail of ${member.name}`);
+    const cutOff = async (range: TailRange) => {
+      const piece = await first.engine.readTail(range);
+      return piece.fill(0, piece.length - 50_000);
+    };
+    expect(await second.engine.takeTail(tail, cutOff, 300)).toMatchObject({ code: "not-in-time" });
+    mustBeOk(await second.engine.promote(3, STEP_MS));
+    await sql(second, "INSERT INTO t VALUES (1)");
+    mustBeOk(await second.engine.fence(FENCE));
+
+    const { dataDirectory } = second.member;
+    const fork = lsnBytes(parseHistory(historyOf(second, 3)).at(-1)?.endLsn ?? "0/0");
+    const known = { timeline: 2, lsn: "0/1000000" };
+    const path = join(dataDirectory, "pg_wal", "000000030000000000000001");
+    const whole = readFileSync(path);
+    expect(mendFork(dataDirectory, known)).toBeNull();
+    expect(readFileSync(path).equals(whole)).toBe(true);
+    // What a receiver has left that was cut off before the fork.
+    const cut = Buffer.from(whole).fill(0, Number(fork % SEGMENT_BYTES) - 200_000);
+    writeFileSync(path, cut);
+    expect(mendFork(dataDirectory, known)).toBeNull();
+    const at = Number(fork % SEGMENT_BYTES);
+    expect(readFileSync(path).subarray(0, at).equals(whole.subarray(0, at))).toBe(true);
+    // And a log that ends before the fork.
+    writeFileSync(path, cut);
+    const parent = join(dataDirectory, "pg_wal", "000000020000000000000001");
+    writeFileSync(parent, readFileSync(parent).fill(0, at - 200_000));
+    expect(mendFork(dataDirectory, known)).toEqual({ unreached: 3 });
   });
 
   test("tells by its control file how far its log has reached", async () => {
