@@ -4,7 +4,7 @@ import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
 import { PostgresEngine } from "../agent/engine/postgres/postgres-engine.ts";
-import { livingPostmaster, serverProcesses } from "../agent/engine/postgres/processes.ts";
+import { livingPostmaster, processState, readLockFile, serverProcesses } from "../agent/engine/postgres/processes.ts";
 import type { Account, DemoMember } from "./postgres.ts";
 import { until } from "./until.ts";
 
@@ -63,6 +63,7 @@ export async function startReadOnly(members: readonly DemoMember[], software: Se
 /** Starts a server as its directory stands: read-only when `standby.signal` lies there, else writable. Waits until it answers. */
 export async function launchServer(member: DemoMember, software: ServerSoftware): Promise<void> {
   const { binDirectory, account } = software;
+  await untilReaped(member);
   const log = openSync(member.logFile, "a", 0o600);
   const child = spawn(
     join(binDirectory, "postgres"),
@@ -79,6 +80,14 @@ export async function launchServer(member: DemoMember, software: ServerSoftware)
       throw new Error(`the server of ${member.name} does not start (${failure}): see ${member.logFile}`);
     const status = livingPostmaster(member.dataDirectory)?.status;
     return status === "ready" ? { found: true } : { missing: `its lock file says '${status ?? ""}'` };
+  });
+}
+
+/** A server takes its predecessor for alive until that one's parent, which may be we, has taken note of its end. */
+function untilReaped({ name, dataDirectory }: DemoMember): Promise<true> {
+  return until(`the end of the server of ${name}`, { deadlineMs: STOP_MS, everyMs: LOOK_EVERY_MS }, () => {
+    const lock = readLockFile(dataDirectory);
+    return lock === null || processState(lock.pid) !== "Z" ? { found: true } : { missing: `${lock.pid} is not reaped` };
   });
 }
 
