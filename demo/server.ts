@@ -1,6 +1,6 @@
 /** One database server by hand: started and stopped as an operator would, past every agent. */
 import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
 import { PostgresEngine } from "../agent/engine/postgres/postgres-engine.ts";
@@ -12,6 +12,8 @@ const START_MS = 30_000;
 const STOP_MS = 30_000;
 const LOOK_EVERY_MS = 10;
 const PROBE_TIMEOUT_MS = 1_000;
+/** Lines of a server's log. */
+const LAST_WORDS = 3;
 
 /** The binaries, and whom they run as. */
 export interface ServerSoftware {
@@ -77,10 +79,14 @@ export async function launchServer(member: DemoMember, software: ServerSoftware)
   child.unref();
   await until(`the server of ${member.name}`, { deadlineMs: START_MS, everyMs: LOOK_EVERY_MS }, () => {
     if (failure !== null)
-      throw new Error(`the server of ${member.name} does not start (${failure}): see ${member.logFile}`);
+      throw new Error(`the server of ${member.name} does not start (${failure}): ${lastWords(member.logFile)}`);
     const status = livingPostmaster(member.dataDirectory)?.status;
     return status === "ready" ? { found: true } : { missing: `its lock file says '${status ?? ""}'` };
   });
+}
+
+function lastWords(path: string): string {
+  return readFileSync(path, "utf8").trimEnd().split("\n").slice(-LAST_WORDS).join(" | ");
 }
 
 /** A server takes its predecessor for alive until that one's parent, which may be we, has taken note of its end. */
