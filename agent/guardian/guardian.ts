@@ -3,7 +3,7 @@
  * agent is gone or silent, the server is killed, all of it. The guardian starts nothing, writes none of the agent's
  * files and vouches for nothing: whoever is left finds the server dead.
  */
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import { readBootId, readClocks } from "../clocks.ts";
@@ -43,6 +43,8 @@ export class Guardian {
   #timer: NodeJS.Timeout | null = null;
   #isAtTheEnd = false;
   #isKilling = false;
+  /** Why the last kill could not be done. */
+  #trouble: string | null = null;
   /** The epoch whose server this guardian has killed: what is started after that starts read-only. */
   #killedEpoch: number | null = null;
   #idleSinceMs: number | null = null;
@@ -116,14 +118,18 @@ export class Guardian {
     const { log } = this.#options;
     const beganMs = performance.now();
     let isDone = false;
+    let trouble: string | null = null;
     try {
       const killed = await killAll(dataDirectory, () => this.#verdict().kind === "kill");
       isDone = killed !== null;
       const data = { epoch: held.attempted, agent: this.#agent === null ? "gone" : "silent", processes: killed };
       log(isDone ? "killed" : "called-off", { ...data, tookMs: Math.round(performance.now() - beganMs) });
     } catch (error) {
-      log("cannot-kill", { epoch: held.attempted, error: String(error) });
+      // Tried again and again, and said once.
+      if (String(error) !== this.#trouble) log("cannot-kill", { epoch: held.attempted, error: String(error) });
+      trouble = String(error);
     }
+    this.#trouble = trouble;
     this.#isKilling = false;
     if (isDone) this.#killedEpoch = held.attempted;
     this.#lookIn(isDone ? 0 : RETRY_KILL_MS);
@@ -203,7 +209,7 @@ export class Guardian {
   #hasServer(): boolean {
     const { dataDirectory } = this.#told;
     try {
-      return existsSync(dataDirectory) && serverProcesses(dataDirectory).length > 0;
+      return serverProcesses(dataDirectory).length > 0;
     } catch {
       // What cannot be seen may be there.
       return true;

@@ -1645,8 +1645,8 @@ export const FAULTS: readonly Fault[] = [
     rule: "OPEN-10",
     what: "a start takes the log as it lies there",
     file: START,
-    search: "mendForksAtRest(dataDirectory);",
-    replace: "",
+    search: "() => mendForksAtRest(dataDirectory)",
+    replace: "() => {}",
     tests: ["test/live/timeline-fork.test.ts"],
   },
 

@@ -114,14 +114,18 @@ export class LogPages {
   #fileOf(number: number): number | null {
     if (this.#open?.number === number) return this.#open.fd;
     this.close();
-    try {
-      const fd = openSync(join(this.#directory, segmentFile(this.timeline, number, this.segmentBytes)), "r");
-      this.#open = { number, fd };
-      return fd;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-      throw error;
-    }
+    const fd = openIfThere(join(this.#directory, segmentFile(this.timeline, number, this.segmentBytes)));
+    if (fd !== null) this.#open = { number, fd };
+    return fd;
+  }
+}
+
+function openIfThere(path: string): number | null {
+  try {
+    return openSync(path, "r");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
   }
 }
 
@@ -132,8 +136,10 @@ export function segmentFile(timeline: number, number: number, segmentBytes: numb
   return `${hex(timeline)}${hex(Math.floor(number / perLog))}${hex(number % perLog)}`;
 }
 
+/** Null also for one that has just been recycled. */
 function readHead(path: string): (SegmentHead & { magic: number; pageBytes: number }) | null {
-  const fd = openSync(path, "r");
+  const fd = openIfThere(path);
+  if (fd === null) return null;
   try {
     const bytes = Buffer.alloc(HEAD_BYTES);
     const head = readSync(fd, bytes, 0, HEAD_BYTES, 0) === HEAD_BYTES ? parseHead(bytes) : null;

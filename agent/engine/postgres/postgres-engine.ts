@@ -125,10 +125,10 @@ export class PostgresEngine implements Engine {
     });
   }
 
-  async promote(timeline: number, deadlineMs: number, mayOpen: MayOpen = always): Promise<EngineOutcome> {
-    // As of the last look, where there was one: while clients wait, each question costs.
-    const known = this.#probe.reached ?? (await this.observe()).position;
+  promote(timeline: number, deadlineMs: number, mayOpen: MayOpen = always): Promise<EngineOutcome> {
     return this.#exclusively(deadlineMs, async (control) => {
+      // As of the last look, where there was one: while clients wait, each question costs.
+      const known = this.#probe.reached ?? (await this.observe()).position;
       mustBeKnown(control.options.dataDirectory);
       await promote(control, { timeline, known, mayOpen });
       this.#watchUpstream(null);

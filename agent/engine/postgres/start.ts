@@ -65,7 +65,7 @@ async function startOnce(context: StartContext): Promise<{ outcome: EngineOutcom
   const { options, deadline } = context;
   const log = openSync(options.logFile, "a+", 0o600);
   try {
-    prepare(options.dataDirectory);
+    prepare(options);
     const beforeBytes = fstatSync(log).size;
     const child = spawnServer(options, log);
     let hasEnded = false;
@@ -90,10 +90,21 @@ async function startOnce(context: StartContext): Promise<{ outcome: EngineOutcom
   }
 }
 
-function prepare(dataDirectory: string): void {
+/** What helps a start and is not needed for one that streams. */
+function tryTo({ log }: PostgresOptions, what: string, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    log.warn({ error: String(error) }, what);
+  }
+}
+
+function prepare(options: PostgresOptions): void {
+  const { dataDirectory } = options;
   writeConfiguration(dataDirectory, { kind: "unchanged" });
+  // A timeline that is forgotten may leave reserved numbers above all real ones, so these go after it.
+  tryTo(options, "forks cannot be mended", () => mendForksAtRest(dataDirectory));
   deleteReservedTimelines(dataDirectory);
-  mendForksAtRest(dataDirectory);
   ensureStandbySignal(dataDirectory);
 }
 
